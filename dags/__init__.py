@@ -1,0 +1,1 @@
+"""The Airflow DAGs: wiring and nothing else."""

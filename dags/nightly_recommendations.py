@@ -1,0 +1,152 @@
+"""Nightly recommendations: the runbook.
+
+One run makes the recommendations of one night. The night is the calendar day of the data
+interval in the shop's time zone (`shop.timezone`): the run for 1 March starts when 1 March is
+over, and sees what was known by then and nothing later, whenever it is run.
+
+| task | does | when it fails |
+|--|--|--|
+| `wait_for_raw` | waits until every file that the source expects for the day is there | a file is missing: the message names it and its folder. Ask whoever delivers it; then clear this task |
+| `clean` | maps, pseudonymises, scrubs, refuses bad rows to `quarantine`, counts every row in `ledger` | the files are not what `schemas/sources/<source>.yaml` says (try `nightcart source check`), or too many rows were refused (read `quarantine`) |
+| `validate_cleaned` | Great Expectations over the cleaned day | a whole day looks wrong: the run's `data_docs` shows which expectation; nothing after it has run |
+| `build_histories` | one row per user: ordered past, active flag, consent | the catalogue or the events are empty as of this date |
+| `validate_histories` | Great Expectations over the catalogue, the histories and the item words | the model is not trained: the run's `data_docs` shows which expectation |
+| `fine_tune` | warm-starts from the last promoted model, or starts small | memory, threads, GPU: retried; then lower `training.batch_tokens` |
+| `evaluate` | ranks held-out events against popularity, Markov and the champion; promotes or not | a candidate that loses is **not** a failure: the champion generates, and the report says so |
+| `generate` | top-K and a reason for every active, consenting user; shard by shard | a retry makes only the shards that are missing |
+| `validate_generated` | Great Expectations over the lists | nothing is published; yesterday's stays what readers see |
+| `publish` | immutable run directory, manifest, then one pointer | nothing was switched: clear this task when there is room or permission |
+| `report` | one HTML page; runs also when something above failed | what is published stays published; clear this task |
+| `night_complete` | nothing; fails the run if anything above failed, the report included | see the task that failed |
+
+**Retries.** A job that exits with 65 is refused a retry: the same input would fail the same way.
+Any other failure is retried, after Airflow's `[core] default_task_retry_delay`. A retry keeps the
+`run_id` and replaces what the attempt had not committed.
+
+**Redo a date.** Clear the failed task (with everything downstream) to go on from where the night
+stopped. Trigger the DAG with `run_date` to make a date again from the start: it gets a new
+`run_id`, and readers go on seeing the old one until the new one is published. For a range,
+`airflow backfill create --dag-id nightly_recommendations --from-date D1 --to-date D2
+--max-active-runs 1`. One at a time, because a night needs the one before it (its champion, its
+cleaned past); a backfill heeds only its own limit, which is 10 without that option. Dates that
+already have a run are skipped unless `--reprocess-behavior completed` is given. Do not give a
+backfill a `run_date`. On one machine without a scheduler: `nightcart run --date D`.
+
+**Before the first run.** `NIGHTCART_CONFIG` names the settings file on the scheduler and the
+workers; the pool `gpu` exists (`airflow pools set gpu 1 "one model at a time"`): without it
+`fine_tune` and `generate` are never scheduled.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from datetime import UTC, datetime
+from typing import Any
+
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import DAG, CronDataIntervalTimetable, Param, TriggerRule, chain
+
+from dags.job_operator import JobOperator
+from pipeline.errors import NightcartError
+from pipeline.settings import load_settings
+from pipeline.settings_files import chosen_config
+
+GPU_POOL = "gpu"
+
+PARAMS = {
+    "config": Param(
+        None,
+        type=["null", "string"],
+        title="Settings file",
+        description="Path of a TOML settings file on the worker. Empty: `NIGHTCART_CONFIG`.",
+    ),
+    "run_date": Param(
+        None,
+        type=["null", "string"],
+        format="date",
+        title="Night",
+        description=(
+            "The day to make recommendations for, instead of the day of the data interval. "
+            "Leave it empty in a backfill."
+        ),
+    ),
+    "wait_minutes": Param(
+        240,
+        type="integer",
+        minimum=0,
+        maximum=1440,
+        title="Wait for the raw files, in minutes",
+        description="How long `wait_for_raw` waits for a delivery that is late. 0: not at all.",
+    ),
+}
+
+
+def shop_zone() -> str:
+    """The shop's time zone: all that the schedule needs of the settings.
+
+    With settings that cannot be read the DAG must still be there to fail with their error, so
+    the schedule falls back to UTC until they are repaired; every task says what is wrong.
+    """
+    try:
+        return load_settings(chosen_config(None, os.environ), os.environ).shop.timezone
+    except NightcartError as error:
+        logging.getLogger(__name__).warning("the schedule falls back to UTC: %s", error)
+        return "UTC"
+
+
+ZONE = shop_zone()
+
+
+def _job(task_id: str, job: str | None = None, **kwargs: Any) -> JobOperator:
+    return JobOperator(task_id=task_id, job=job or task_id, zone=ZONE, **kwargs)
+
+
+with DAG(
+    dag_id="nightly_recommendations",
+    description="Raw shop data in, published recommendations out, once a night.",
+    doc_md=__doc__,
+    schedule=CronDataIntervalTimetable("0 0 * * *", timezone=ZONE),
+    start_date=datetime(2000, 1, 1, tzinfo=UTC),
+    catchup=False,
+    max_active_runs=1,
+    params=PARAMS,
+    default_args={"retries": 2},
+    tags=["nightcart"],
+) as dag:
+    wait_for_raw = _job(
+        "wait_for_raw", job_arguments=["--timeout-minutes", "{{ params.wait_minutes }}"]
+    )
+    clean = _job("clean")
+    validate_cleaned = _job("validate_cleaned", "validate", job_arguments=["--dataset", "cleaned"])
+    build_histories = _job("build_histories")
+    validate_histories = _job(
+        "validate_histories", "validate", job_arguments=["--dataset", "histories"]
+    )
+    # A model that fell over once for want of memory may pass once; a second retry costs hours.
+    fine_tune = _job("fine_tune", pool=GPU_POOL, retries=1)
+    evaluate = _job("evaluate")
+    generate = _job("generate", pool=GPU_POOL)
+    validate_generated = _job(
+        "validate_generated", "validate", job_arguments=["--dataset", "generated"]
+    )
+    publish = _job("publish")
+    report = _job("report", trigger_rule=TriggerRule.ALL_DONE)
+    # The report runs after a failure and would end the run as a success: a run's state is that
+    # of its last tasks. This one succeeds only if everything did.
+    night_complete = EmptyOperator(task_id="night_complete", trigger_rule=TriggerRule.ALL_SUCCESS)
+
+    chain(
+        wait_for_raw,
+        clean,
+        validate_cleaned,
+        build_histories,
+        validate_histories,
+        fine_tune,
+        evaluate,
+        generate,
+        validate_generated,
+        publish,
+        report,
+    )
+    chain([publish, report], night_complete)

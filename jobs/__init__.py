@@ -1,0 +1,1 @@
+"""One process each: parse arguments, open the engine, read, call `pipeline`, write, report."""

@@ -1,0 +1,1 @@
+"""The `nightcart` command: one module a subcommand, heavy imports inside the functions."""

@@ -1,0 +1,155 @@
+"""One night in a child process: `airflow dags test` on the home's SQLite, followed by its events.
+
+Airflow's own output is for experts and goes to a log file. What a person sees is made from the
+events that `dags.job_operator` appends: started, running, line, ended. Stopping a night kills
+Airflow first, because `dags test` takes an interrupt for a task failure and would retry.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from datetime import time as clock_time
+from pathlib import Path
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]
+
+from jobs.cli.airflow_home import airflow_environment
+from jobs.cli.night_order import STAGES, NightOrder
+from pipeline.lake import storage_errors
+from pipeline.settings import Settings, shop_timezone
+from pipeline.settings_files import CONFIG_VARIABLE
+
+DAG_ID = "nightly_recommendations"
+EVENTS_VARIABLE = "NIGHTCART_EVENTS"
+POLL_SECONDS = 0.2
+STOP_SECONDS = 5.0
+
+Event = dict[str, Any]
+
+
+@dataclass
+class Night:
+    """A night that has been started."""
+
+    run_date: date
+    log: Path
+    events_file: Path
+    process: subprocess.Popen[bytes]
+    job_pids: set[int] = field(default_factory=set)
+
+    def follow(self) -> Iterator[Event | None]:
+        """Every event as it comes; none when there is no news. Ends when Airflow ends."""
+        with self.events_file.open(encoding="utf-8") as file:
+            pending = ""
+            while True:
+                over = self.process.poll() is not None
+                while text := file.readline():
+                    pending += text
+                    if pending.endswith("\n"):
+                        yield self._noted(json.loads(pending))
+                        pending = ""
+                if over:
+                    return
+                yield None
+                time.sleep(POLL_SECONDS)
+
+    def stop(self) -> None:
+        """End Airflow and whatever job it was running; nothing to do for a night that is over."""
+        jobs = set(self.job_pids)
+        if self.process.poll() is None:
+            # Frozen first: it must not start the next job while its jobs are being counted.
+            _signal_group(self.process.pid, signal.SIGSTOP)
+            jobs |= {child.pid for child in psutil.Process(self.process.pid).children()}
+            _signal_group(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for pid in jobs:
+                _signal_group(pid, number)
+            deadline = time.monotonic() + STOP_SECONDS
+            while any(_alive(pid) for pid in jobs) and time.monotonic() < deadline:
+                time.sleep(POLL_SECONDS)
+
+    def _noted(self, event: Event) -> Event:
+        if event["state"] == "running":
+            self.job_pids.add(event["pid"])
+        elif event["state"] == "ended":
+            self.job_pids.clear()
+        return event
+
+
+def start_night(
+    settings: Settings,
+    config: Path | None,
+    order: NightOrder,
+    lock: int,
+    environ: Mapping[str, str],
+) -> Night:
+    """Start the DAG for one date.
+
+    Args:
+        config: the settings file, absolute; none for defaults.
+        lock: descriptor of `night_lock`.
+        environ: what Airflow and the jobs are to see, beside what is set here.
+
+    Raises:
+        StorageError: the log cannot be written.
+    """
+    home = Path(settings.paths.airflow)
+    environment = airflow_environment(home, environ)
+    environment.pop(CONFIG_VARIABLE, None)
+    if config is not None:
+        environment[CONFIG_VARIABLE] = str(config)
+    stem = f"{order.run_date.isoformat()}-{datetime.now(UTC):%Y%m%dT%H%M%S}"
+    log, events_file = home / "nights" / f"{stem}.log", home / "nights" / f"{stem}.events.jsonl"
+    environment[EVENTS_VARIABLE] = str(events_file)
+    command = [sys.executable, "-m", "airflow", "dags", "test", DAG_ID]
+    conf = {"run_date": order.run_date.isoformat(), "wait_minutes": order.wait_minutes}
+    command += [_logical_date(settings, order.run_date), "--conf", json.dumps(conf)]
+    if order.from_stage is not None:
+        done = STAGES[: STAGES.index(order.from_stage)]
+        command += ["--mark-success-pattern", "|".join(done) or "nothing"]
+    with storage_errors(f"cannot write {log}"):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        events_file.touch()
+        with log.open("wb") as file:
+            process = subprocess.Popen(  # noqa: S603  # our own argument list
+                command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                pass_fds=(lock,),
+            )
+    return Night(order.run_date, log, events_file, process)
+
+
+def _logical_date(settings: Settings, run_date: date) -> str:
+    """The midnight that ends the night's day: a run triggered then has that day as interval."""
+    midnight = datetime.combine(
+        run_date + timedelta(days=1), clock_time.min, shop_timezone(settings)
+    )
+    return midnight.astimezone(UTC).isoformat()
+
+
+def _signal_group(pid: int, number: signal.Signals) -> None:
+    try:
+        os.killpg(pid, number)
+    except (ProcessLookupError, PermissionError):
+        return
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False

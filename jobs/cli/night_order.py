@@ -1,0 +1,31 @@
+"""The stages of a night, in order, and what a person may ask of one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+
+STAGES = (
+    "wait_for_raw",
+    "clean",
+    "validate_cleaned",
+    "build_histories",
+    "validate_histories",
+    "fine_tune",
+    "evaluate",
+    "generate",
+    "validate_generated",
+    "publish",
+    "report",
+)
+# What comes after `generate` belongs to the run that generated and cannot be another's.
+STARTING_STAGES = STAGES[: STAGES.index("generate") + 1]
+
+
+@dataclass(frozen=True)
+class NightOrder:
+    """What was asked for: the date; the stage to go on from; the patience for late files."""
+
+    run_date: date
+    from_stage: str | None = None
+    wait_minutes: int = 0

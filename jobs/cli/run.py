@@ -1,0 +1,190 @@
+"""`nightcart run`: one night, through the DAG, in one process on Airflow with SQLite."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
+
+from jobs.cli.invocation import command_line, from_here
+from jobs.cli.night_order import STARTING_STAGES, NightOrder
+from jobs.cli.settings_choice import add_config_argument, chosen_config
+from pipeline.stage import iso_date
+
+if TYPE_CHECKING:
+    from jobs.cli.night import Night
+    from jobs.cli.night_console import NightConsole
+    from pipeline.lake import Lake
+    from pipeline.settings import Settings
+
+EXAMPLES = """\
+examples:
+  nightcart run --date 2026-03-01
+  nightcart run --date 2026-03-01 --config shop.toml
+  nightcart run --date 2026-03-01 --from-stage generate   the model of an earlier run of the date
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """`run`."""
+    parser = subparsers.add_parser(
+        "run",
+        help="run one night through the DAG",
+        description="Run one night through the DAG, in one process, with Airflow on SQLite. "
+        "Running a date again makes it again from the start, as a new run; what is published "
+        "stays until the new run is published.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--date",
+        type=iso_date,
+        required=True,
+        metavar="YYYY-MM-DD",
+        help="the night: a calendar day in the shop's time zone",
+    )
+    parser.add_argument(
+        "--from-stage",
+        choices=STARTING_STAGES,
+        metavar="STAGE",
+        help="take the stages before this one as done, by an earlier run of the same date: "
+        + ", ".join(STARTING_STAGES),
+    )
+    parser.add_argument(
+        "--wait-minutes",
+        type=int,
+        default=0,
+        metavar="N",
+        help="how long to wait for raw files that are not there yet (default: 0)",
+    )
+    add_config_argument(parser)
+    parser.set_defaults(execute=execute)
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Run the night; 0 only if every task succeeded."""
+    from pipeline.settings import load_settings
+
+    config = chosen_config(arguments)
+    settings = load_settings(config, os.environ)
+    order = NightOrder(arguments.date, arguments.from_stage, arguments.wait_minutes)
+    return run_night(settings, config, order, os.environ)
+
+
+def run_night(
+    settings: Settings, config: Path | None, order: NightOrder, environ: Mapping[str, str]
+) -> int:
+    """Run one night and print how it goes and what came of it; return the exit code.
+
+    Args:
+        environ: the environment of the night's processes.
+    """
+    from rich.markup import escape
+
+    from jobs.cli.airflow_home import night_lock, prepare
+    from jobs.cli.night import start_night
+    from jobs.cli.night_console import NightConsole
+    from jobs.cli.terminal import console
+    from pipeline.lake import Lake
+
+    home, lake = Path(settings.paths.airflow), Lake(settings.paths.lake)
+    shown = NightConsole(console(), lake)
+    with night_lock(home) as lock:
+        with shown.console.status(f"setting up Airflow in {home} (once) …"):
+            prepare(home, environ)
+        shown.console.print(f"[bold]{escape(settings.shop.name)}[/], night of {order.run_date}")
+        night = start_night(settings, config, order, lock, environ)
+        previous = signal.signal(signal.SIGTERM, _interrupt)
+        try:
+            shown.show(night)
+        except KeyboardInterrupt:
+            shown.console.print("stopping …")
+            night.stop()
+            _say_state(shown, lake, config, night)
+            raise
+        finally:
+            night.stop()
+            signal.signal(signal.SIGTERM, previous)
+    if night.process.returncode:
+        _say_failure(shown, night)
+        _say_state(shown, lake, config, night)
+        return 1
+    _say_success(shown, lake, night)
+    return 0
+
+
+def report_of(shown: NightConsole, lake: Lake, night: Night) -> Path | None:
+    """The night's HTML page, if it was written."""
+    from pipeline.lake import Run
+
+    if shown.run_id is None:
+        return None
+    report = lake.records(Run(night.run_date, shown.run_id)) / "report.html"
+    return report if report.exists() else None
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _say_failure(shown: NightConsole, night: Night) -> None:
+    shown.console.print()
+    if shown.failed_task is not None:
+        shown.console.print(f"[bold red]The night failed[/] at {shown.failed_task}:")
+        shown.console.print(f"  {shown.reason}", markup=False)
+        return
+    shown.console.print("[bold red]Airflow itself failed[/]; the end of its log:")
+    for line in night.log.read_text(encoding="utf-8", errors="replace").splitlines()[-8:]:
+        shown.console.print(f"  {line}", markup=False)
+
+
+def _say_state(shown: NightConsole, lake: Lake, config: Path | None, night: Night) -> None:
+    """After a night that did not end well: the log, what readers see, how to go on."""
+    from jobs.cli.stage_records import RECOMMENDATIONS, is_of_run
+    from pipeline.lake import Run
+
+    latest = lake.latest(RECOMMENDATIONS)
+    if latest is None:
+        published = "nothing yet"
+    elif shown.run_id is not None and is_of_run(latest, Run(night.run_date, shown.run_id)):
+        published = f"this night ({latest.rows:,} shoppers); what failed came after it"
+    else:
+        published = f"the night of {latest.run_date} ({latest.rows:,} shoppers), as before"
+    again = ["run", "--date", night.run_date.isoformat()]
+    again += ["--config", from_here(config)] if config is not None else []
+    say = shown.console.print
+    say(f"  log           {night.log}", markup=False)
+    if shown.run_id is not None:
+        records = lake.records(Run(night.run_date, shown.run_id))
+        say(f"  records       {records}", markup=False)
+    say(f"  published     {published}", markup=False)
+    say(f"  to redo it    {command_line(*again)}", markup=False)
+
+
+def _say_success(shown: NightConsole, lake: Lake, night: Night) -> None:
+    from jobs.cli.stage_records import RECOMMENDATIONS, fallback_share
+    from pipeline.lake import LATEST
+
+    say, run_date = shown.console.print, night.run_date
+    partition = lake.require(RECOMMENDATIONS, run_date)
+    share = fallback_share(partition)
+    say()
+    say(f"[bold green]Published[/] {partition.rows:,} shoppers' recommendations for {run_date}")
+    say(f"  data          {partition.path}", markup=False)
+    if share is not None:
+        say(f"  fallback      {share:.1%} of the lists", markup=False)
+    report = report_of(shown, lake, night)
+    if report is not None:
+        say(f"  report        {report}", markup=False)
+    say(f"  log           {night.log}", markup=False)
+    latest = lake.latest(RECOMMENDATIONS)
+    if latest is not None and latest.run_date != run_date:
+        say(
+            f"  {LATEST} stays at {latest.run_date}, which is newer; readers of "
+            f"recommendations_latest see that night",
+            markup=False,
+        )

@@ -1,0 +1,73 @@
+"""`nightcart source check FILE.yaml`: what of a retailer's files maps, and to what."""
+
+from __future__ import annotations
+
+import argparse
+
+from jobs.cli.settings_choice import add_config_argument, chosen_settings
+from pipeline.stage import iso_date
+
+EXAMPLES = """\
+examples:
+  nightcart source check my_shop.yaml --raw /data/shop --date 2026-03-01
+  nightcart source check online_retail
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """`source check`."""
+    parser = subparsers.add_parser(
+        "source",
+        help="check the mapping of a retailer's files",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    check = actions.add_parser(
+        "check",
+        help="say what maps, what does not, and show ten mapped rows",
+        description="Read the files of one day through a source YAML and say what maps, what "
+        "does not and why, with ten mapped rows. Writes nothing.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    check.add_argument("source", help="path of a source YAML, or the name of a shipped one")
+    check.add_argument("--raw", help="the folder that holds the files (default: paths.raw)")
+    check.add_argument(
+        "--date", type=iso_date, metavar="YYYY-MM-DD", help="the day (default: the newest there)"
+    )
+    add_config_argument(check)
+    check.set_defaults(execute=execute_check)
+
+
+def execute_check(arguments: argparse.Namespace) -> int:
+    """Print the check's findings; 0 if the source maps."""
+    from jobs.cli.terminal import console
+    from pipeline.errors import DATA_ERROR
+    from pipeline.sources.check import check_source
+    from pipeline.spark_session import open_spark
+
+    settings = chosen_settings(arguments)
+    shown = console()
+    with shown.status("starting Spark …"):
+        spark = open_spark(settings.spark, "source check")
+        try:
+            checks = check_source(
+                spark,
+                arguments.source,
+                arguments.raw or settings.paths.raw,
+                arguments.date,
+                settings.shop.timezone,
+            )
+        finally:
+            spark.stop()
+    for check in checks:
+        for line in check.lines():
+            shown.print(line, markup=False)
+        shown.print()
+    faulty = [check.dataset for check in checks if not check.ok]
+    if faulty:
+        shown.print(f"[bold red]✗[/] {', '.join(faulty)}: see FAULT above")
+        return DATA_ERROR
+    shown.print("[bold green]✓[/] every dataset maps")
+    return 0

@@ -1,0 +1,118 @@
+"""`nightcart status`: what the last nights did, from the lake's run records."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from jobs.cli.invocation import command_line
+from jobs.cli.settings_choice import add_config_argument, chosen_settings
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from jobs.cli.stage_records import NightRecord
+    from pipeline.lake import Lake
+
+EXAMPLES = """\
+examples:
+  nightcart status
+  nightcart status --nights 30 --stages
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """`status`."""
+    parser = subparsers.add_parser(
+        "status",
+        help="what the last nights did",
+        description="The last nights: how long they took, how many shoppers got a list, how many "
+        "lists are fallbacks, and whether each was published or why not.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--nights", type=int, default=10, help="how many runs (default: 10)")
+    parser.add_argument("--stages", action="store_true", help="every stage's time and rows, too")
+    add_config_argument(parser)
+    parser.set_defaults(execute=execute)
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Print the table."""
+    from jobs.cli.stage_records import RECOMMENDATIONS, last_nights
+    from jobs.cli.terminal import console
+    from pipeline.lake import Lake
+
+    lake = Lake(chosen_settings(arguments).paths.lake)
+    shown = console()
+    nights = last_nights(lake, arguments.nights)
+    latest = lake.latest(RECOMMENDATIONS)
+    if latest is None:
+        shown.print(f"Nothing is published in {lake.root} yet.", markup=False)
+    else:
+        shown.print(
+            f"Readers see the night of {latest.run_date}: {latest.rows:,} shoppers, {latest.path}",
+            markup=False,
+        )
+    if not nights:
+        again = command_line("run", "--date", "YYYY-MM-DD")
+        shown.print(f"No night has run. Try: {again}", markup=False)
+        return 0
+    _print_nights(shown, lake, nights)
+    if arguments.stages:
+        for night in nights:
+            _print_stages(shown, lake, night)
+    return 0
+
+
+def _print_nights(shown: Console, lake: Lake, nights: list[NightRecord]) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from jobs.cli.stage_records import RECOMMENDATIONS, fallback_share
+
+    table = Table(box=None, header_style="bold")
+    for name in ("night", "started (UTC)", "took", "stages", "shoppers", "fallback", "published"):
+        right = name in ("took", "shoppers", "fallback")
+        table.add_column(name, justify="right" if right else "left", overflow="fold")
+    for night in nights:
+        partition = lake.current(RECOMMENDATIONS, night.run.run_date) if night.published else None
+        share = fallback_share(partition) if partition is not None else None
+        done = sum(stage["status"] == "done" for stage in night.stages.values())
+        table.add_row(
+            str(night.run.run_date),
+            night.started[:16].replace("T", " "),
+            f"{night.seconds:.0f} s",
+            f"{done} done",
+            f"{partition.rows:,}" if partition is not None else "",
+            f"{share:.1%}" if share is not None else "",
+            escape(_outcome(night)),
+        )
+    shown.print(table)
+
+
+def _outcome(night: NightRecord) -> str:
+    failed = night.failed_stage
+    if failed is not None:
+        kept = "yes, but " if night.published else "no: "
+        return f"{kept}{failed} failed: {night.stages[failed].get('error', 'no reason recorded')}"
+    if night.published:
+        return "yes"
+    if night.stages.get("publish", {}).get("status") == "done":
+        return "replaced by a later run"
+    last = night.in_order()[-1]
+    what = "is running, or was stopped" if night.stages[last]["status"] == "running" else "ended"
+    return f"no: {last} {what}; nothing after it has run"
+
+
+def _print_stages(shown: Console, lake: Lake, night: NightRecord) -> None:
+    from jobs.cli.stage_records import said_of
+
+    shown.print(f"\n{night.run.run_date}  {night.run.run_id}", markup=False, style="bold")
+    for stage in night.in_order():
+        record = night.stages[stage]
+        said = record.get("error") or said_of(lake, night.run, stage)
+        shown.print(
+            f"  {stage:<18} {record['status']:<8} {record.get('seconds', 0.0):8.1f} s  {said}",
+            markup=False,
+        )

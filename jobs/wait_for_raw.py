@@ -1,0 +1,62 @@
+"""Wait until every file that the source requires of the day is there.
+
+Reads the names of files below `paths.raw`, never their content; writes its run record. Guarantees
+that what comes after starts with a whole delivery, or fails naming each missing file and where it
+was looked for. Gives up: a file that is still being written counts as there (deliver by writing
+aside and renaming).
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import time
+
+from pipeline.errors import InputError
+from pipeline.sources.source import load_source, missing_files
+from pipeline.stage import Report, Stage, run_stage, stage_parser
+
+log = logging.getLogger("nightcart")
+
+POLL_SECONDS = 15.0
+SAY_EVERY_POLLS = 20  # every five minutes
+
+
+def work(stage: Stage, arguments: argparse.Namespace) -> Report:
+    """Poll until nothing is missing or the time is up."""
+    source = load_source(stage.settings.shop.source)
+    raw, date = stage.settings.paths.raw, stage.run.run_date
+    started = time.monotonic()
+    deadline = started + 60 * arguments.timeout_minutes
+    polls = 0
+    while missing := missing_files(source, raw, date):
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise InputError(
+                f"{raw} lacks {', '.join(missing)}, which source {source.name!r} requires of "
+                f"{date} (waited {arguments.timeout_minutes:g} min); deliver what is missing, or "
+                "run a date that is there"
+            )
+        if polls % SAY_EVERY_POLLS == 0:
+            log.info("waiting for %s in %s, %.0f min left", ", ".join(missing), raw, left / 60)
+        polls += 1
+        time.sleep(min(POLL_SECONDS, left))
+    waited = time.monotonic() - started
+    log.info("all files of %s are in %s", date, raw)
+    return {"source": source.name, "waited_seconds": round(waited, 1)}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The job's process."""
+    parser = stage_parser("wait_for_raw", __doc__)
+    parser.add_argument(
+        "--timeout-minutes",
+        type=float,
+        default=0.0,
+        help="how long to wait for what is missing (default: 0, look once)",
+    )
+    return run_stage("wait_for_raw", parser, work, argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""Nightcart: nightly recommendations written by a GPT-2 fine-tuned on one shop."""

@@ -1,0 +1,95 @@
+"""Which days a night has to clean: its own, and those before it that are new or have changed."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+from pipeline.cleaning.changed_days import changed_days
+from pipeline.cleaning.mapping import Calendar
+from pipeline.errors import InputError
+from pipeline.lake import Lake
+from pipeline.sources.expressions import own_day
+from pipeline.sources.readers import read_rows
+from pipeline.sources.source import Source, delivered_dates, missing_files
+
+log = logging.getLogger("nightcart")
+
+
+def delivery_calendar(
+    spark: SparkSession,
+    source: Source,
+    raw_root: Path | str,
+    timezone: str,
+    *,
+    night: dt.date,
+    first: dt.date | None,
+) -> Calendar:
+    """All delivery days up to and including the night; the night is the last.
+
+    A source of daily files delivers on the days of its files. One of dumps alone delivers, as far
+    as a night can tell, on each day that a row is dated, and on the night itself.
+
+    Raises:
+        InputError: the night's required files are not there.
+    """
+    missing = missing_files(source, raw_root, night)
+    if missing:
+        raise InputError(
+            f"{night} is not delivered: {', '.join(str(Path(raw_root) / name) for name in missing)}"
+            f" (source {source.name}, paths.raw {raw_root}) does not exist; "
+            "wait for the file, or correct paths.raw or the source's files pattern"
+        )
+    days = {day for day in delivered_dates(source, raw_root, night) if not first or day >= first}
+    exact = not days
+    if exact:
+        days = {day for day in _dump_days(spark, source, raw_root, timezone) if day <= night}
+        if not days:
+            raise InputError(f"source {source.name} has no row dated on or before {night}")
+        days = {day for day in days if not first or day >= first}
+    return Calendar(timezone, tuple(sorted(days | {night})), exact)
+
+
+def days_to_clean(
+    spark: SparkSession, lake: Lake, source: Source, raw_root: Path | str, calendar: Calendar
+) -> list[dt.date]:
+    """The night itself, and each earlier day that is not committed, or changed since it was.
+
+    After a changed catalogue every later day is cleaned again too, because its events and reviews
+    were asked what the catalogue knew.
+    """
+    names = [*(f"cleaned_{name}" for name in source.datasets), "quarantine"]
+    night = calendar.days[-1]
+    again: set[dt.date] = set()
+    for dataset in source.datasets.values():
+        changed = changed_days(spark, lake, dataset, raw_root, calendar)
+        if changed:
+            log.warning(
+                "%s of %d days in the lake changed since, from %s on: these are cleaned again",
+                dataset.name,
+                len(changed),
+                changed[0],
+            )
+        if changed and dataset.name == "items":
+            changed = [day for day in calendar.days if day >= changed[0]]
+        again |= {*changed}
+    return [
+        day
+        for day in calendar.days
+        if day == night or day in again or any(lake.current(name, day) is None for name in names)
+    ]
+
+
+def _dump_days(
+    spark: SparkSession, source: Source, raw_root: Path | str, timezone: str
+) -> set[dt.date]:
+    days: set[dt.date] = set()
+    for dataset in source.datasets.values():
+        if dataset.own_time:
+            rows = read_rows(spark, dataset, raw_root, dataset.pattern.files(raw_root))
+            dated = rows.select(own_day(dataset, timezone).alias("day")).distinct().collect()
+            days |= {row["day"] for row in dated if row["day"] is not None}
+    return days

@@ -1,0 +1,152 @@
+"""Raw rows become rows with the raw contract's columns, and the retailer's user ids are gone.
+
+`map_rows` gives the columns of `raw_<dataset>`, the user id already replaced by its keyed hash (an
+id that is blank or too long stays as blank or as long, in dots, so that the contract's rules can
+say so), and beside them what the rules need:
+
+    __day          the delivery day              __undated   a dump's row without a time of its own
+    __remove       the source's rule that takes the row out, or null
+    __refuse       the source's reason to quarantine the row, or null
+    __unparsable   why a value is not of its type
+    __consent_unread   whether consent is false only because the row says nothing readable of it
+    __order        the source's latest_by        __content   a hash of the whole raw row
+    __content_id   an id for a row whose retailer gives none
+    __raw          the raw row as JSON, user ids hashed and texts scrubbed; only read when refused
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from pipeline.cleaning.pseudonym_column import pseudonym_column
+from pipeline.cleaning.redaction import redacted_row
+from pipeline.contracts.contract import load_contract
+from pipeline.contracts.row_checks import NOT_BLANK
+from pipeline.contracts.spark import quoted
+from pipeline.errors import ContractError
+from pipeline.sources.expressions import (
+    columns_read,
+    consent_unread,
+    expression_faults,
+    first_true,
+    mapped_values,
+    own_day,
+)
+from pipeline.sources.readers import DAY, READER_COLUMNS
+from pipeline.sources.source import SourceDataset
+
+MAX_ID_LENGTH = 200
+
+
+@dataclass(frozen=True)
+class Calendar:
+    """Which delivery day a row of a dump belongs to.
+
+    `days` are all delivery days, ascending, whether or not they are cleaned now; `exact` where a
+    dump's own days are the delivery days, so that nothing has to be looked up.
+    """
+
+    timezone: str
+    days: tuple[dt.date, ...]
+    exact: bool = True
+
+
+def map_rows(raw: DataFrame, dataset: SourceDataset, calendar: Calendar, key: bytes) -> DataFrame:
+    """Apply a source's expressions; see the module's docstring for the columns.
+
+    Raises:
+        ContractError: an expression is not Spark SQL over the raw columns; all are named.
+    """
+    faults = expression_faults(raw, dataset)
+    if faults:
+        raise ContractError(f"{dataset.where}: " + "; ".join(faults))
+    values, unparsable = mapped_values(raw, dataset)
+    user_id = values.get("user_id", F.lit(None).cast("string"))
+    is_undated = F.lit(False)
+    day = F.col(DAY)
+    if dataset.delivery == "dump":
+        day = delivery_day_of_dump(dataset, calendar)
+        is_undated = (
+            own_day(dataset, calendar.timezone).isNull() if dataset.own_time else F.lit(False)
+        )
+    mapped = raw.select(
+        *(F.col(quoted(name)) for name in dataset.columns),
+        *(F.col(name) for name in READER_COLUMNS if name != DAY),
+        day.alias(DAY),
+        is_undated.alias("__undated"),
+        first_true(dataset.remove).alias("__remove"),
+        first_true(dataset.quarantine).alias("__refuse"),
+        unparsable.alias("__unparsable"),
+        consent_unread(dataset).alias("__consent_unread"),
+        (F.expr(dataset.latest_by) if dataset.latest_by else F.lit(None)).alias("__order"),
+        pseudonym_column(user_id, key).alias("__pseudonym"),
+        *(value.alias(f"__new_{name}") for name, value in values.items()),
+    )
+    return mapped.select(
+        *READER_COLUMNS,
+        "__undated",
+        "__remove",
+        "__refuse",
+        "__unparsable",
+        "__consent_unread",
+        "__order",
+        _content(dataset).alias("__content"),
+        _content_id(dataset).alias("__content_id"),
+        redacted_row(dataset, F.col("__pseudonym"), key).alias("__raw"),
+        *(
+            (_hashed_user_id() if name == "user_id" else F.col(f"__new_{name}")).alias(name)
+            for name in load_contract(f"raw_{dataset.name}").column_names
+        ),
+    )
+
+
+def delivery_day_of_dump(dataset: SourceDataset, calendar: Calendar) -> Column:
+    """The delivery day of a dump's row: its own day, or the next one on which anything came.
+
+    A row without a time, or of a dump without times, belongs to the first delivery day, so that
+    it is counted once however the days are cleaned.
+    """
+    first = F.lit(calendar.days[0])
+    if not dataset.own_time:
+        return first
+    own = own_day(dataset, calendar.timezone)
+    if calendar.exact:
+        return F.coalesce(own, first)
+    days = F.array(*(F.lit(day) for day in calendar.days))
+    later = F.array_min(F.filter(days, lambda day: day >= own))
+    return F.when(own.isNull(), first).otherwise(later)
+
+
+def _hashed_user_id() -> Column:
+    user_id = F.col("__new_user_id")
+    longest = load_contract("raw_users").column("user_id").max_length or MAX_ID_LENGTH
+    in_dots = F.repeat(F.lit("."), F.length(user_id))
+    return (
+        F.when(~user_id.rlike(NOT_BLANK), user_id)
+        .when(F.length(user_id) > longest, in_dots)
+        .otherwise(F.col("__pseudonym"))
+    )
+
+
+def _content(dataset: SourceDataset) -> Column:
+    """Equal for equal raw rows. Spark's hash skips nulls, so they are given a value of their own."""
+    return F.xxhash64(*(F.coalesce(F.col(quoted(name)), F.lit("\x00")) for name in dataset.columns))
+
+
+def _content_id(dataset: SourceDataset) -> Column:
+    """A hash of a row's values, each with its length before it so that none runs into the next.
+
+    The retailer's user id takes part only as its keyed hash: with the id itself, whoever knows the
+    rest of the row could try ids until one fits.
+    """
+    user_columns = columns_read(dataset.mapping.get("user_id", ""), dataset.columns)
+    values = [F.col(quoted(name)) for name in dataset.columns if name not in user_columns]
+    texts = [
+        F.coalesce(F.concat(F.length(value), F.lit(":"), value), F.lit("-"))
+        for value in [*values, F.col("__pseudonym")]
+    ]
+    return F.substring(F.sha2(F.concat(*texts), 256), 1, 32)

@@ -1,0 +1,1 @@
+"""The definition of every dataset, and what follows from it."""

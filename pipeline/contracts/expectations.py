@@ -1,0 +1,205 @@
+"""A contract as a Great Expectations suite: the gate's checks and the text of Data Docs.
+
+The checks are those of `contracts.row_checks`, which also make the quarantine's predicates, plus
+what only a whole dataset can show: its columns and their order, its key, its dataset rules. Every
+expectation carries in its `meta` the name of what it checks (a row that breaks it in the cleaner
+is refused for the same `reason`), the contract's severity, and whether its values may be shown.
+
+Row rules are a map expectation of our own, because `UnexpectedRowsExpectation` runs two Spark jobs
+per rule while map conditions are all aggregated in one pass. Importing this module registers that
+expectation with Great Expectations; it does nothing else.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import great_expectations as gx
+import great_expectations.expectations as gxe
+from great_expectations.execution_engine import SparkDFExecutionEngine
+from great_expectations.expectations.expectation import ColumnMapExpectation
+from great_expectations.expectations.metrics.map_metric_provider import (
+    ColumnMapMetricProvider,
+    column_condition_partial,
+)
+from great_expectations.expectations.registry import get_expectation_impl
+from pyspark.sql import Column as SparkColumn
+from pyspark.sql import functions as F
+
+from pipeline.contracts.contract import Contract, DatasetRule, RowRule
+from pipeline.contracts.row_checks import ColumnCheck, column_checks
+from pipeline.contracts.spark import spark_type
+from pipeline.contracts.types import parse_type
+from pipeline.errors import ContractError
+
+# Great Expectations' own severities, by the contract's.
+SEVERITY = {"stop": "critical", "warn": "warning"}
+
+
+class RowsSatisfyPredicate(ColumnMapMetricProvider):  # type: ignore[misc]  # GX is untyped
+    """Counts rows for which a Spark SQL predicate is not true, in the shared aggregation."""
+
+    condition_metric_name = "column_values.row_satisfies_predicate"
+    condition_value_keys = ("predicate",)
+    filter_column_isnull = False
+
+    @column_condition_partial(engine=SparkDFExecutionEngine)  # type: ignore[untyped-decorator]
+    def _spark(cls, _column: SparkColumn, predicate: str, **_: Any) -> SparkColumn:  # noqa: N805
+        return F.expr(f"coalesce(({predicate}), false)")
+
+
+class ExpectRowsToSatisfy(ColumnMapExpectation):  # type: ignore[misc]  # GX is untyped
+    """Expect a Spark SQL predicate over the row's columns to be true; null counts as broken.
+
+    `column` is the one whose values stand for the row in counts and samples.
+    """
+
+    predicate: str
+
+    map_metric: ClassVar[str] = "column_values.row_satisfies_predicate"
+    success_keys: ClassVar[tuple[str, ...]] = ("predicate", "mostly")
+    args_keys: ClassVar[tuple[str, ...]] = ("column", "predicate")
+
+
+def expectation_suite(contract: Contract) -> gx.ExpectationSuite:
+    """Everything the contract says of a dataset, in the contract's order.
+
+    Raises:
+        ContractError: a dataset rule names an expectation that Great Expectations does not have,
+            or arguments that it does not take.
+    """
+    return gx.ExpectationSuite(
+        name=f"{contract.dataset}.v{contract.version}",
+        expectations=[
+            _columns(contract),
+            *_types(contract),
+            *_key(contract),
+            *(e for check in column_checks(contract) for e in _column_check(check, contract)),
+            *(_row_rule(rule, contract) for rule in contract.rules),
+            *(_dataset_rule(rule, contract) for rule in contract.dataset_rules),
+        ],
+        notes=[contract.description.strip()],
+        meta={"dataset": contract.dataset, "version": contract.version},
+    )
+
+
+def _stated(
+    contract: Contract, reason: str, *columns: str, severity: str = "stop"
+) -> dict[str, Any]:
+    """The arguments that every expectation gets."""
+    personal = any(column.personal for column in contract.columns if column.name in columns)
+    return {
+        "severity": SEVERITY[severity],
+        "meta": {
+            "reason": reason,
+            "severity": severity,
+            "columns": list(columns),
+            "personal": personal,
+        },
+    }
+
+
+def _columns(contract: Contract) -> Any:
+    return gxe.ExpectTableColumnsToMatchOrderedList(
+        column_list=list(contract.column_names), **_stated(contract, "columns")
+    )
+
+
+def _types(contract: Contract) -> list[Any]:
+    """Top-level types only: what is inside arrays and structs, `spark.check_columns` compares."""
+    return [
+        gxe.ExpectColumnTypeToBe(
+            column=column.name,
+            type_=type(spark_type(parse_type(column.type))).__name__,
+            **_stated(contract, f"{column.name}_wrong_type", column.name),
+        )
+        for column in contract.columns
+    ]
+
+
+def _key(contract: Contract) -> list[Any]:
+    if not contract.key:
+        return []
+    if len(contract.key) == 1:
+        name = contract.key[0]
+        return [
+            gxe.ExpectColumnValuesToBeUnique(column=name, **_stated(contract, "key_repeats", name))
+        ]
+    return [
+        gxe.ExpectCompoundColumnsToBeUnique(
+            column_list=list(contract.key), **_stated(contract, "key_repeats", *contract.key)
+        )
+    ]
+
+
+def _column_check(check: ColumnCheck, contract: Contract) -> list[Any]:
+    column = check.column.name
+    stated = _stated(contract, check.reason, column)
+    expectations: list[Any] = []
+    if check.kind == "missing":
+        expectations.append(gxe.ExpectColumnValuesToNotBeNull(column=column, **stated))
+    if check.kind == "unknown_value":
+        expectations.append(
+            gxe.ExpectColumnValuesToBeInSet(
+                column=column, value_set=list(check.column.values), **stated
+            )
+        )
+    if check.kind == "out_of_range":
+        expectations.append(
+            gxe.ExpectColumnValuesToBeBetween(
+                column=column,
+                min_value=check.min,
+                max_value=check.max,
+                strict_min=check.column.exclusive_min,
+                **stated,
+            )
+        )
+    expectations += [
+        gxe.ExpectColumnValuesToMatchRegex(column=column, regex=regex, **stated)
+        for regex in check.regexes
+    ]
+    if check.min_length is not None or check.max_length is not None:
+        expectations.append(
+            gxe.ExpectColumnValueLengthsToBeBetween(
+                column=column, min_value=check.min_length, max_value=check.max_length, **stated
+            )
+        )
+    return expectations
+
+
+def _row_rule(rule: RowRule, contract: Contract) -> Any:
+    # The rule is shown with the first column it speaks of; a rule of none, with the first of all.
+    spoken = [n for n in contract.column_names if re.search(rf"\b{n}\b", rule.predicate)]
+    column = (spoken or list(contract.column_names))[0]
+    return ExpectRowsToSatisfy(
+        column=column,
+        predicate=rule.predicate,
+        description=_plain(f"{rule.name}: {rule.description} ({rule.predicate})"),
+        **_stated(contract, rule.name, *(spoken or [column])),
+    )
+
+
+def _dataset_rule(rule: DatasetRule, contract: Contract) -> Any:
+    where = f"{contract.dataset}.v{contract.version}: dataset rule {rule.name!r}"
+    try:
+        kind: Any = get_expectation_impl(rule.expectation)
+    except gx.exceptions.ExpectationNotFoundError:
+        raise ContractError(f"{where}: Great Expectations has no {rule.expectation!r}") from None
+    stated = _stated(contract, rule.name, *_columns_of(rule.kwargs), severity=rule.severity)
+    try:
+        return kind(**rule.kwargs, description=_plain(f"{rule.name}: {rule.description}"), **stated)
+    except (TypeError, ValueError) as error:
+        raise ContractError(f"{where}: {error}") from None
+
+
+def _columns_of(kwargs: Mapping[str, Any]) -> list[str]:
+    named = [kwargs[key] for key in ("column", "column_A", "column_B") if key in kwargs]
+    return [*named, *kwargs.get("column_list", ())]
+
+
+def _plain(text: str) -> str:
+    """To Great Expectations' renderer a description is a template, and already HTML."""
+    return html.escape(text.replace("$", "$$"), quote=False)

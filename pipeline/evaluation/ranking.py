@@ -1,0 +1,123 @@
+"""Ranks of held-out items under any scorer, over one set of users and sellable items.
+
+Guarantees: every scorer is asked about the same users, histories and items. The candidates are the
+items that are sellable as of the night and that the scorer may rank; what a user owned before the
+held-out event is masked. A user whose held-out item is no longer sellable is left out: no list
+could have held it.
+
+Shapes: B users, I items (all known ones, sellable or not).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from transformers import GPT2LMHeadModel
+
+from pipeline.evaluation.metrics import Floats, Integers, target_ranks, top_items
+from pipeline.model.next_item import next_item_logits
+from pipeline.model.prompt import history_prompt
+from pipeline.model.user_history import UserHistory
+from pipeline.model.vocabulary import Vocabulary
+
+# Scores of a batch of users over all items, in the order of `Items.item_ids`.
+Scorer = Callable[[Sequence[UserHistory]], Floats]
+
+BATCH_USERS = 256
+
+
+@dataclass(frozen=True)
+class Items:
+    """The items that ranking numbers from 0, and which of them may be recommended."""
+
+    item_ids: tuple[str, ...]
+    sellable_I: NDArray[np.bool_]
+
+    @property
+    def index(self) -> dict[str, int]:
+        """Number of an item."""
+        return {item_id: n for n, item_id in enumerate(self.item_ids)}
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Each user's rank of the held-out item, from 1, and the first k items."""
+
+    rank_B: Integers
+    top_BK: Integers
+
+
+def measurable(users: Sequence[UserHistory], items: Items) -> list[UserHistory]:
+    """Users whose held-out item can still be recommended."""
+    index = items.index
+    return [
+        user
+        for user in users
+        if user.holdout_index is not None
+        and user.held_out_item in index
+        and items.sellable_I[index[user.held_out_item]]
+    ]
+
+
+def rank_users(scorer: Scorer, users: Sequence[UserHistory], items: Items, k: int) -> Ranks:
+    """Rank every user's held-out item; `users` come from `measurable`."""
+    index = items.index
+    ranks, tops = [], []
+    for start in range(0, len(users), BATCH_USERS):
+        batch = users[start : start + BATCH_USERS]
+        scores_BI = np.array(scorer(batch), dtype=np.float64)
+        scores_BI[:, ~items.sellable_I] = -np.inf
+        for row, user in enumerate(batch):
+            owned = [index[item] for item in user.owned_before_holdout() if item in index]
+            scores_BI[row, owned] = -np.inf
+        targets_B = np.array([index[user.held_out_item] for user in batch], dtype=np.int64)
+        ranks.append(target_ranks(scores_BI, targets_B))
+        tops.append(top_items(scores_BI, k))
+    if not users:
+        return Ranks(np.zeros(0, np.int64), np.zeros((0, k), np.int64))
+    return Ranks(np.concatenate(ranks), np.concatenate(tops))
+
+
+def model_scorer(
+    model: GPT2LMHeadModel, vocabulary: Vocabulary, items: Items, max_events: int
+) -> Scorer:
+    """Scores by the model in evaluation mode. Items it does not know come last."""
+    columns = np.array(
+        [vocabulary.item_index.get(item_id, -1) for item_id in items.item_ids], dtype=np.int64
+    )
+
+    def score(users: Sequence[UserHistory]) -> Floats:
+        prompts = [
+            history_prompt(
+                vocabulary,
+                user.known_items,
+                user.known_event_types,
+                user.known_queries,
+                user.language,
+                max_events,
+                max_tokens=model.config.n_positions,
+            )
+            for user in users
+        ]
+        logits_BI = next_item_logits(model, vocabulary, prompts).cpu().numpy()
+        # Below any logit, above the masked: a model that does not know an item ranks it last.
+        unknown = logits_BI.min(initial=0.0) - 1.0
+        scores: Floats = np.where(columns >= 0, logits_BI[:, columns], unknown)
+        return scores
+
+    return score
+
+
+def history_scorer(scores: Callable[[Sequence[int]], Floats], items: Items) -> Scorer:
+    """Scores by a baseline that reads item numbers."""
+    index = items.index
+
+    def score(users: Sequence[UserHistory]) -> Floats:
+        return np.stack(
+            [scores([index[item] for item in user.known_items if item in index]) for user in users]
+        )
+
+    return score

@@ -1,0 +1,1 @@
+"""Who gets what: ranked lists for every active shopper, and a sentence for the first item."""

@@ -1,0 +1,103 @@
+"""The model that generates tonight: the champion as of the date, or the reason there is none.
+
+Reads `champion.json` of the night's `champions` partition and the model directory that it names.
+A champion that is missing or cannot be used does not stop the night: every list is then made by
+the fallback and says why.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pipeline.errors import InputError, NightcartError
+from pipeline.lake import MANIFEST, Lake
+from pipeline.model.champion import CHAMPION_FILE, ChampionRecord
+from pipeline.model.checkpoint import Checkpoint, load_checkpoint
+
+log = logging.getLogger("nightcart")
+
+NO_CHAMPION = "no_champion"
+CHAMPION_UNREADABLE = "champion_unreadable"
+WEIGHTS_NOT_FINITE = "weights_not_finite"
+NO_MODEL = "none"
+
+
+@dataclass(frozen=True)
+class Champion:
+    """A checkpoint, or the reason why every list comes from the fallback."""
+
+    checkpoint: Checkpoint | None
+    fallback_reason: str | None
+
+    @property
+    def model_version(self) -> str:
+        """What the rows say made them."""
+        return self.checkpoint.model_version if self.checkpoint else NO_MODEL
+
+
+def read_champion(lake: Lake, run_date: dt.date) -> ChampionRecord:
+    """The champion as of a date.
+
+    Raises:
+        InputError: evaluation has not run for this date, or its file is not one.
+    """
+    path = lake.require("champions", run_date).path / CHAMPION_FILE
+    try:
+        record = ChampionRecord(**json.loads(path.read_text(encoding="utf-8")))
+        _ = record.model_run  # a date or run id that is none is noticed here
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(
+            f"{path} does not say which model generates: {error}; run evaluate for {run_date} again"
+        ) from None
+    return record
+
+
+def identity(lake: Lake, record: ChampionRecord) -> dict[str, Any]:
+    """What a list depends on: the record's words and the checksums of the model it names."""
+    files: Any = None
+    directory = record.model_directory(lake)
+    if directory is not None:
+        try:
+            files = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))["files"]
+        except (OSError, ValueError, KeyError, TypeError):
+            files = None  # nothing to load either: `load_champion` says so
+    return {"champion": asdict(record), "model_files": files}
+
+
+def load_champion(lake: Lake, record: ChampionRecord) -> Champion:
+    """Load the champion's checkpoint; whatever is wrong with it becomes a fallback reason."""
+    directory = record.model_directory(lake)
+    if directory is None:
+        log.warning("there is no champion yet: every list is made by the fallback")
+        return Champion(None, NO_CHAMPION)
+    return load_model(directory)
+
+
+def load_model(directory: Path) -> Champion:
+    """A checkpoint that can generate, or why it cannot."""
+    try:
+        checkpoint = load_checkpoint(directory)
+    except (NightcartError, OSError, ValueError, RuntimeError) as error:
+        log.error("the champion cannot be used, every list is made by the fallback: %s", error)
+        return Champion(None, CHAMPION_UNREADABLE)
+    broken = [
+        name
+        for name, weights in checkpoint.model.named_parameters()
+        if not bool(torch.isfinite(weights).all())
+    ]
+    if broken:
+        log.error(
+            "the champion in %s has weights that are not finite numbers (%s): every list is made "
+            "by the fallback; run fine_tune for that date again",
+            directory,
+            ", ".join(broken[:3]),
+        )
+        return Champion(None, WEIGHTS_NOT_FINITE)
+    return Champion(checkpoint, None)

@@ -1,0 +1,133 @@
+"""Lists for users whom the model cannot serve: what follows their last item, or what is popular.
+
+Fit from the whole past of the consenting users as of the night (the gate's baselines, which leave
+the held-out events out, are the same code). Ranks every sellable item, new ones too, under the
+same exclusions as the model; the score is the estimated share of the item as the next event.
+
+Shapes: U users, B users of a batch, I items of the whole catalogue, C candidates (sellable ones).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.dataset as ds
+import torch
+from numpy.typing import NDArray
+
+from pipeline.evaluation.baselines import Markov, fit_markov, fit_popularity
+from pipeline.generation.candidates import Candidates, Exclusions, Integers
+from pipeline.generation.columns import Column, Lists, compute
+from pipeline.generation.ranking import (
+    MAX_LOGITS,
+    NO_ALLOWED_ITEM,
+    Ranking,
+    best_in_order,
+    empty_ranking,
+)
+from pipeline.lake import storage_errors
+
+MARKOV = "markov"
+POPULARITY = "popularity"
+TARGET_EVENTS = ("purchase", "rating")
+
+
+@dataclass(frozen=True)
+class Fallback:
+    """The fitted baselines over the whole catalogue, and which of its items may be sold."""
+
+    markov: Markov
+    item_ids: Column  # the whole catalogue, ascending: items 0 … I-1
+    sellable_C: Integers
+
+    def rank(self, histories: Lists, excluded: Exclusions, k: int) -> Ranking:
+        """The K best sellable items of each history.
+
+        Args:
+            histories: item ids per user, oldest first.
+            excluded: candidates that each user may not get.
+        """
+        n, n_items = len(histories), len(self.sellable_C)
+        ranking = empty_ranking(n, k, {})
+        items_UK, scores_UK = ranking.items_UK, ranking.scores_UK
+        last_U = self.last_items(histories)
+        step = max(1, MAX_LOGITS // max(1, len(self.item_ids)))
+        for start in range(0, n, step):
+            users_B = np.arange(start, min(n, start + step))
+            scores_BC = torch.from_numpy(self._shares(last_U[users_B]))
+            rows, items = excluded.of(users_B)
+            scores_BC[torch.from_numpy(rows), torch.from_numpy(items)] = -torch.inf
+            best_BK, items_BK = best_in_order(scores_BC, min(k, n_items))
+            there_BK = torch.isfinite(best_BK).numpy()
+            width = items_BK.shape[1]
+            items_UK[users_B, :width] = np.where(there_BK, items_BK.numpy(), -1)
+            scores_UK[users_B, :width] = np.where(there_BK, best_BK.numpy(), 0.0)
+        nothing = np.flatnonzero(items_UK[:, 0] < 0)
+        ranking.errors.update({int(user): NO_ALLOWED_ITEM for user in nothing})
+        return ranking
+
+    def methods(self, histories: Lists) -> list[str]:
+        """`markov` where anything was ever seen to follow a user's last item."""
+        followers_I = np.diff(self.markov.counts_II.indptr)
+        last_U = self.last_items(histories)
+        known_U = (last_U >= 0) & (followers_I[last_U] > 0)
+        return [MARKOV if known else POPULARITY for known in known_U]
+
+    def last_items(self, histories: Lists) -> Integers:
+        """The number of each user's last item that is in the catalogue; -1 for none."""
+        items_E, users_E = _item_numbers(histories, self.item_ids)
+        last_U = np.full(len(histories), -1, dtype=np.int64)
+        last_U[users_E] = items_E  # of repeated indices the last assignment stays
+        return last_U
+
+    def _shares(self, last_B: Integers) -> NDArray[np.float64]:
+        """`Markov.scores` of many users at once, for the sellable items: `shares_BC`."""
+        share_C = self.markov.popularity.share_I[self.sellable_C]
+        known_B = last_B >= 0
+        shares_BC = np.tile(share_C, (len(last_B), 1))
+        counts_BI = self.markov.counts_II[last_B[known_B]]
+        total_B1 = np.asarray(counts_BI.sum(axis=1)).reshape(-1, 1)
+        counts_BC = counts_BI[:, self.sellable_C].toarray()
+        shares_BC[known_B] = (counts_BC + share_C) / (total_B1 + 1.0)
+        return shares_BC
+
+
+def fit_fallback(
+    history_files: Sequence[Path], catalogue_item_ids: Column, candidates: Candidates
+) -> Fallback:
+    """Count what is bought and what follows what, over all consenting users of the night."""
+    histories: list[Integers] = []
+    targets: list[NDArray[np.bool_]] = []
+    with storage_errors("cannot read the histories"):
+        data = ds.dataset([str(path) for path in history_files], format="parquet")
+        columns = ["item_ids", "event_types"]
+        for batch in data.to_batches(columns=columns, filter=ds.field("consent")):
+            items, types = batch.column("item_ids"), batch.column("event_types")
+            numbers_E, users_E = _item_numbers(items, catalogue_item_ids)
+            known_E = compute.is_in(compute.list_flatten(items), value_set=catalogue_item_ids)
+            target_E = compute.is_in(compute.list_flatten(types), value_set=pa.array(TARGET_EVENTS))
+            cuts = np.searchsorted(users_E, np.arange(1, batch.num_rows))
+            histories += np.split(numbers_E, cuts)
+            targets += np.split(
+                target_E.filter(known_E).to_numpy(zero_copy_only=False).astype(bool), cuts
+            )
+    n_items = len(catalogue_item_ids)
+    popularity = fit_popularity(histories, targets, n_items)  # type: ignore[arg-type]
+    markov = fit_markov(histories, popularity, n_items)  # type: ignore[arg-type]
+    places = compute.index_in(candidates.item_ids, value_set=catalogue_item_ids)
+    return Fallback(markov, catalogue_item_ids, np.asarray(places, dtype=np.int64))
+
+
+def _item_numbers(histories: Lists, item_ids: Column) -> tuple[Integers, Integers]:
+    """Every history's items that the catalogue has, as numbers, and whose they are."""
+    index_E = compute.index_in(compute.list_flatten(histories), value_set=item_ids)
+    users_E = compute.list_parent_indices(histories)
+    known_E = compute.is_valid(index_E)
+    return (
+        np.asarray(index_E.filter(known_E), dtype=np.int64),
+        np.asarray(users_E.filter(known_E), dtype=np.int64),
+    )

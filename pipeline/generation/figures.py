@@ -1,0 +1,61 @@
+"""What a night's lists look like from afar: who made them, and how different they are.
+
+The share of distinct lists is the alarm for a model that gives everybody the same. Keeps 8 bytes
+a user and the set of recommended items, not the lists.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from itertools import pairwise
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.generation.columns import column
+
+
+class Figures:
+    """Adds up tables of rows.
+
+    Args:
+        n_candidates: how many items could have been recommended.
+    """
+
+    def __init__(self, n_candidates: int) -> None:
+        self.n_candidates = n_candidates
+        self.users = 0
+        self._counts: dict[str, Counter[str]] = {
+            "method": Counter(),
+            "fallback_reason": Counter(),
+            "reason_method": Counter(),
+        }
+        self._lists: set[bytes] = set()
+        self._items: set[str] = set()
+
+    def add(self, rows: pa.Table) -> None:
+        """Some rows of `schemas/recommendations.v1.yaml`."""
+        for name, counter in self._counts.items():
+            counter.update(value for value in column(rows, name).to_pylist() if value is not None)
+        items = column(rows, "items")
+        item_ids = items.flatten().field("item_id").to_pylist()
+        self._items.update(item_ids)
+        offsets = items.offsets.to_pylist()
+        for start, end in pairwise(offsets):
+            text = "\0".join(item_ids[start - offsets[0] : end - offsets[0]])
+            digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8)
+            self._lists.add(digest.digest())
+        self.users += rows.num_rows
+
+    def report(self) -> dict[str, Any]:
+        """Counts by who and why; distinct lists per user; recommended per sellable item."""
+        return {
+            "users": self.users,
+            "methods": dict(sorted(self._counts["method"].items())),
+            "fallback_reasons": dict(sorted(self._counts["fallback_reason"].items())),
+            "reason_methods": dict(sorted(self._counts["reason_method"].items())),
+            "distinct_lists_share": round(len(self._lists) / max(self.users, 1), 4),
+            "coverage": round(len(self._items) / max(self.n_candidates, 1), 4),
+            "candidates": self.n_candidates,
+        }

@@ -1,0 +1,115 @@
+"""Everything a night is made from, read when it is first needed, and a fingerprint of it all."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from functools import cached_property
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.generation.candidates import Candidates, sellable_candidates
+from pipeline.generation.champion import Champion, identity, load_champion, read_champion
+from pipeline.generation.columns import column, compute
+from pipeline.generation.fallback import fit_fallback
+from pipeline.generation.lists import ListMaker, ListRules
+from pipeline.generation.reasons import ItemWords, Pair
+from pipeline.generation.shards import fingerprint
+from pipeline.lake import Lake, Run, storage_errors
+from pipeline.settings import Settings
+
+# Part of the fingerprint: raise it when the same inputs come to mean other rows.
+FORMAT = 1
+
+_CATALOGUE_COLUMNS = ["item_id", "title", "brand", "category", "price", "sellable"]
+
+
+class NightInputs:
+    """The partitions of a night.
+
+    Raises:
+        InputError: histories, catalogue or champions of the date are missing.
+    """
+
+    def __init__(self, lake: Lake, run: Run, settings: Settings) -> None:
+        self.lake = lake
+        self.settings = settings
+        self.histories = lake.require("histories", run.run_date)
+        self.catalogue = lake.require("catalogue", run.run_date)
+        self.item_words = lake.current("item_words", run.run_date)
+        self.champion_record = read_champion(lake, run.run_date)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The same for the same files, champion and settings, and for nothing else."""
+        partitions = (self.histories, self.catalogue, self.item_words)
+        return fingerprint(
+            {
+                "format": FORMAT,
+                "files": [
+                    partition.manifest["files"] if partition else None for partition in partitions
+                ],
+                "champion": identity(self.lake, self.champion_record),
+                "generation": asdict(self.settings.generation),
+                "reasons": asdict(self.settings.reasons),
+                "max_events": self.settings.histories.max_events,
+            }
+        )
+
+    @cached_property
+    def champion(self) -> Champion:
+        """Who generates."""
+        return load_champion(self.lake, self.champion_record)
+
+    @cached_property
+    def candidates(self) -> Candidates:
+        """What may be sold tonight."""
+        return sellable_candidates(self._catalogue_table, str(self.catalogue.path))
+
+    @cached_property
+    def titles(self) -> dict[str, str]:
+        """Titles of the whole catalogue."""
+        return self._texts("title")
+
+    @cached_property
+    def list_maker(self) -> ListMaker:
+        """The engine with all it needs."""
+        generation = self.settings.generation
+        rules = ListRules(
+            k=generation.k,
+            exclude_owned=generation.exclude_owned,
+            batch_users=generation.batch_users,
+            max_events=self.settings.histories.max_events,
+        )
+        item_ids = column(self._catalogue_table, "item_id")
+        return ListMaker(
+            self.champion,
+            self.candidates,
+            self.titles,
+            lambda: fit_fallback(self.histories.files, item_ids, self.candidates),
+            rules,
+        )
+
+    @cached_property
+    def words(self) -> ItemWords:
+        """The words that reasons are written from; none where there are no reviews."""
+        words: dict[Pair, list[str]] = {}
+        for path in self.item_words.files if self.item_words else ():
+            with storage_errors(f"cannot read {path}"):
+                rows = pq.read_table(path, columns=["item_id", "language", "words"]).to_pylist()
+            words |= {(row["item_id"], row["language"]): row["words"] for row in rows}
+        return ItemWords(words, self._texts("brand"), self._texts("title"))
+
+    @cached_property
+    def _catalogue_table(self) -> pa.Table:
+        with storage_errors(f"cannot read {self.catalogue.path}"):
+            files = self.catalogue.files
+            tables = [pq.read_table(path, columns=_CATALOGUE_COLUMNS) for path in files]
+        return pa.concat_tables(tables).sort_by("item_id")
+
+    def _texts(self, name: str) -> dict[str, str]:
+        """A text column by item id, where there is something in it."""
+        catalogue = self._catalogue_table
+        texts = compute.utf8_trim_whitespace(compute.fill_null(column(catalogue, name), ""))
+        pairs = zip(column(catalogue, "item_id").to_pylist(), texts.to_pylist(), strict=True)
+        return {item_id: text for item_id, text in pairs if text}

@@ -1,0 +1,250 @@
+"""A night's generation from end to end: lists shard by shard, reasons, rows, one commit.
+
+Reads `champions`, `histories`, `catalogue` and `item_words` of the date and the champion's model
+directory. Writes the dataset `generated` (rows of `schemas/recommendations.v1.yaml`) and keeps
+its shards in `<lake>/work/generate/` until that is committed. Guarantees: the same inputs give
+the same bytes, however often the process was killed on the way (everything is made in batches
+that depend on the inputs only, and what has been committed is not made again); a user whose
+prompt fails gets the fallback; nothing is published by halves.
+
+Gives up: bytes may differ between machines whose matrix products round differently, and between
+different numbers of threads; scores are rounded so that values seldom do.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from pipeline.errors import GateError
+from pipeline.generation.audience import Audience, count_audience, shard_users
+from pipeline.generation.figures import Figures
+from pipeline.generation.inputs import NightInputs
+from pipeline.generation.lists import EMPTY_LISTS, ERRORS, SHORT_LISTS
+from pipeline.generation.progress import Progress
+from pipeline.generation.reasons import Pair, pairs_of, write_reasons
+from pipeline.generation.recommendations import recommendation_rows
+from pipeline.generation.shards import Shards, write_parquet
+from pipeline.lake import Lake, Partition, Run, file_sha256, storage_errors
+from pipeline.settings import Settings
+
+log = logging.getLogger("nightcart")
+
+DATASET = "generated"
+PAIRS_PER_SHARD = 4096
+
+Sentences = Mapping[Pair, str]
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What a night made: the committed partition, who it was for, and the figures."""
+
+    partition: Partition
+    audience: Audience
+    report: dict[str, Any]
+
+
+class Night:
+    """One run of generation.
+
+    Args:
+        lake: where everything is read and written.
+        run: the night and the attempt.
+        settings: `generation`, `reasons`, `histories.max_events` and `training.threads`.
+    """
+
+    def __init__(self, lake: Lake, run: Run, settings: Settings) -> None:
+        self.lake = lake
+        self.run = run
+        self.settings = settings
+        self.inputs = NightInputs(lake, run, settings)
+        self.shards = Shards(lake.work("generate", run), self.inputs.fingerprint)
+        self.names = [f"shard-{n:05d}" for n in range(settings.generation.shards)]
+
+    def generate(self) -> Generated:
+        """Do what remains to be done and commit the night.
+
+        Raises:
+            GateError: nothing is sellable, nobody is due, or too many users had errors.
+            StorageError: the disk refuses; a rerun goes on from the shards that are there.
+        """
+        started = time.monotonic()
+        if self.settings.training.threads:
+            torch.set_num_threads(self.settings.training.threads)
+        audience = self._audience()
+        committed = self._committed()
+        if committed is not None:
+            log.info("%s is already there, made from the same inputs", committed.path)
+            return Generated(committed, audience, dict(committed.manifest["report"]))
+        counts = self._rank(audience)
+        self._check(counts, audience)
+        sentences, faults = self._sentences()
+        report = self._write_rows(sentences)
+        report |= {
+            "model_version": self.inputs.champion.model_version,
+            "short_lists": counts[SHORT_LISTS],
+            "nothing_left": counts[EMPTY_LISTS],
+            "items_unknown_to_model": self._items_unknown(),
+            "reason_faults": faults,
+        }
+        partition = self.lake.commit(
+            DATASET,
+            self.run,
+            rows=report["users"],
+            model_version=report["model_version"],
+            methods=report["methods"],
+            inputs=self.inputs.fingerprint,
+            made_from={
+                "histories": self.inputs.histories.directory_id,
+                "catalogue": self.inputs.catalogue.directory_id,
+            },
+            report=report,
+        )
+        shutil.rmtree(self.shards.directory, ignore_errors=True)
+        seconds = time.monotonic() - started
+        speed = {"seconds": round(seconds, 1), "users_per_s": round(audience.due / seconds, 1)}
+        return Generated(partition, audience, report | speed)
+
+    def _audience(self) -> Audience:
+        audience = count_audience(self.inputs.histories.files)
+        if audience.due == 0:
+            raise GateError(
+                f"none of the {audience.rows:,} users of {self.inputs.histories.path} is both "
+                f"active and consenting ({audience.inactive:,} inactive, {audience.no_consent:,} "
+                "without consent), so there is nobody to recommend to; look at the consent column "
+                "of the user files and at histories.active_days"
+            )
+        log.info("%s of %s users are due", f"{audience.due:,}", f"{audience.rows:,}")
+        return audience
+
+    def _committed(self) -> Partition | None:
+        """This run's own partition, if an earlier attempt got as far as committing it."""
+        partition = self.lake.current(DATASET, self.run.run_date)
+        if partition is None or partition.run_id != self.run.run_id:
+            return None
+        manifest = partition.manifest
+        same = manifest.get("inputs") == self.inputs.fingerprint
+        with storage_errors(f"cannot read {partition.path}"):
+            whole = all(
+                path.is_file() and file_sha256(path) == entry["sha256"]
+                for path, entry in zip(partition.files, manifest["files"], strict=True)
+            )
+        return partition if same and whole else None
+
+    def _rank(self, audience: Audience) -> Counter[str]:
+        """Make the missing shards; return the counts of all."""
+        counts: Counter[str] = Counter()
+        progress = Progress("users", audience.due)
+        for number, name in enumerate(self.names):
+            said = self.shards.counts(name)
+            if said is None:
+                users = shard_users(self.inputs.histories.files, number, len(self.names))
+                table, said = self.inputs.list_maker.make(users, progress.add)
+                said["users"] = users.num_rows
+                self.shards.commit(name, table, said)
+            else:
+                log.info("%s is already there (%s users)", name, f"{said['users']:,}")
+                progress.skip(said["users"])
+            counts.update(said)
+        return counts
+
+    def _check(self, counts: Counter[str], audience: Audience) -> None:
+        """Refuse a night on which the model failed too many users, or nobody gets anything."""
+        if counts[EMPTY_LISTS] == audience.due:
+            raise GateError(
+                f"all {audience.due:,} users already own everything that is sellable "
+                f"({len(self.inputs.candidates):,} items of {self.inputs.catalogue.path}), so "
+                "there is nothing to recommend and nothing was published; deliver more items, or "
+                "set generation.exclude_owned to false"
+            )
+        errors = {reason: counts[reason] for reason in ERRORS if counts[reason]}
+        share = sum(errors.values()) / audience.due
+        allowed = self.settings.generation.max_error_share
+        if share > allowed:
+            found = ", ".join(f"{n:,} {reason}" for reason, n in errors.items())
+            raise GateError(
+                f"generation failed for {share:.1%} of {audience.due:,} users ({found}); "
+                f"generation.max_error_share allows {allowed:.1%}. Nothing was published; look at "
+                "the histories and the champion of this date, or raise the setting"
+            )
+        if counts[SHORT_LISTS] or counts[EMPTY_LISTS]:
+            log.info(
+                "%s users get fewer than %s items and %s get none: they own the rest",
+                f"{counts[SHORT_LISTS]:,}",
+                self.settings.generation.k,
+                f"{counts[EMPTY_LISTS]:,}",
+            )
+
+    def _sentences(self) -> tuple[Sentences | None, dict[str, int]]:
+        """The model's accepted sentences, each pair written once for the whole night."""
+        if not self.settings.reasons.enabled:
+            return None, {}
+        if self.inputs.champion.checkpoint is None:
+            return {}, {}
+        found: set[Pair] = set()
+        for name in self.names:
+            found |= pairs_of(self.shards.read(name))
+        pairs = sorted(found)
+        progress = Progress("reasons", len(pairs))
+        sentences: dict[Pair, str] = {}
+        faults: Counter[str] = Counter()
+        for number, start in enumerate(range(0, len(pairs), PAIRS_PER_SHARD)):
+            name = f"reasons-{number:05d}"
+            some = pairs[start : start + PAIRS_PER_SHARD]
+            faults.update(self._write_reasons(name, some, progress))
+            sentences |= {
+                (row["item_id"], row["language"]): row["sentence"]
+                for row in self.shards.read(name).to_pylist()
+                if row["sentence"] is not None
+            }
+        return sentences, dict(sorted(faults.items()))
+
+    def _write_reasons(self, name: str, pairs: list[Pair], progress: Progress) -> dict[str, int]:
+        """Make one shard of reasons if it is missing; return the count of its faults."""
+        said = self.shards.counts(name)
+        if said is not None:
+            progress.skip(len(pairs))
+            return said
+        checkpoint = self.inputs.champion.checkpoint
+        assert checkpoint is not None
+        table, faults = write_reasons(
+            checkpoint,
+            pairs,
+            self.inputs.words,
+            max_prompt_words=self.settings.reasons.max_prompt_words,
+            max_new_tokens=self.settings.reasons.max_new_tokens,
+            batch_rows=self.settings.generation.batch_users,
+            done=progress.add,
+        )
+        self.shards.commit(name, table, faults)
+        return faults
+
+    def _write_rows(self, sentences: Sentences | None) -> dict[str, Any]:
+        """Rows of every shard into the run directory, which the caller commits."""
+        directory = self.lake.begin(DATASET, self.run)
+        figures = Figures(len(self.inputs.candidates))
+        for number, name in enumerate(self.names):
+            rows = recommendation_rows(
+                self.shards.read(name),
+                self.inputs.candidates,
+                self.inputs.titles,
+                sentences,
+                self.inputs.champion.model_version,
+            )
+            with storage_errors(f"cannot write {directory}"):
+                write_parquet(directory / f"part-{number:05d}.parquet", rows)
+            figures.add(rows)
+        return figures.report()
+
+    def _items_unknown(self) -> int | None:
+        """Sellable items that are new since the model was trained; none where there is no model."""
+        known = self.inputs.list_maker.known
+        return None if known is None else len(self.inputs.candidates) - len(known.places_N)

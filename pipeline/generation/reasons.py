@@ -1,0 +1,170 @@
+"""A sentence for each first item: written once per item and language, shared by all its users.
+
+The model is shown the item and words that satisfied shoppers use of it, in the user's language,
+and goes on greedily: once for all the words, once for each two that follow each other, once for
+each alone, since which of them go together in a sentence is not known. Of the sentences that keep
+to every rule the surest is taken, if it is sure enough: its least likely token tells, because a
+sentence that breaks in the middle breaks at one token. Words of another language are never used: a sentence that mixes
+languages is worse than a template. Where the shop does not mark its reviews' language (`und`),
+their words serve only users whose language it does not know either.
+
+Shapes: none; one row a pair of item and language.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
+
+import pyarrow as pa
+
+from pipeline.generation.continuation import Continuer
+from pipeline.generation.progress import unheard
+from pipeline.generation.sentences import (
+    brand_words,
+    fault,
+    first_sentence,
+    primary_language,
+    runs,
+)
+from pipeline.model.checkpoint import Checkpoint
+from pipeline.model.prompt import reason_prompt
+
+NO_WORDS = "no_words"
+ITEM_UNKNOWN = "item_unknown"
+UNSURE = "unsure"
+# The least likelihood of a sentence's least likely token: docs/experiments.md.
+SURE = 0.2
+
+WRITTEN = pa.schema(
+    [
+        pa.field("item_id", pa.string(), nullable=False),
+        pa.field("language", pa.string(), nullable=False),
+        pa.field("sentence", pa.string()),
+        pa.field("fault", pa.string()),
+    ]
+)
+
+Pair = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class ItemWords:
+    """The night's `item_words`, by item and primary language, and the catalogue's names."""
+
+    words: Mapping[Pair, Sequence[str]]
+    brand_of: Mapping[str, str]
+    title_of: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def all_words(self) -> frozenset[str]:
+        """Every word of every item and language."""
+        return frozenset(word for words in self.words.values() for word in words)
+
+    def untold(self, pair: Pair) -> frozenset[str]:
+        """What is said of other items, or in other languages, and not of this item."""
+        title = runs(self.title_of.get(pair[0], ""))
+        return self.all_words.difference(self.words.get(pair, ()), title)
+
+
+def word_choices(words: Sequence[str], max_words: int) -> list[list[str]]:
+    """Which words are asked for, one prompt each: all of them, neighbours, each alone."""
+    shown = list(words[:max_words])
+    choices = [shown, *map(list, pairwise(shown)), *([word] for word in shown)]
+    return [choice for n, choice in enumerate(choices) if choice and choice not in choices[:n]]
+
+
+def pairs_of(ranked: pa.Table) -> set[Pair]:
+    """The (first item, primary language) pairs of one shard's lists."""
+    firsts = (items[0] if items else None for items in ranked.column("item_ids").to_pylist())
+    languages = ranked.column("language").to_pylist()
+    return {
+        (first, primary_language(language))
+        for first, language in zip(firsts, languages, strict=True)
+        if first is not None
+    }
+
+
+def write_reasons(
+    checkpoint: Checkpoint,
+    pairs: Sequence[Pair],
+    item_words: ItemWords,
+    *,
+    max_prompt_words: int,
+    max_new_tokens: int,
+    batch_rows: int,
+    done: Callable[[int], None] = unheard,
+) -> tuple[pa.Table, dict[str, int]]:
+    """The model's sentence for each pair, or the rule it broke; and a count of the faults.
+
+    Args:
+        pairs: in an order that depends on nothing but the night's inputs.
+    """
+    faults: dict[Pair, str] = {}
+    asked: list[tuple[Pair, list[str]]] = []
+    for pair in pairs:
+        words = item_words.words.get(pair, ())
+        if checkpoint.vocabulary.item_token(pair[0]) is None:
+            faults[pair] = ITEM_UNKNOWN
+        elif not words:
+            faults[pair] = NO_WORDS
+        else:
+            asked += [(pair, choice) for choice in word_choices(words, max_prompt_words)]
+    done(len(faults))
+    sentences: dict[Pair, str] = {}
+    best: dict[Pair, float] = {}
+    for pair, sentence, sure, broken in _attempts(
+        checkpoint, asked, item_words, max_new_tokens, batch_rows
+    ):
+        if broken is not None:
+            faults.setdefault(pair, broken)
+        elif sure > best.get(pair, 0.0):
+            best[pair], sentences[pair] = sure, sentence
+    faults = {pair: broken for pair, broken in faults.items() if pair not in sentences}
+    done(len(pairs) - len(set(pairs) - {pair for pair, _ in asked}))
+    table = pa.table(
+        [
+            pa.array([pair[0] for pair in pairs], pa.string()),
+            pa.array([pair[1] for pair in pairs], pa.string()),
+            pa.array([sentences.get(pair) for pair in pairs], pa.string()),
+            pa.array([faults.get(pair) for pair in pairs], pa.string()),
+        ],
+        schema=WRITTEN,
+    )
+    return table, dict(sorted(Counter(faults.values()).items()))
+
+
+def _attempts(
+    checkpoint: Checkpoint,
+    asked: Sequence[tuple[Pair, list[str]]],
+    item_words: ItemWords,
+    max_new_tokens: int,
+    batch_rows: int,
+) -> Iterator[tuple[Pair, str, float, str | None]]:
+    """Each prompt's sentence, how sure the model is of it, and the rule it breaks."""
+    vocabulary = checkpoint.vocabulary
+    continuer = Continuer(checkpoint.model, vocabulary)
+    prompts = [reason_prompt(vocabulary, pair[0], words, pair[1]) for pair, words in asked]
+    continued = continuer.write(prompts, max_new_tokens, batch_rows, unheard)
+    brands = brand_words(item_words.brand_of.values())
+    found = []
+    for (pair, words), token_ids in zip(asked, continued, strict=True):
+        sentence = first_sentence(vocabulary.decode_text(token_ids))
+        own_brand = item_words.brand_of.get(pair[0], "")
+        found.append((sentence, fault(sentence, words, brands, own_brand, item_words.untold(pair))))
+    whole = [n for n, (_, broken) in enumerate(found) if broken is None]
+    sure = dict(
+        zip(
+            whole,
+            continuer.least_likelihoods(
+                [prompts[n] for n in whole], [continued[n] for n in whole], batch_rows
+            ),
+            strict=True,
+        )
+    )
+    for n, ((pair, _), (sentence, broken)) in enumerate(zip(asked, found, strict=True)):
+        unsure = UNSURE if broken is None and sure[n] < SURE else None
+        yield pair, sentence, sure.get(n, 0.0), broken or unsure

@@ -1,0 +1,1 @@
+"""From cleaned deliveries to the night's catalogue, user histories and item words."""

@@ -1,0 +1,80 @@
+"""Reading the past of a night, and writing a night's dataset, in few files and a fixed order.
+
+Reads the partitions that `current.json` names, by the file list of their manifests: a directory
+that is being written, or an earlier attempt of the same delivery, is never read. The same rows
+therefore come out however often a delivery was cleaned again.
+
+Writes Parquet files named by their number, whose bytes depend on the rows alone.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from pathlib import Path
+
+import pyarrow.parquet as pq
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from pipeline.contracts.contract import load_contract
+from pipeline.contracts.spark import spark_schema
+from pipeline.lake import Lake, storage_errors
+
+DELIVERED = "run_date"  # the delivery day, a date column beside the contract's columns
+
+# Below this a file is too small to be worth opening: a row of events is about 60 bytes of zstd.
+ROWS_PER_FILE = 250_000
+
+
+def read_past(spark: SparkSession, lake: Lake, name: str, upto: dt.date) -> DataFrame:
+    """Every row delivered up to and including a date, with its delivery day as `run_date`.
+
+    A dataset of which nothing was delivered is an empty frame.
+    """
+    schema = spark_schema(load_contract(name))
+    partitions = lake.past(name, upto)
+    files = [str(file) for partition in partitions for file in partition.files]
+    if not files:
+        return spark.createDataFrame([], schema.add(DELIVERED, T.DateType()))
+    # The path's own run_date becomes a column, so that one scan reads hundreds of deliveries.
+    stored = spark.read.option("basePath", str(lake.dataset(name))).schema(schema).parquet(*files)
+    return stored.withColumn(DELIVERED, F.col(DELIVERED).cast("date")).drop("run_id")
+
+
+def past_rows(lake: Lake, name: str, upto: dt.date) -> int:
+    """How many rows `read_past` reads, by the writers' own count."""
+    return sum(partition.rows for partition in lake.past(name, upto))
+
+
+def file_count(rows: int, most: int) -> int:
+    """Into how many files (and tasks) to cut so many rows."""
+    return max(1, min(most, math.ceil(rows / ROWS_PER_FILE)))
+
+
+def write_sorted(frame: DataFrame, directory: Path, *, key: str, files: int) -> int:
+    """Write a frame into `files` files by hash of its key, each sorted by it; return the rows.
+
+    Rows are counted in what was written. A frame that is already cut by the same key into as
+    many partitions is not shuffled again.
+    """
+    with storage_errors(f"cannot write {directory}"):
+        cut = frame.repartition(files, key).sortWithinPartitions(*_sort_order(frame, key))
+        # The directory exists and is empty: `append` is Spark's word for writing into it.
+        cut.write.mode("append").parquet(str(directory))
+        _name_by_number(directory)
+        return sum(pq.read_metadata(file).num_rows for file in directory.glob("*.parquet"))
+
+
+def _sort_order(frame: DataFrame, key: str) -> list[str]:
+    dataset_key = [name for name in ("item_id", "language") if name in frame.columns]
+    return [key] if key == "user_id" else list(dict.fromkeys([key, *dataset_key]))
+
+
+def _name_by_number(directory: Path) -> None:
+    """Spark's names carry a random id, and its checksum files would not survive the renaming."""
+    for aside in directory.glob(".*.crc"):
+        aside.unlink()
+    for file in directory.glob("part-*.parquet"):
+        file.rename(file.with_name(f"{'-'.join(file.name.split('-')[:2])}.parquet"))

@@ -1,0 +1,68 @@
+"""Which model generates as of a night: `champions/run_date=D/…/champion.json`.
+
+Written by evaluate for every night, whatever its outcome; read back by the next night's fine_tune
+(to start from) and evaluate (to beat). A night looks only at nights before it, so that a
+backfilled date meets the champion of its own time.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from pipeline.errors import InputError
+from pipeline.lake import Lake, Run, write_json
+
+log = logging.getLogger("nightcart")
+
+CHAMPION_FILE = "champion.json"
+
+
+@dataclass(frozen=True)
+class ChampionRecord:
+    """What `champion.json` says. The first three are null where no model ever won."""
+
+    model_run_date: str | None
+    model_run_id: str | None
+    model_version: str | None
+    promoted: bool
+    why: str
+
+    @property
+    def model_run(self) -> Run | None:
+        """The run whose model is meant."""
+        if self.model_run_date is None or self.model_run_id is None:
+            return None
+        return Run(dt.date.fromisoformat(self.model_run_date), self.model_run_id)
+
+    def model_directory(self, lake: Lake) -> Path | None:
+        """Where that model is."""
+        return None if self.model_run is None else lake.run_directory("models", self.model_run)
+
+
+def write_champion(directory: Path, record: ChampionRecord) -> None:
+    """Write the file; the caller commits the directory."""
+    write_json(directory / CHAMPION_FILE, asdict(record))
+
+
+def champion_before(lake: Lake, run_date: dt.date) -> ChampionRecord | None:
+    """The champion as of the newest evaluated night before a date, or none.
+
+    Raises:
+        InputError: that night's file is damaged.
+    """
+    dates = lake.dates("champions", run_date - dt.timedelta(days=1))
+    if not dates:
+        return None
+    path = lake.require("champions", dates[-1]).path / CHAMPION_FILE
+    try:
+        record = ChampionRecord(**json.loads(path.read_text(encoding="utf-8")))
+        return None if record.model_run is None else record
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(
+            f"{path} does not say which model generates: {error}; run evaluate for "
+            f"{dates[-1]} again"
+        ) from None

@@ -1,0 +1,124 @@
+"""A trained model on disk: a plain Hugging Face directory that transformers alone can load.
+
+Writes `config.json`, `generation_config.json`, `model.safetensors`, the vocabulary's files and
+`nightcart.json` (the model version). The version is `<run_date>-<first 8 hex of the weights'
+SHA-256>`, so equal weights of one night have equal versions and a damaged file is noticed.
+Reads safetensors only: nothing here can execute what it loads.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from pipeline.errors import InputError
+from pipeline.lake import file_sha256
+from pipeline.model.vocabulary import ITEMS_FILE, TOKENIZER_FILE, Vocabulary, load_vocabulary
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+VERSION_FILE = "nightcart.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model, the vocabulary it speaks, and which model it is."""
+
+    model: GPT2LMHeadModel
+    vocabulary: Vocabulary
+    model_version: str
+
+
+def save_checkpoint(
+    directory: Path, model: GPT2LMHeadModel, vocabulary: Vocabulary, run_date: dt.date
+) -> Checkpoint:
+    """Fill an existing directory; the caller commits it (see `pipeline.lake`)."""
+    config = model.generation_config
+    assert config is not None  # every GPT2LMHeadModel has one
+    config.eos_token_id = config.bos_token_id = vocabulary.control["end"]
+    # Only generation knows the pad token: in the model's config it would have every forward pass
+    # look for padding and warn of a missing mask, which right padding does not need.
+    config.pad_token_id = vocabulary.control["pad"]
+    model.save_pretrained(directory, max_shard_size="1000GB")
+    vocabulary.save(directory)
+    version = f"{run_date.isoformat()}-{file_sha256(directory / WEIGHTS_FILE)[:8]}"
+    text = json.dumps({"model_version": version}, indent=1)
+    (directory / VERSION_FILE).write_text(text + "\n", encoding="utf-8")
+    return Checkpoint(model, vocabulary, version)
+
+
+def load_checkpoint(directory: Path) -> Checkpoint:
+    """Load a model for reading: evaluation mode, CPU, float32.
+
+    Raises:
+        InputError: a file is missing, damaged, or of another model; the message names it.
+    """
+    for name in (CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE, ITEMS_FILE, VERSION_FILE):
+        if not (directory / name).is_file():
+            raise InputError(
+                f"the model in {directory} lacks {name}; it was not saved whole. "
+                "Run fine_tune for this date again"
+            )
+    version = str(_read_json(directory / VERSION_FILE).get("model_version", ""))
+    found = file_sha256(directory / WEIGHTS_FILE)[:8]
+    if not version.endswith(f"-{found}"):
+        raise InputError(
+            f"{directory / WEIGHTS_FILE} is damaged: its SHA-256 starts with {found}, "
+            f"{VERSION_FILE} says {version!r}. Run fine_tune for this date again"
+        )
+    vocabulary = load_vocabulary(directory)
+    try:
+        model = GPT2LMHeadModel.from_pretrained(
+            directory, use_safetensors=True, local_files_only=True
+        )
+    except Exception as error:  # safetensors and transformers raise many kinds for a bad file
+        raise InputError(
+            f"the model in {directory} cannot be loaded ({CONFIG_FILE}, {WEIGHTS_FILE}): {error}"
+        ) from None
+    if model.config.vocab_size != vocabulary.size:
+        raise InputError(
+            f"{directory}: {CONFIG_FILE} has vocab_size {model.config.vocab_size}, the vocabulary "
+            f"{vocabulary.size} tokens; they are of different models. Run fine_tune again"
+        )
+    model.eval()
+    return Checkpoint(model, vocabulary, version)
+
+
+def small_config(
+    vocabulary: Vocabulary,
+    *,
+    n_layer: int,
+    n_head: int,
+    n_embd: int,
+    n_positions: int,
+    dropout: float,
+) -> GPT2Config:
+    """A GPT-2 that starts from nothing."""
+    end = vocabulary.control["end"]
+    return GPT2Config(
+        vocab_size=vocabulary.size,
+        n_layer=n_layer,
+        n_head=n_head,
+        n_embd=n_embd,
+        n_positions=n_positions,
+        resid_pdrop=dropout,
+        embd_pdrop=dropout,
+        attn_pdrop=dropout,
+        bos_token_id=end,
+        eos_token_id=end,
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from None
+    if not isinstance(value, dict):
+        raise InputError(f"{path} is not a JSON object")
+    return value

@@ -1,0 +1,74 @@
+"""The key that turns a retailer's user id into ours, and the turning itself.
+
+Reads and makes one key file. `pseudonym` is HMAC-SHA-256 (RFC 2104, FIPS 180-4) of the id's UTF-8
+bytes, cut to its first 128 bits, in lower-case hexadecimal. An id is hashed exactly as the source
+maps it: nothing is trimmed or folded here, so " 7" and "7" are two people unless a source's `map`
+says otherwise. Spark computes the same value in `pipeline.cleaning.pseudonym_column`.
+Without the key nobody can go from a hash to an id, nor test a guess; losing the key means that
+tomorrow's users are strangers to yesterday's. Standard library only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import secrets
+from pathlib import Path
+
+from pipeline.errors import SettingsError
+from pipeline.lake import storage_errors
+
+MIN_KEY_BYTES = 32
+PSEUDONYM_LENGTH = 32  # hexadecimal digits: 128 bits
+
+
+def read_or_make_key(path: Path | str) -> bytes:
+    """The key in a file; a missing file is made with a new random key, readable by its owner only.
+
+    Two processes that start at once end up with the same key: the file is linked into place,
+    which fails for the second, and the second reads what the first made.
+
+    Raises:
+        SettingsError: others may read the file, or it holds too few bytes.
+        StorageError: it cannot be read or made.
+    """
+    path = Path(path)
+    with storage_errors(f"cannot read or make the key file {path} (privacy.key_file)"):
+        if not path.exists():
+            _make(path)
+        mode = path.stat().st_mode & 0o777
+        if mode & 0o077:
+            raise SettingsError(
+                f"privacy.key_file {path} may be read by others (mode {mode:03o}), and whoever has "
+                f"the key can undo every pseudonym; run: chmod 600 {path}"
+            )
+        key = path.read_bytes().strip()
+    if len(key) < MIN_KEY_BYTES:
+        raise SettingsError(
+            f"privacy.key_file {path} holds {len(key)} bytes, expected at least {MIN_KEY_BYTES} "
+            "random ones; remove the file to have one made, if no lake uses it yet"
+        )
+    return key
+
+
+def pseudonym(user_id: str, key: bytes) -> str:
+    """The user id as it appears in the lake: 32 hexadecimal digits."""
+    return hmac.new(key, user_id.encode(), hashlib.sha256).hexdigest()[:PSEUDONYM_LENGTH]
+
+
+def _make(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    try:
+        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(secrets.token_hex(MIN_KEY_BYTES) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(aside, path)
+    except FileExistsError:
+        if not path.exists():
+            raise
+    finally:
+        aside.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""What readers see: checks before publishing, the publishing itself, views, a shopper's page."""

@@ -1,0 +1,165 @@
+"""What is published, as SQL views for DuckDB.
+
+Reads the pointers and manifests of a lake; writes `<lake>/views.sql`. The views name the files of
+the runs that the pointers name, one by one, and those never change: a query sees a whole night or
+none. The alternative, a view that globs and filters by the pointer, opens every file of every
+night and meets directories that are being written.
+
+So a connection that has read `views.sql` keeps seeing the same nights. `publish` replaces the file
+by an atomic rename each time; `nightcart query` makes the views anew each time. Paths are absolute:
+a lake that was moved has good views in `nightcart query` at once, in the file after the next publish.
+
+    duckdb -init <lake>/views.sql
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipeline.contracts.contract import Contract, load_contract
+from pipeline.errors import InputError
+from pipeline.lake import Lake, Partition, storage_errors
+from pipeline.publishing.made_from import input_of
+from pipeline.publishing.sql_values import sql_files, sql_text
+
+DATASET = "recommendations"
+VIEWS_FILE = "views.sql"
+
+_FLAT = """
+    SELECT run_date, run_id, user_id, entry.rank, entry.item_id, entry.title, entry.brand,
+        entry.category, entry.price, entry.score, n_items, method, fallback_reason,
+        CASE WHEN entry.rank = 1 THEN reason END AS reason,
+        CASE WHEN entry.rank = 1 THEN reason_method END AS reason_method,
+        language, model_version, last_event_time
+    FROM (SELECT *, unnest(items) AS entry FROM {wide})"""
+
+_TYPES = {"bigint": "BIGINT", "int": "INTEGER", "string": "VARCHAR"}
+
+
+def view_statements(
+    lake: Lake, latest: Partition | None = None, adding: Partition | None = None
+) -> list[str]:
+    """`CREATE OR REPLACE VIEW` statements over what the pointers name now.
+
+    A dataset without a single partition gets a view with its columns and no row, so that a query
+    over it answers.
+
+    Args:
+        latest: the night to take for the latest; by default what `latest.json` names.
+        adding: a closed night to take for the one that its date points at.
+
+    Raises:
+        InputError: nothing is published.
+    """
+    latest = latest or lake.latest(DATASET)
+    if latest is None:
+        raise InputError(
+            f"nothing is published in {lake.root} yet; run a night first: nightcart run --date "
+            "YYYY-MM-DD, or nightcart demo"
+        )
+    nights = {night.run_date: night for night in lake.past(DATASET, dt.date.max)}
+    if adding is not None:
+        nights[adding.run_date] = adding
+    all_nights = [nights[date] for date in sorted(nights)]
+    views = {
+        "recommendations_wide_latest": _wide([latest]),
+        "recommendations_latest": _FLAT.format(wide="recommendations_wide_latest"),
+        "recommendations_wide": _wide(all_nights),
+        "recommendations": _FLAT.format(wide="recommendations_wide"),
+        "catalogue_latest": _input(lake, "catalogue", latest),
+        "histories_latest": _input(lake, "histories", latest),
+        "ledger": _ledger(lake),
+        "metrics": _stored(load_contract("metrics"), lake.past("metrics", dt.date.max)),
+    }
+    return [f"CREATE OR REPLACE VIEW {name} AS {select.strip()};" for name, select in views.items()]
+
+
+@contextmanager
+def views_beside(lake: Lake, latest: Partition, adding: Partition) -> Iterator[None]:
+    """Write the views of a night aside, and rename them to `<lake>/views.sql` after the block.
+
+    The block switches the pointers. A disk that is full is found out before it, and the renaming
+    after it needs no room. The arguments are those of `view_statements`.
+    """
+    path = lake.root / VIEWS_FILE
+    aside = path.with_name(f".{VIEWS_FILE}.{os.getpid()}.tmp")
+    lines = [
+        "-- Written by Nightcart at each publish. Made for DuckDB: duckdb -init views.sql",
+        *view_statements(lake, latest, adding),
+    ]
+    with storage_errors(f"cannot write {path}"):
+        try:
+            with aside.open("w", encoding="utf-8") as file:
+                file.write("\n\n".join(lines) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            yield
+            aside.replace(path)
+        finally:
+            aside.unlink(missing_ok=True)
+
+
+def _wide(nights: Sequence[Partition]) -> str:
+    """One row per user."""
+    return _stored(load_contract(DATASET), nights)
+
+
+def _input(lake: Lake, name: str, lists: Partition) -> str:
+    """What the lists were made from, whatever a later run of their date has written since."""
+    return _stored(load_contract(name), [input_of(lake, name, lists)])
+
+
+def _stored(contract: Contract, partitions: Sequence[Partition]) -> str:
+    return _parquet(contract, [file for partition in partitions for file in partition.files])
+
+
+def _parquet(contract: Contract, files: Sequence[Path]) -> str:
+    """The contract's columns, behind the run they belong to."""
+    names = ", ".join(contract.column_names)
+    if not files:
+        return _no_rows(contract)
+    return f"""
+    SELECT run_date::DATE AS run_date, run_id::VARCHAR AS run_id, {names}
+    FROM read_parquet({sql_files(_absolute(files))},
+        hive_partitioning = true, hive_types_autocast = false)"""  # noqa: S608 (paths are quoted)
+
+
+def _ledger(lake: Lake) -> str:
+    """The ledger has no pointer: every line of every run, by its own columns."""
+    contract = load_contract("ledger")
+    files = sorted(lake.dataset("ledger").glob("run_date=*/run_id=*/*.jsonl"))
+    if not files:
+        return _no_rows(contract)
+    kinds = ", ".join(
+        f"{column.name}: {sql_text(_kind(column.type))}" for column in contract.columns
+    )
+    return f"""
+    FROM read_json({sql_files(_absolute(files))}, format = 'newline_delimited',
+        columns = {{{kinds}}}, hive_partitioning = false)"""
+
+
+def _no_rows(contract: Contract) -> str:
+    columns = {"run_date": "date", "run_id": "string"} | {
+        column.name: column.type for column in contract.columns
+    }
+    nulls = ", ".join(f"NULL::{_kind(kind)} AS {name}" for name, kind in columns.items())
+    return f"SELECT {nulls} WHERE false"
+
+
+def _kind(spark_type: str) -> str:
+    """A contract's type in DuckDB's words."""
+    kind = spark_type.replace(" ", "")
+    if kind.startswith("array<"):
+        return f"{_kind(kind[6:-1])}[]"
+    if kind.startswith("map<"):
+        key, _, value = kind[4:-1].partition(",")
+        return f"MAP({_kind(key)}, {_kind(value)})"
+    return {"timestamp": "TIMESTAMPTZ"}.get(kind, _TYPES.get(kind, kind.upper()))
+
+
+def _absolute(files: Sequence[Path]) -> list[Path]:
+    return [file.resolve() for file in files]

@@ -1,0 +1,125 @@
+"""What the night's model learned: the training curve, the ranking metrics, the promotion.
+
+Reads `training_log.json` of the night's `models` partition, the `metrics` partition (contract
+`metrics.v1`) and `champion.json` of the `champions` partition. Writes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from pipeline.lake import Partition
+
+TRAINING_LOG = "training_log.json"
+CHAMPION = "champion.json"
+MODELS = ("candidate", "champion", "markov", "popularity")
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One pass over the training rows. A value that is not a finite number is none."""
+
+    epoch: int
+    train_loss: float | None
+    validation_ndcg: float | None
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """One split's metrics at one cut-off: `values[metric][model]`."""
+
+    split: str
+    k: int
+    n_users: int
+    values: Mapping[str, Mapping[str, float]]
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Who was measured, in the order of the page."""
+        return tuple(name for name in MODELS if any(name in row for row in self.values.values()))
+
+    def lift(self, metric: str, over: str, model: str = "candidate") -> float | None:
+        """How many times as good as another; none where that is zero or was not measured."""
+        row = self.values.get(metric, {})
+        if model not in row or not row.get(over):
+            return None
+        return row[model] / row[over]
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """Which model generated, and why."""
+
+    model_version: str | None
+    model_run_date: str | None
+    model_run_id: str | None
+    promoted: bool
+    why: str
+
+
+def read_training_log(models: Partition) -> list[Epoch]:
+    """The epochs of the night's fine-tuning, in order."""
+    text = (models.path / TRAINING_LOG).read_text(encoding="utf-8")
+    epochs = [
+        Epoch(
+            epoch=int(entry["epoch"]),
+            train_loss=_finite(entry.get("train_loss")),
+            validation_ndcg=_finite(entry.get("validation_ndcg")),
+            seconds=_finite(entry.get("seconds")),
+        )
+        for entry in json.loads(text)
+    ]
+    return sorted(epochs, key=lambda entry: entry.epoch)
+
+
+def read_promotion(champions: Partition) -> Promotion:
+    """The champion as of the night."""
+    content = json.loads((champions.path / CHAMPION).read_text(encoding="utf-8"))
+    return Promotion(
+        model_version=content.get("model_version"),
+        model_run_date=content.get("model_run_date"),
+        model_run_id=content.get("model_run_id"),
+        promoted=bool(content.get("promoted")),
+        why=str(content.get("why") or ""),
+    )
+
+
+def read_rankings(metrics: Partition, k: int) -> list[Ranking]:
+    """Every split at the cut-off `k` (the largest there is when `k` was not measured), test first."""
+    rows: list[dict[str, Any]] = []
+    for path in metrics.files:
+        if path.suffix == ".parquet":
+            rows += pq.ParquetFile(path).read().to_pylist()
+    return rankings(rows, k)
+
+
+def rankings(rows: Iterable[Mapping[str, Any]], k: int) -> list[Ranking]:
+    """Rows of `metrics.v1` as one table a split."""
+    kept = list(rows)
+    found = []
+    for split in ("test", "validation"):
+        of_split = [row for row in kept if row["split"] == split]
+        cut_offs = {row["k"] for row in of_split}
+        if not cut_offs:
+            continue
+        at = k if k in cut_offs else max(cut_offs)
+        values: dict[str, dict[str, float]] = {}
+        for row in of_split:
+            if row["k"] == at:
+                values.setdefault(row["metric"], {})[row["model"]] = row["value"]
+        n_users = max(row["n_users"] for row in of_split)
+        found.append(Ranking(split, at, n_users, values))
+    return found
+
+
+def _finite(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) else None

@@ -1,0 +1,155 @@
+"""What the published lists look like from above: coverage, variety, fallbacks, favourites.
+
+Reads Parquet files of `recommendations` and `catalogue` through DuckDB, which aggregates in one
+pass and spills to disk, so that five million lists need no more memory than five thousand.
+Writes nothing. Gives up: the count of different lists is of 64-bit hashes of the lists.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+
+from pipeline.lake import Partition
+
+
+@dataclass(frozen=True)
+class Favourite:
+    """An item that many lists hold."""
+
+    item_id: str
+    title: str | None
+    n_lists: int
+
+
+@dataclass(frozen=True)
+class Lists:
+    """All lists of a night, counted."""
+
+    n_shoppers: int
+    n_model: int
+    n_different: int
+    n_items_shown: int
+    n_slots: int
+    n_top_slots: int  # slots that the ten most recommended items take
+    n_sellable: int | None
+    n_new_items: int | None  # launched within the last seven days, sellable
+    n_new_items_shown: int | None
+    fallback_reasons: tuple[tuple[str, int], ...]
+    reason_methods: tuple[tuple[str, int], ...]
+    languages: tuple[tuple[str, int], ...]
+    model_versions: tuple[str, ...]
+    favourites: tuple[Favourite, ...]
+
+    @property
+    def fallback_share(self) -> float:
+        """Lists that the model did not make."""
+        return 1 - self.n_model / self.n_shoppers if self.n_shoppers else 0.0
+
+    @property
+    def different_share(self) -> float:
+        """Different lists among all lists; near 0 when everybody gets the same."""
+        return self.n_different / self.n_shoppers if self.n_shoppers else 0.0
+
+    @property
+    def coverage(self) -> float | None:
+        """Sellable items that at least one shopper gets."""
+        return self.n_items_shown / self.n_sellable if self.n_sellable else None
+
+
+def read_lists(recommendations: Partition, catalogue: Partition | None) -> Lists:
+    """Count the lists of a night.
+
+    Raises:
+        duckdb.Error: a file is damaged or has other columns.
+    """
+    with open_duckdb() as db:
+        view(db, "lists", recommendations)
+        db.execute(
+            "CREATE VIEW slots AS SELECT unnest(items).item_id AS item_id,"
+            " unnest(items).title AS title FROM lists"
+        )
+        n_shoppers, n_model, n_different = _row(
+            db,
+            "SELECT count(*), count(*) FILTER (method = 'model'),"
+            " count(DISTINCT hash([item.item_id for item in items])) FROM lists",
+        )
+        n_items_shown, n_slots = _row(db, "SELECT count(DISTINCT item_id), count(*) FROM slots")
+        favourites = tuple(
+            Favourite(*row)
+            for row in db.execute(
+                "SELECT item_id, min(title), count(*) AS n FROM slots GROUP BY item_id"
+                " ORDER BY n DESC, item_id LIMIT 10"
+            ).fetchall()
+        )
+        n_sellable = n_new = n_new_shown = None
+        if catalogue is not None:
+            view(db, "catalogue", catalogue)
+            n_sellable, n_new, n_new_shown = _row(
+                db,
+                "SELECT count(*), count(*) FILTER (is_new), count(*) FILTER (is_new AND shown)"
+                " FROM (SELECT first_seen_date > $week_ago AS is_new,"
+                " item_id IN (SELECT item_id FROM slots) AS shown FROM catalogue WHERE sellable)",
+                week_ago=recommendations.run_date - dt.timedelta(days=7),
+            )
+        return Lists(
+            n_shoppers=n_shoppers,
+            n_model=n_model,
+            n_different=n_different,
+            n_items_shown=n_items_shown,
+            n_slots=n_slots,
+            n_top_slots=sum(favourite.n_lists for favourite in favourites),
+            n_sellable=n_sellable,
+            n_new_items=n_new,
+            n_new_items_shown=n_new_shown,
+            fallback_reasons=_counts(
+                db, "coalesce(fallback_reason, 'not said')", "method <> 'model'"
+            ),
+            reason_methods=_counts(db, "coalesce(reason_method, 'none')"),
+            languages=_counts(db, "coalesce(language, 'not said')"),
+            model_versions=tuple(name for name, _ in _counts(db, "model_version")),
+            favourites=favourites,
+        )
+
+
+@contextmanager
+def open_duckdb() -> Iterator[duckdb.DuckDBPyConnection]:
+    """A database of its own, in memory, that fetches nothing and spills to a scratch directory."""
+    with tempfile.TemporaryDirectory(prefix="nightcart-report-") as scratch:
+        config: dict[str, str | bool | int | float | list[str]] = {
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+            "memory_limit": "2GB",
+            "temp_directory": scratch,
+        }
+        with duckdb.connect(":memory:", config=config) as db:
+            yield db
+
+
+def view(db: duckdb.DuckDBPyConnection, name: str, partition: Partition) -> None:
+    """Name a partition's Parquet files, so that a query never holds a path."""
+    files = [str(path) for path in partition.files if path.suffix == ".parquet"]
+    db.read_parquet(files, hive_partitioning=False).create_view(name)
+
+
+def _row(db: duckdb.DuckDBPyConnection, query: str, **parameters: Any) -> Sequence[Any]:
+    row = db.execute(query, parameters).fetchone()
+    assert row is not None  # an aggregate without groups always has a row
+    return row
+
+
+def _counts(
+    db: duckdb.DuckDBPyConnection, value: str, where: str = "true"
+) -> tuple[tuple[str, int], ...]:
+    """Lists by an expression of ours, the most frequent first."""
+    query = (
+        f"SELECT {value} AS value, count(*) AS n FROM lists WHERE {where}"  # noqa: S608
+        " GROUP BY value ORDER BY n DESC, value"
+    )
+    return tuple(db.execute(query).fetchall())

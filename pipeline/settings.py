@@ -1,0 +1,259 @@
+"""Settings: one frozen object, read once at the edge of a process.
+
+Reads, lowest first: the defaults below, a TOML file, environment variables named
+`NIGHTCART_<SECTION>__<KEY>`. An unknown section or key is refused with the nearest known one.
+Relative paths are relative to the TOML file (to the working directory without one).
+`Settings.origin` remembers where every value came from. What a file and the environment say is
+read by `settings_files`, what a value may be is in `settings_ranges`. Standard library only, so
+that a DAG may import it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from pipeline.errors import SettingsError
+from pipeline.settings_files import Given, coerce, from_environment, from_toml, refuse_unknown
+from pipeline.settings_ranges import fault
+
+# A base_model that starts so is a directory; any other is a name that a hub knows.
+BASE_MODEL_IS_PATH = (".", "~", "/")
+
+
+@dataclass(frozen=True)
+class Shop:
+    """Whose night it is."""
+
+    name: str = "simulated shop"
+    source: str = "simulator"  # a name in schemas/sources, or the path of a source YAML
+    timezone: str = "UTC"
+    currency: str = "EUR"
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where the retailer's files are read and where the lake is written."""
+
+    raw: str = "demo/raw"
+    lake: str = "demo/lake"
+    airflow: str = ".nightcart/airflow"  # AIRFLOW_HOME of `nightcart run`
+
+
+@dataclass(frozen=True)
+class Spark:
+    """The engine that cleans. `local[*]` is this machine."""
+
+    master: str = "local[*]"
+    driver_memory: str = "2g"
+    shuffle_partitions: int = 8
+
+
+@dataclass(frozen=True)
+class Cleaning:
+    """Thresholds of the cleaning rules that a retailer may want to move."""
+
+    first_day: str = ""  # ISO date; deliveries before it are left aside. Empty: none are
+    late_horizon_days: int = 30
+    bot_max_events_per_day: int = 300
+    max_quarantined_share: float = 0.5
+    max_unreadable_share: float = 0.2
+
+
+@dataclass(frozen=True)
+class Histories:
+    """What of a user's past is kept, and who counts as active."""
+
+    active_days: int = 30
+    max_events: int = 50
+    target_event_types: tuple[str, ...] = ("purchase", "rating")
+    words_per_item: int = 12
+
+
+@dataclass(frozen=True)
+class Model:
+    """The GPT-2. With an empty `base_model` it starts small, from its configuration."""
+
+    base_model: str = ""
+    n_layer: int = 2
+    n_head: int = 2
+    n_embd: int = 64
+    n_positions: int = 256
+    dropout: float = 0.2
+    text_vocab_size: int = 4000
+
+
+@dataclass(frozen=True)
+class Training:
+    """The fine-tuning run."""
+
+    max_epochs: int = 16
+    patience: int = 5
+    batch_tokens: int = 1024
+    learning_rate: float = 3e-3
+    weight_decay: float = 0.01
+    warmup_share: float = 0.05
+    text_weight: float = 1.0
+    text_epochs: int = 24  # at most, before items are trained; 0: no such phase
+    min_users: int = 20
+    threads: int = 1  # more pay off on idle cores only; 0: all of them
+    warm_start: bool = True
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Ranking metrics and the promotion gate."""
+
+    k: int = 10
+    max_users: int = 20000
+    champion_tolerance: float = 0.02
+
+
+@dataclass(frozen=True)
+class Generation:
+    """The lists that are published."""
+
+    k: int = 10
+    shards: int = 4
+    batch_users: int = 256
+    exclude_owned: bool = True
+    max_error_share: float = 0.01
+
+
+@dataclass(frozen=True)
+class Reasons:
+    """The words a recommendation is presented with."""
+
+    enabled: bool = True
+    max_new_tokens: int = 24
+    max_prompt_words: int = 4
+
+
+@dataclass(frozen=True)
+class Privacy:
+    """Where the pseudonymisation key lives; made on first use when the file is missing."""
+
+    key_file: str = ".nightcart/user_id.key"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything a night can be told. See each section's docstring."""
+
+    shop: Shop = field(default_factory=Shop)
+    paths: Paths = field(default_factory=Paths)
+    spark: Spark = field(default_factory=Spark)
+    cleaning: Cleaning = field(default_factory=Cleaning)
+    histories: Histories = field(default_factory=Histories)
+    model: Model = field(default_factory=Model)
+    training: Training = field(default_factory=Training)
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    generation: Generation = field(default_factory=Generation)
+    reasons: Reasons = field(default_factory=Reasons)
+    privacy: Privacy = field(default_factory=Privacy)
+    seed: int = 20260301
+    origin: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+
+    def values(self) -> dict[str, Any]:
+        """Every setting as `section.key -> value`, in declaration order."""
+        flat: dict[str, Any] = {}
+        for entry in dataclasses.fields(self):
+            value = getattr(self, entry.name)
+            if entry.name == "origin":
+                continue
+            if dataclasses.is_dataclass(value):
+                flat |= {
+                    f"{entry.name}.{key.name}": getattr(value, key.name)
+                    for key in dataclasses.fields(value)
+                }
+            else:
+                flat[entry.name] = value
+        return flat
+
+
+def load_settings(
+    path: Path | str | None = None, environ: Mapping[str, str] | None = None
+) -> Settings:
+    """Read settings from a TOML file and from environment overrides.
+
+    Args:
+        path: the TOML file; none means defaults and environment only.
+        environ: usually `os.environ`; passed in so that nothing here reads the world.
+
+    Raises:
+        SettingsError: the file is missing or not TOML, a key is unknown, a value has the
+            wrong type or cannot be.
+    """
+    given: Given = {}
+    if path is not None:
+        given |= from_toml(Path(path))
+    given |= from_environment(environ or {})
+
+    hints = typing.get_type_hints(Settings)
+    sections: dict[str, Any] = {
+        name: kind for name, kind in hints.items() if dataclasses.is_dataclass(kind)
+    }
+    refuse_unknown(given, list(Settings().values()))
+
+    arguments: dict[str, Any] = {}
+    for name, kind in sections.items():
+        section_hints = typing.get_type_hints(kind)
+        values = {
+            key.removeprefix(f"{name}."): coerce(
+                value, section_hints[key.removeprefix(f"{name}.")], key, where
+            )
+            for key, (value, where) in given.items()
+            if key.startswith(f"{name}.")
+        }
+        arguments[name] = kind(**values)
+    if "seed" in given:
+        value, where = given["seed"]
+        arguments["seed"] = coerce(value, int, "seed", where)
+    settings = Settings(**arguments, origin={key: where for key, (_, where) in given.items()})
+    _check(settings)
+    return _with_absolute_paths(settings, Path(path).parent if path is not None else Path.cwd())
+
+
+def _check(settings: Settings) -> None:
+    """Refuse values that no run could mean."""
+    values = settings.values()
+    found = fault(values)
+    if found is not None:
+        key, expected = found
+        where = settings.origin.get(key, "default")
+        raise SettingsError(f"{where}: {key} {expected}, found {values[key]!r}")
+
+
+def _with_absolute_paths(settings: Settings, base: Path) -> Settings:
+    """Paths in a settings file are relative to that file, so that any process finds them."""
+
+    def absolute(value: str) -> str:
+        return str((base / Path(value).expanduser()).resolve())
+
+    shop = settings.shop
+    if shop.source.endswith((".yaml", ".yml")):
+        shop = dataclasses.replace(shop, source=absolute(shop.source))
+    model = settings.model
+    if model.base_model.startswith(BASE_MODEL_IS_PATH):
+        model = dataclasses.replace(model, base_model=absolute(model.base_model))
+    return dataclasses.replace(
+        settings,
+        shop=shop,
+        model=model,
+        paths=Paths(
+            raw=absolute(settings.paths.raw),
+            lake=absolute(settings.paths.lake),
+            airflow=absolute(settings.paths.airflow),
+        ),
+        privacy=Privacy(key_file=absolute(settings.privacy.key_file)),
+    )
+
+
+def shop_timezone(settings: Settings) -> ZoneInfo:
+    """The zone whose calendar day is a night's data interval."""
+    return ZoneInfo(settings.shop.timezone)

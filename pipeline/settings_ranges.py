@@ -1,0 +1,102 @@
+"""Which values a setting may have: one table, and the few rules that join two settings.
+
+Reads flat `section.key -> value`; guarantees that a value which no night could run with is
+refused before one starts, by name. Standard library only, so that a DAG may import it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from zoneinfo import available_timezones
+
+# What may stand in a history (the histories contract); a search names no item to recommend.
+EVENT_TYPES = ("view", "cart", "purchase", "return", "rating")
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """What a value must be, for the program and in words."""
+
+    words: str
+    holds: Callable[[Any], bool]
+
+
+# A comparison with nan is false, so nan is refused everywhere; infinity has to be asked for.
+def _at_least(low: int) -> Allowed:
+    return Allowed(f"must be at least {low}", lambda value: low <= value < math.inf)
+
+
+def _matching(pattern: str, words: str) -> Allowed:
+    return Allowed(words, lambda value: re.fullmatch(pattern, value) is not None)
+
+
+SHARE = Allowed("must be between 0 and 1", lambda value: 0 <= value <= 1)
+
+ALLOWED: Mapping[str, Allowed] = {
+    "seed": _at_least(0),
+    "spark.master": _matching(r"\S+", "must be a Spark master such as 'local[*]'"),
+    "spark.driver_memory": _matching(r"[1-9]\d*[kmgtKMGT][bB]?", "must be a size such as '2g'"),
+    "spark.shuffle_partitions": _at_least(1),
+    "cleaning.late_horizon_days": _at_least(0),
+    "cleaning.bot_max_events_per_day": _at_least(1),
+    "histories.active_days": _at_least(1),
+    "histories.max_events": _at_least(1),
+    "histories.words_per_item": _at_least(1),
+    "histories.target_event_types": Allowed(
+        f"must be some of {', '.join(EVENT_TYPES)}",
+        lambda value: len(value) > 0 and set(value) <= set(EVENT_TYPES),
+    ),
+    "model.n_layer": _at_least(1),
+    "model.n_head": _at_least(1),
+    "model.n_embd": _at_least(1),
+    "model.n_positions": _at_least(1),
+    "model.dropout": Allowed("must be at least 0 and below 1", lambda value: 0 <= value < 1),
+    "model.text_vocab_size": _at_least(1),
+    "training.max_epochs": _at_least(1),
+    "training.patience": _at_least(1),
+    "training.batch_tokens": _at_least(1),
+    "training.learning_rate": Allowed(
+        "must be a number above 0", lambda value: 0 < value < math.inf
+    ),
+    "training.weight_decay": _at_least(0),
+    "training.text_weight": _at_least(0),
+    "training.text_epochs": _at_least(0),
+    "training.min_users": _at_least(1),
+    "training.threads": _at_least(0),
+    "evaluation.k": _at_least(1),
+    "evaluation.max_users": _at_least(1),
+    "evaluation.champion_tolerance": _at_least(0),
+    "generation.k": _at_least(1),
+    "generation.shards": _at_least(1),
+    "generation.batch_users": _at_least(1),
+    "reasons.max_new_tokens": _at_least(1),
+    "reasons.max_prompt_words": _at_least(1),
+}
+
+
+def allowed_of(key: str) -> Allowed | None:
+    """What a setting is held to by itself; none for names, paths and switches."""
+    return SHARE if key.endswith("_share") else ALLOWED.get(key)
+
+
+def fault(values: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The first setting that no run could mean, and what it must be; none if all may be."""
+    for key, value in values.items():
+        allowed = allowed_of(key)
+        if allowed is not None and not allowed.holds(value):
+            return key, allowed.words
+    zone = values["shop.timezone"]
+    if zone not in available_timezones():
+        near = difflib.get_close_matches(zone, available_timezones(), n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        return "shop.timezone", f"must be an IANA time zone{hint}"
+    if values["model.n_embd"] % values["model.n_head"]:
+        return "model.n_embd", f"must be a multiple of n_head={values['model.n_head']}"
+    if values["histories.max_events"] + 8 > values["model.n_positions"]:
+        return "model.n_positions", "must exceed histories.max_events by 8 or more"
+    return None

@@ -1,0 +1,1 @@
+"""A retailer's files: what a source YAML says of them, finding them, reading them."""

@@ -1,0 +1,120 @@
+"""A source's Spark SQL over a frame of raw strings: values, rules, days, and what is wrong with it.
+
+Pure: builds column expressions and asks Spark to analyse them; starts no job.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from pyspark.errors import AnalysisException, ParseException
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from pipeline.contracts.contract import load_contract
+from pipeline.contracts.spark import quoted, spark_schema, sql_string
+from pipeline.sources.source import SourceDataset, SourceRule
+
+CONSENT = "consent"
+_WITHOUT_OFFSET = r"^\s*\d+(-\d+){0,2}([T ][0-9:.]*)?\s*$"  # a date and time, and nothing behind
+
+
+def mapped_values(raw: DataFrame, dataset: SourceDataset) -> tuple[dict[str, Column], Column]:
+    """The raw contract's columns, and why a value is not of its type.
+
+    A value that is text where the contract wants a number, a time or a boolean is cast by
+    `try_cast`. Text that does not cast gives null and the reason `<column>_unparsable`, so that
+    it is told apart from no text at all.
+
+    A user's consent is the exception: an answer that is missing or does not cast is false. Were
+    the row quarantined, an older yes of that user would stay in force. So that nothing else about
+    a refusal gets it quarantined, what is too long beside it becomes null.
+    """
+    values: dict[str, Column] = {}
+    unparsable = [F.lit(None).cast("string")]
+    contract = load_contract(f"raw_{dataset.name}")
+    for field in spark_schema(contract):
+        sql = dataset.mapping.get(field.name)
+        kind = field.dataType.simpleString()
+        if sql is None:
+            values[field.name] = F.lit(None).cast(field.dataType)
+            continue
+        values[field.name] = F.expr(_cast(sql, kind, dataset.timezone))
+        if field.name == CONSENT:
+            values[CONSENT] = F.coalesce(values[CONSENT], F.lit(False))
+            continue
+        is_text = raw.select(F.expr(sql)).schema[0].dataType.simpleString() == "string"
+        if is_text and kind != "string":
+            lost = F.expr(f"({sql}) IS NOT NULL AND try_cast(({sql}) AS {kind}) IS NULL")
+            unparsable.append(F.when(lost, F.lit(f"{field.name}_unparsable")))
+    if CONSENT in dataset.mapping:
+        for column in contract.columns:
+            if column.nullable and column.max_length:
+                value = values[column.name]
+                fits = values[CONSENT] | (F.length(value) <= column.max_length)
+                values[column.name] = F.when(fits, value)
+    return values, F.coalesce(*unparsable)
+
+
+def consent_unread(dataset: SourceDataset) -> Column:
+    """Whether a row of users says nothing of consent that can be read; false for other rows."""
+    sql = dataset.mapping.get(CONSENT)
+    return F.lit(False) if sql is None else F.expr(f"try_cast(({sql}) AS boolean) IS NULL")
+
+
+def _cast(sql: str, kind: str, timezone: str) -> str:
+    """SQL for a value as a type. A time that is text without an offset is of the source's zone."""
+    cast = f"try_cast(({sql}) AS {kind})"
+    if kind != "timestamp" or timezone in {"", "UTC"}:
+        return cast
+    is_local = (
+        f"typeof(({sql})) = 'string' "
+        f"AND CAST(({sql}) AS string) RLIKE {sql_string(_WITHOUT_OFFSET)}"
+    )
+    return f"IF({is_local}, to_utc_timestamp({cast}, {sql_string(timezone)}), {cast})"
+
+
+def first_true(rules: Sequence[SourceRule]) -> Column:
+    """The name of the first rule whose condition is true of a row, or null."""
+    if not rules:
+        return F.lit(None).cast("string")
+    cases = " ".join(
+        f"WHEN coalesce(boolean({rule.when}), false) THEN {sql_string(rule.name)}" for rule in rules
+    )
+    return F.expr(f"CASE {cases} END")
+
+
+def own_day(dataset: SourceDataset, timezone: str) -> Column:
+    """The calendar day, in the shop's zone, of a dump's row; null where it has no time."""
+    time = F.expr(_cast(dataset.own_time, "timestamp", dataset.timezone))
+    return F.to_date(F.from_utc_timestamp(time, timezone))
+
+
+def expression_faults(raw: DataFrame, dataset: SourceDataset) -> list[str]:
+    """What is wrong with a source's SQL, one line an expression; empty where all of it works."""
+    expressions = {
+        **{f"map: {column}": sql for column, sql in dataset.mapping.items()},
+        **{f"remove: {rule.name}": f"boolean({rule.when})" for rule in dataset.remove},
+        **{f"quarantine: {rule.name}": f"boolean({rule.when})" for rule in dataset.quarantine},
+    }
+    if dataset.row_time:
+        expressions["row_time"] = dataset.row_time
+    if dataset.latest_by:
+        expressions["latest_by"] = dataset.latest_by
+    columns = raw.select(*(F.col(quoted(name)) for name in dataset.columns))
+    faults = []
+    for what, sql in expressions.items():
+        try:
+            columns.select(F.expr(sql))
+        except (AnalysisException, ParseException) as error:
+            message = " ".join(str(error).split("SQLSTATE")[0].split())
+            faults.append(f"{what}: {sql!r} is not Spark SQL over the raw columns: {message}")
+    return faults
+
+
+def columns_read(sql: str, columns: Sequence[str]) -> list[str]:
+    """Which raw columns an expression names. String literals are left out of the search."""
+    bare = re.sub(r"'(?:[^'\\]|\\.)*'", "", sql)
+    words = {name.lower() for pair in re.findall(r"`([^`]+)`|(\w+)", bare) for name in pair}
+    return [name for name in columns if name.lower() in words]

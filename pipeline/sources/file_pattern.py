@@ -1,0 +1,128 @@
+"""A source's file pattern: which files a day delivered, and the day of a file.
+
+A pattern is a path relative to the raw root. `{date}` stands for the delivery day as 2026-03-01,
+`{date:%Y%m%d}` for another spelling, `*` and `?` for any characters but a slash. A file may carry
+`.gz` behind the pattern. Files and folders whose name starts with `.` or `_` are never matched:
+half-written files are named so, and Spark does not read them. Standard library only.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from pipeline.errors import ContractError
+
+# strftime directive -> (regular expression, the same in Spark's datetime patterns)
+_DIRECTIVES = {
+    "%Y": (r"\d{4}", "yyyy"),
+    "%m": (r"\d{2}", "MM"),
+    "%d": (r"\d{2}", "dd"),
+}
+_PLACEHOLDER = re.compile(r"\{date(?::([^{}]*))?\}")
+
+
+@dataclass(frozen=True, order=True)
+class DeliveredFile:
+    """One file: where it is, its path below the raw root, and the day that its name says."""
+
+    relative: str
+    path: Path
+    date: dt.date | None
+
+
+@dataclass(frozen=True)
+class FilePattern:
+    """A parsed pattern."""
+
+    text: str
+    where: str
+
+    def __post_init__(self) -> None:
+        leftover = _PLACEHOLDER.sub("", self.text)
+        if "{" in leftover or "}" in leftover:
+            self._refuse("the only placeholder is {date} or {date:%Y%m%d}")
+        if self.text.startswith("/") or ".." in Path(self.text).parts:
+            self._refuse("must be a path below the raw root")
+        if "**" in self.text:
+            self._refuse("'**' is not supported; write one '*' per folder")
+        spellings = {spelling or "%Y-%m-%d" for spelling in _PLACEHOLDER.findall(self.text)}
+        if len(spellings) > 1:
+            self._refuse("the date must be spelled one way")
+        for spelling in spellings:
+            if sorted(re.findall("%.", spelling)) != sorted(_DIRECTIVES):
+                self._refuse(f"a date needs %Y, %m and %d once each, found {spelling!r}")
+
+    @property
+    def has_date(self) -> bool:
+        """Whether the day can be read from a file's name."""
+        return _PLACEHOLDER.search(self.text) is not None
+
+    @cached_property
+    def spelling(self) -> str:
+        """How the day is spelled, as for strftime."""
+        found = _PLACEHOLDER.search(self.text)
+        return (found.group(1) if found else None) or "%Y-%m-%d"
+
+    @cached_property
+    def spark_date_format(self) -> str:
+        """The same spelling for Spark's to_date."""
+        parts = re.split("(%.)", self.spelling)
+        return "".join(
+            _DIRECTIVES[part][1] if part in _DIRECTIVES else "".join(f"'{c}'" for c in part)
+            for part in parts
+            if part
+        )
+
+    @cached_property
+    def regex(self) -> str:
+        """Matches a whole relative path; group 1 is the date. Valid in Python and in Java."""
+        day = "".join(
+            _DIRECTIVES[part][0] if part in _DIRECTIVES else re.escape(part)
+            for part in re.split("(%.)", self.spelling)
+        )
+        regex, seen = "", False
+        for piece in re.split(r"(\{date[^{}]*\}|\*|\?)", self.text):
+            if piece.startswith("{date"):
+                regex += r"\1" if seen else f"({day})"
+                seen = True
+            elif piece == "*":
+                regex += "[^/]*"
+            elif piece == "?":
+                regex += "[^/]"
+            else:
+                regex += re.escape(piece)
+        return f"^{regex}(?:\\.gz)?$"
+
+    def on(self, date: dt.date) -> str:
+        """The pattern with a day filled in, as people are told of it."""
+        return _PLACEHOLDER.sub(date.strftime(self.spelling), self.text)
+
+    def files(self, raw_root: Path | str, date: dt.date | None = None) -> list[DeliveredFile]:
+        """The files that are there, in path order; of one day, if one is given."""
+        root = Path(raw_root)
+        glob = self.on(date) if date else _PLACEHOLDER.sub("*", self.text)
+        found = {path for suffix in ("", ".gz") for path in root.glob(glob + suffix)}
+        files = [self._file(root, path) for path in found if path.is_file()]
+        return sorted(
+            file for file in files if file and (date is None or file.date in (date, None))
+        )
+
+    def _file(self, root: Path, path: Path) -> DeliveredFile | None:
+        relative = path.relative_to(root).as_posix()
+        match = re.match(self.regex, relative)
+        if match is None or any(part[0] in "._" for part in Path(relative).parts):
+            return None
+        if not self.has_date:
+            return DeliveredFile(relative, path, None)
+        try:
+            day = dt.datetime.strptime(match.group(1), self.spelling).date()  # noqa: DTZ007
+        except ValueError:  # a name such as 2026-99-99.csv is no delivery
+            return None
+        return DeliveredFile(relative, path, day)
+
+    def _refuse(self, expected: str) -> None:
+        raise ContractError(f"{self.where}: files {self.text!r}: {expected}")

@@ -1,0 +1,206 @@
+"""Raw files as Spark frames: every value a string, every row with its file and delivery day.
+
+The frame that `read_rows` returns has the source's raw columns and, beside them:
+`__file` (path below the raw root), `__day` (the day its name says; null in a dump), `__line` (the
+text of a line that could not be read; null for a row), and for JSON Lines `__keys` (a bit per raw
+column whose key the line has) and `__unknown_key` (a key that the source does not name).
+`count_rows` counts the same rows another way, for the ledger.
+
+Gives up: a CSV file is compared to the source's header by position, so its columns must come in
+the source's order. Numbers in JSON are read as Spark writes them back ("1.50" becomes "1.5").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow.parquet as pq
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from pipeline.contracts.spark import quoted
+from pipeline.sources.file_pattern import DeliveredFile
+from pipeline.sources.source import SourceDataset
+
+FILE, DAY, LINE, KEYS, UNKNOWN_KEY = "__file", "__day", "__line", "__keys", "__unknown_key"
+READER_COLUMNS = (FILE, DAY, LINE, KEYS, UNKNOWN_KEY)
+
+# Spark's own default escape is a backslash; RFC 4180 and nearly every retailer double the quote.
+_CSV_DEFAULTS = {"escape": '"', "header": "true"}
+_CSV_NAMES = {"delimiter": "sep", "multiline": "multiLine"}
+
+
+def read_rows(
+    spark: SparkSession, dataset: SourceDataset, raw_root: Path | str, files: list[DeliveredFile]
+) -> DataFrame:
+    """The rows of some files of one dataset; see the module's docstring for the columns."""
+    if not files:
+        return spark.createDataFrame([], _schema(dataset))
+    if dataset.format == "csv":
+        frame = _read_csv(spark, dataset, files)
+    elif dataset.format == "jsonl":
+        frame = _read_json_lines(spark, dataset, files)
+    else:
+        frame = _read_parquet(spark, dataset, files)
+    file = _relative_path(F.col("__path"), str(raw_root))
+    day: Column = F.lit(None).cast("date")
+    if dataset.pattern.has_date:
+        text = F.regexp_extract(F.col(FILE), dataset.pattern.regex, 1)
+        day = F.to_date(text, dataset.pattern.spark_date_format)
+    return frame.withColumn(FILE, file).select(
+        *(F.col(quoted(name)) for name in dataset.columns),
+        FILE,
+        day.alias(DAY),
+        LINE,
+        KEYS,
+        UNKNOWN_KEY,
+    )
+
+
+def count_rows(
+    spark: SparkSession, dataset: SourceDataset, raw_root: Path | str, files: list[DeliveredFile]
+) -> dict[str, int]:
+    """Rows per file (path below the raw root), counted without parsing where that can be done.
+
+    A row of CSV or JSON Lines is a line that is not blank; the header is none. Where a field may
+    hold line breaks, or where the text is not a superset of ASCII, only parsing can count.
+    """
+    if not files:
+        return {}
+    if dataset.format == "parquet":
+        return {file.relative: pq.read_metadata(file.path).num_rows for file in files}
+    if dataset.format == "csv" and _must_parse(dataset):
+        lines = _read_csv(spark, dataset, files).select("__path")
+        headers = 0
+    else:
+        lines = (
+            spark.read.option("recursiveFileLookup", "true")
+            .text(_paths(files))
+            .where(F.col("value").rlike(r"[^\x00-\x20]"))
+        )
+        if comment := dataset.options.get("comment"):
+            lines = lines.where(~F.col("value").startswith(comment))
+        lines = lines.select(F.col("_metadata.file_path").alias("__path"))
+        headers = 1 if dataset.format == "csv" and dataset.has_header else 0
+    path = _relative_path(F.col("__path"), str(raw_root))
+    counted = {
+        row["file"]: row["n"] - headers
+        for row in lines.groupBy(path.alias("file")).agg(F.count("*").alias("n")).collect()
+    }
+    return {file.relative: counted.get(file.relative, 0) for file in files}
+
+
+def _must_parse(dataset: SourceDataset) -> bool:
+    encoding = dataset.options.get("encoding", "utf-8").lower()
+    return dataset.options.get("multiline") == "true" or encoding.startswith(("utf-16", "utf-32"))
+
+
+def _read_csv(
+    spark: SparkSession, dataset: SourceDataset, files: Sequence[DeliveredFile]
+) -> DataFrame:
+    options = {
+        _CSV_NAMES.get(key, key): value
+        for key, value in (_CSV_DEFAULTS | dict(dataset.options)).items()
+    }
+    schema = T.StructType(
+        [T.StructField(name, T.StringType()) for name in (*dataset.columns, LINE)]
+    )
+    frame = (
+        spark.read.schema(schema)
+        .options(**options)
+        .option("mode", "PERMISSIVE")
+        .option("columnNameOfCorruptRecord", LINE)
+        .option("recursiveFileLookup", "true")
+        .csv(_paths(files))
+    )
+    return frame.select(
+        *(F.col(quoted(name)) for name in dataset.columns),
+        LINE,
+        F.lit(None).cast("bigint").alias(KEYS),
+        F.lit(None).cast("string").alias(UNKNOWN_KEY),
+        F.col("_metadata.file_path").alias("__path"),
+    )
+
+
+def _read_json_lines(
+    spark: SparkSession, dataset: SourceDataset, files: Sequence[DeliveredFile]
+) -> DataFrame:
+    """Each line is read as the one element of an array of maps.
+
+    The array makes Spark see what follows the object: alone, `{"a":1}{"a":2}` would be read as
+    its first half and the rest dropped without a word. The map gives the keys and the values in
+    one parse.
+    """
+    reader = spark.read.option("recursiveFileLookup", "true")
+    if encoding := dataset.options.get("encoding"):
+        reader = reader.option("encoding", encoding)
+    line = F.col("value")
+    parsed = F.from_json(
+        F.concat(F.lit("["), line, F.lit("]")),
+        "array<map<string,string>>",
+        {"allowSingleQuotes": "false"},
+    )
+    is_object = line.rlike(r"(?s)^\s*\{.*\}\s*$") & (F.size("__parsed") == 1)
+    known = F.array(*(F.lit(name) for name in dataset.columns))
+    row = F.col("__row")
+    bits = [
+        F.when(F.map_contains_key(row, name), F.lit(1 << bit)).otherwise(F.lit(0)).cast("bigint")
+        for bit, name in enumerate(dataset.columns)
+    ]
+    keys = bits[0]
+    for bit in bits[1:]:
+        keys = keys.bitwiseOR(bit)
+    return (
+        reader.text(_paths(files))
+        .where(line.rlike(r"[^\x00-\x20]"))
+        .select("value", parsed.alias("__parsed"), F.col("_metadata.file_path").alias("__path"))
+        .withColumn("__row", F.when(is_object, F.try_element_at("__parsed", F.lit(1))))
+        .select(
+            *(F.try_element_at(row, F.lit(name)).alias(name) for name in dataset.columns),
+            F.when(row.isNull(), line).alias(LINE),
+            F.when(row.isNotNull(), keys).alias(KEYS),
+            F.get(F.array_except(F.map_keys(row), known), F.lit(0)).alias(UNKNOWN_KEY),
+            "__path",
+        )
+    )
+
+
+def _read_parquet(
+    spark: SparkSession, dataset: SourceDataset, files: Sequence[DeliveredFile]
+) -> DataFrame:
+    frame = spark.read.option("recursiveFileLookup", "true").parquet(*_paths(files))
+    return frame.select(
+        *(F.col(quoted(name)).cast("string").alias(name) for name in dataset.columns),
+        F.lit(None).cast("string").alias(LINE),
+        F.lit(None).cast("bigint").alias(KEYS),
+        F.lit(None).cast("string").alias(UNKNOWN_KEY),
+        F.col("_metadata.file_path").alias("__path"),
+    )
+
+
+def _schema(dataset: SourceDataset) -> T.StructType:
+    fields = [T.StructField(name, T.StringType()) for name in (*dataset.columns, FILE)]
+    return T.StructType(
+        [
+            *fields,
+            T.StructField(DAY, T.DateType()),
+            T.StructField(LINE, T.StringType()),
+            T.StructField(KEYS, T.LongType()),
+            T.StructField(UNKNOWN_KEY, T.StringType()),
+        ]
+    )
+
+
+def _relative_path(path: Column, raw_root: str) -> Column:
+    """Spark's URI of a file, as a path below the raw root."""
+    plain = F.when(
+        path.contains("%"), F.url_decode(F.replace(path, F.lit("+"), F.lit("%2B")))
+    ).otherwise(path)
+    root = F.lit(raw_root.rstrip("/") + "/")
+    return F.substr(plain, F.locate(raw_root.rstrip("/") + "/", plain) + F.length(root))
+
+
+def _paths(files: Sequence[DeliveredFile]) -> list[str]:
+    return [str(file.path) for file in files]

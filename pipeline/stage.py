@@ -1,0 +1,147 @@
+"""What every job does around its work: arguments, a run record, one clear line on failure.
+
+Writes `<lake>/runs/run_date=D/run_id=R/<stage>.json`: status (`running`, `done`, `failed`),
+start and end in UTC, what the stage reported, and the error. Standard library only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import logging
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import DATA_ERROR, OK, NightcartError, SettingsError, StorageError
+from pipeline.lake import Lake, Run, run_id_of, storage_errors, write_json
+from pipeline.settings import Settings, load_settings
+from pipeline.settings_files import CONFIG_HELP, chosen_config
+
+log = logging.getLogger("nightcart")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of one run: what a job's work function is given."""
+
+    name: str
+    run: Run
+    settings: Settings
+    lake: Lake
+
+    @property
+    def record_path(self) -> Path:
+        """The stage's own record."""
+        return self.lake.records(self.run) / f"{self.name}.json"
+
+
+Report = dict[str, Any]
+
+
+def stage_parser(name: str, description: str | None) -> argparse.ArgumentParser:
+    """The arguments every stage takes."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m jobs.{name}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_run_arguments(parser)
+    return parser
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """`--date`, `--config` and `--run-id`."""
+    parser.add_argument(
+        "--date", type=iso_date, required=True, help="the night, YYYY-MM-DD in the shop's zone"
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help=CONFIG_HELP)
+    parser.add_argument(
+        "--run-id", default="manual", help="the attempt; a retry keeps it (default: manual)"
+    )
+
+
+def iso_date(text: str) -> dt.date:
+    """A calendar date, for argparse."""
+    try:
+        return dt.date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a date like 2026-03-01") from None
+
+
+def run_stage(
+    name: str,
+    parser: argparse.ArgumentParser,
+    work: Callable[[Stage, argparse.Namespace], Report],
+    argv: list[str] | None = None,
+) -> int:
+    """Parse, run `work`, record the outcome; return the process's exit code.
+
+    A `NightcartError` is printed as one line and its exit code returned. Anything else is a
+    fault of ours: its traceback goes to the log and it counts as worth a retry.
+    """
+    arguments = parser.parse_args(argv)
+    logging.basicConfig(
+        level=logging.INFO,
+        stream=sys.stderr,
+        format=f"%(asctime)s {name} %(message)s",
+        datefmt="%H:%M:%S",
+    )
+    try:
+        settings = load_settings(chosen_config(arguments.config, os.environ), os.environ)
+        run = Run(arguments.date, run_id_of(arguments.run_id))
+    except SettingsError as error:
+        print(f"{name} failed: {error}", file=sys.stderr)
+        return DATA_ERROR
+    stage = Stage(name, run, settings, Lake(settings.paths.lake))
+    record: Report = {"stage": name, "status": "running", "started": _utc_now()}
+    try:
+        with storage_errors(f"cannot write the run record {stage.record_path}"):
+            write_json(stage.record_path, record)
+    except StorageError as error:
+        # Nothing can be recorded where nothing can be written: this line is all there is.
+        print(f"{name} {run.run_date} failed: {error}", file=sys.stderr)
+        return error.exit_code
+    started = time.monotonic()
+    code = OK
+    try:
+        record |= {"report": work(stage, arguments), "status": "done"}
+    except NightcartError as error:
+        record |= {"status": "failed", "error": str(error)}
+        code = error.exit_code
+    except OSError as error:
+        record |= {"status": "failed", "error": _explain_os_error(error)}
+        code = 75
+    except Exception as error:
+        record |= {"status": "failed", "error": f"{type(error).__name__}: {error}"}
+        traceback.print_exc()
+        code = 1
+    record |= {"ended": _utc_now(), "seconds": round(time.monotonic() - started, 1)}
+    _write_last_record(stage, record)
+    if code:
+        print(f"{name} {stage.run.run_date} failed: {record['error']}", file=sys.stderr)
+    else:
+        log.info("done in %.1f s", record["seconds"])
+    return code
+
+
+def _explain_os_error(error: OSError) -> str:
+    where = f" ({error.filename})" if error.filename else ""
+    return f"{error.strerror or error}{where}"
+
+
+def _write_last_record(stage: Stage, record: Report) -> None:
+    """A full disk must not hide the error that filled it."""
+    try:
+        write_json(stage.record_path, record)
+    except OSError as error:
+        print(f"{stage.name}: the run record was not written: {error}", file=sys.stderr)
+
+
+def _utc_now() -> str:
+    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")

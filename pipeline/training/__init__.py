@@ -1,0 +1,1 @@
+"""From pasts and words to a fine-tuned GPT-2."""

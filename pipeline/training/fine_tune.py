@@ -1,0 +1,243 @@
+"""A night's fine-tuning: read, build the vocabulary and the rows, train, save, commit.
+
+Reads `histories`, `catalogue`, `item_words` of the night, `cleaned_reviews` of the past and the
+champion as of the night before. Writes the dataset `models`: a plain Hugging Face directory with
+`training_log.json` and a model card. Guarantees: only what was known before the end of the night's
+day and before each user's held-out event is trained on; shoppers who do not agree to personalised
+marketing are not; on one CPU the same inputs, settings and seed give the same weights.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import GPT2LMHeadModel
+
+from pipeline.errors import NightcartError
+from pipeline.evaluation.metrics import ndcg
+from pipeline.evaluation.ranking import Items, measurable, model_scorer, rank_users
+from pipeline.lake import Lake, Partition, Run, storage_errors
+from pipeline.model.champion import champion_before
+from pipeline.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from pipeline.model.user_history import held_out
+from pipeline.model.vocabulary import Vocabulary, build_vocabulary
+from pipeline.settings import Settings
+from pipeline.training.fit import EpochLog, Fitted, fit
+from pipeline.training.model_card import model_card
+from pipeline.training.night_inputs import NightInputs, read_inputs
+from pipeline.training.reason_rows import reason_rows
+from pipeline.training.starting_model import BaseModel, load_base_model, starting_model
+from pipeline.training.text_phase import TextFitted, TextLog, fit_text, split_text
+from pipeline.training.training_rows import TrainingRow, history_rows, query_rows, title_rows
+
+log = logging.getLogger("nightcart")
+
+TRAINING_LOG = "training_log.json"
+TEXT_LOG = "text_log.json"
+MODEL_CARD = "README.md"
+
+
+@dataclass(frozen=True)
+class FineTuned:
+    """What a night's training made."""
+
+    partition: Partition
+    checkpoint: Checkpoint
+    n_histories: int
+    n_users: int
+    n_consenting: int
+    report: dict[str, Any]
+
+
+def fine_tune(lake: Lake, run: Run, settings: Settings) -> FineTuned:
+    """Train the night's model and commit it.
+
+    Raises:
+        GateError: too few users to train on, or the loss is not a finite number.
+        InputError: the night has no histories or no catalogue.
+        SettingsError: the base model cannot be used.
+    """
+    inputs = read_inputs(lake, run, settings.training.min_users)
+    champion = _champion(lake, run) if settings.training.warm_start else None
+    base = load_base_model(settings.model.base_model) if settings.model.base_model else None
+    if settings.training.threads:
+        torch.set_num_threads(settings.training.threads)
+    vocabulary = _vocabulary(inputs, settings, base)
+    model = starting_model(
+        vocabulary,
+        {item.item_id: item.description for item in inputs.catalogue},
+        settings.model,
+        settings.seed,
+        pasts=[user.known_items for user in inputs.users],
+        base=base,
+        champion=champion,
+    )
+    rows = _rows(vocabulary, inputs, settings, model.config.n_positions)
+    report: dict[str, Any] = {
+        "users": inputs.n_trainable,
+        "items": len(vocabulary.item_ids),
+        "vocabulary": vocabulary.size,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "rows": {kind: len(of_kind) for kind, of_kind in rows.items()},
+        "warm_start_from": champion.model_version if champion else None,
+    }
+    log.info("%s", ", ".join(f"{name} {value}" for name, value in report.items()))
+    fitted, texts = _train(model, vocabulary, rows, inputs, settings, champion is not None)
+    report |= {
+        "epochs": len(fitted.epochs),
+        "best_epoch": fitted.best_epoch,
+        "best_validation_ndcg": fitted.best_ndcg,
+        "text_epochs": len(texts.epochs),
+        "text_loss_held_out": texts.held_out_loss,
+    }
+    partition, checkpoint = _save(
+        lake, run, settings, trained=(model, vocabulary, fitted.epochs, texts.epochs), report=report
+    )
+    report["model_version"] = checkpoint.model_version
+    return FineTuned(
+        partition,
+        checkpoint,
+        inputs.history_rows,
+        inputs.n_trainable,
+        len(inputs.users),
+        report,
+    )
+
+
+def _champion(lake: Lake, run: Run) -> Checkpoint | None:
+    """Last night's champion; one that cannot be read is no reason not to train."""
+    try:
+        record = champion_before(lake, run.run_date)
+        directory = record.model_directory(lake) if record else None
+        return load_checkpoint(directory) if directory else None
+    except NightcartError as error:
+        log.warning("starting without the champion: %s", error)
+        return None
+
+
+def _vocabulary(inputs: NightInputs, settings: Settings, base: BaseModel | None) -> Vocabulary:
+    return build_vocabulary(
+        [item.item_id for item in inputs.catalogue],
+        [
+            *(user.language for user in inputs.users if user.language),
+            *(review.language for review in inputs.reviews),
+        ],
+        [
+            *(item.description for item in inputs.catalogue),
+            *(review.text for review in inputs.reviews),
+            *(query for user in inputs.users for query in user.known_queries),
+        ],
+        text_vocab_size=settings.model.text_vocab_size,
+        base_tokenizer=base.tokenizer if base else None,
+    )
+
+
+def _rows(
+    vocabulary: Vocabulary, inputs: NightInputs, settings: Settings, n_positions: int
+) -> Mapping[str, list[TrainingRow]]:
+    """The rows by kind; those that would not fit the model's positions are left out."""
+    limits = (settings.histories.max_events, n_positions)
+    rows = {
+        "history": history_rows(vocabulary, inputs.users, *limits),
+        "query": query_rows(vocabulary, inputs.users, *limits),
+        "title": title_rows(vocabulary, [(item.item_id, item.title) for item in inputs.catalogue]),
+        "reason": reason_rows(
+            vocabulary,
+            inputs.reviews,
+            inputs.item_words,
+            max_prompt_words=settings.reasons.max_prompt_words,
+            max_new_tokens=settings.reasons.max_new_tokens,
+        )
+        if settings.reasons.enabled
+        else [],
+    }
+    return {
+        kind: [row for row in of_kind if len(row) <= n_positions] for kind, of_kind in rows.items()
+    }
+
+
+def _train(  # noqa: PLR0917  what fine_tune has at hand
+    model: GPT2LMHeadModel,
+    vocabulary: Vocabulary,
+    rows: Mapping[str, list[TrainingRow]],
+    inputs: NightInputs,
+    settings: Settings,
+    from_champion: bool,
+) -> tuple[Fitted, TextFitted]:
+    """Text first, then all of it; a night without reasons to learn from has no text phase."""
+    items = [row for of_kind in rows.values() for row in of_kind if not row.is_text]
+    texts = [row for of_kind in rows.values() for row in of_kind if row.is_text]
+    written = TextFitted([], 0, None)
+    if rows["reason"] and settings.training.text_epochs:
+        texts, held_out = split_text(texts)
+        written = fit_text(
+            model,
+            vocabulary,
+            texts,
+            held_out,
+            items,
+            settings=settings.training,
+            seed=settings.seed,
+        )
+    fitted = fit(
+        model,
+        vocabulary,
+        [*items, *texts],
+        _validation(vocabulary, inputs, settings),
+        settings=settings.training,
+        seed=settings.seed,
+        may_keep_start=from_champion or written.best_epoch > 0,
+    )
+    return fitted, written
+
+
+def _validation(
+    vocabulary: Vocabulary, inputs: NightInputs, settings: Settings
+) -> Callable[[GPT2LMHeadModel], float] | None:
+    """NDCG@k on the validation half; none where that half is empty."""
+    items = Items(
+        tuple(item.item_id for item in inputs.catalogue),
+        np.array([item.sellable for item in inputs.catalogue], dtype=np.bool_),
+    )
+    users = measurable(held_out(inputs.users, "validation"), items)
+    users = users[: settings.evaluation.max_users]
+    k = settings.evaluation.k
+
+    def validation_ndcg(model: GPT2LMHeadModel) -> float:
+        scorer = model_scorer(model, vocabulary, items, settings.histories.max_events)
+        return ndcg(rank_users(scorer, users, items, k).rank_B, k)
+
+    return validation_ndcg if users else None
+
+
+def _save(
+    lake: Lake,
+    run: Run,
+    settings: Settings,
+    *,
+    trained: tuple[GPT2LMHeadModel, Vocabulary, Sequence[EpochLog], Sequence[TextLog]],
+    report: Mapping[str, Any],
+) -> tuple[Partition, Checkpoint]:
+    model, vocabulary, epochs, text_epochs = trained
+    directory = lake.begin("models", run)
+    with storage_errors(f"cannot write the model to {directory}"):
+        checkpoint = save_checkpoint(directory, model, vocabulary, run.run_date)
+        lines = [asdict(line) for line in epochs]
+        (directory / TRAINING_LOG).write_text(json.dumps(lines, indent=1) + "\n", encoding="utf-8")
+        lines = [asdict(line) for line in text_epochs]
+        (directory / TEXT_LOG).write_text(json.dumps(lines, indent=1) + "\n", encoding="utf-8")
+        card = model_card(run, settings, {**report, "model_version": checkpoint.model_version})
+        (directory / MODEL_CARD).write_text(card, encoding="utf-8")
+    partition = lake.commit(
+        "models",
+        run,
+        rows=sum(report["rows"].values()),
+        model_version=checkpoint.model_version,
+    )
+    return partition, checkpoint

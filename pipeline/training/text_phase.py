@@ -1,0 +1,192 @@
+"""Learning to write, before the epochs that ranking selects: text until it gets no better.
+
+Validation ranking peaks after a few epochs, because items start from what they were met with;
+words start from nothing and need many more. So text goes first and stops by its own measure: the
+loss per token of a held-out share of the text rows, which are never trained on, in this phase or
+the next. The weights of the best epoch are kept. Every epoch takes an `ITEM_SHARE` of the item
+rows along: without them the network forgets how to rank (figures in docs/experiments.md).
+
+Guarantees: the same rows, model and seed give the same weights on one machine's CPU with one
+number of threads; the process's own random state is left as it was.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+import time
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from transformers import GPT2LMHeadModel, get_cosine_schedule_with_warmup
+
+from pipeline.errors import GateError
+from pipeline.model.vocabulary import Vocabulary
+from pipeline.settings import Training
+from pipeline.training.fit import (
+    MAX_GRADIENT_NORM,
+    bucketed,
+    make_batch,
+    parameter_groups,
+    target_loss,
+)
+from pipeline.training.training_rows import TrainingRow
+
+log = logging.getLogger("nightcart")
+
+# The share of the item rows that goes along with an epoch of text.
+ITEM_SHARE = 1 / 3
+# One text row in this many is held out.
+HELD_OUT = 20
+# Epochs without a gain after which the phase ends.
+PATIENCE = 3
+
+
+@dataclass(frozen=True)
+class TextLog:
+    """One epoch: mean loss per token, of what was trained on and of what was held out."""
+
+    epoch: int
+    train_loss: float
+    held_out_loss: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class TextFitted:
+    """How the phase went. Epoch 0 is what it started from."""
+
+    epochs: list[TextLog]
+    best_epoch: int
+    held_out_loss: float | None
+
+
+def split_text(rows: Sequence[TrainingRow]) -> tuple[list[TrainingRow], list[TrainingRow]]:
+    """Text rows as (to train on, held out), by a checksum of the row: the same rows every night."""
+    kept: list[TrainingRow] = []
+    held: list[TrainingRow] = []
+    for row in rows:
+        if row.is_text:
+            digest = zlib.crc32(np.asarray(row.token_ids, dtype="<i4").tobytes())
+            (held if digest % HELD_OUT == 0 else kept).append(row)
+    return kept, held
+
+
+def fit_text(
+    model: GPT2LMHeadModel,
+    vocabulary: Vocabulary,
+    trained_on: Sequence[TrainingRow],
+    held_out: Sequence[TrainingRow],
+    item_rows: Sequence[TrainingRow],
+    *,
+    settings: Training,
+    seed: int,
+) -> TextFitted:
+    """Train in place; the model ends in evaluation mode with its best epoch's weights.
+
+    Without a row to train on or a row to measure by, nothing is done.
+
+    Raises:
+        GateError: the loss is not a finite number.
+    """
+    if not trained_on or not held_out or not settings.text_epochs:
+        return TextFitted([], 0, None)
+    order = np.random.default_rng([seed, 2])
+    plan = [
+        bucketed(trained_on, settings.batch_tokens, order)
+        + bucketed(some, settings.batch_tokens, order)
+        for some in _item_parts(item_rows, settings.text_epochs, order)
+    ]
+    measured = bucketed(held_out, settings.batch_tokens, order)
+    n_steps = sum(map(len, plan))
+    optimizer = torch.optim.AdamW(
+        parameter_groups(model, settings.weight_decay), lr=settings.learning_rate
+    )
+    schedule = get_cosine_schedule_with_warmup(
+        optimizer, max(1, round(settings.warmup_share * n_steps)), n_steps
+    )
+    best, best_epoch = text_loss(model, vocabulary, measured), 0
+    best_state = copy.deepcopy(model.state_dict())
+    log.info("before training: %.3f per token of %d held-out texts", best, len(held_out))
+    lines: list[TextLog] = []
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for epoch, batches in enumerate(plan, start=1):
+            started = time.monotonic()
+            train_loss = _train_epoch(model, vocabulary, batches, order, (optimizer, schedule))
+            if not math.isfinite(train_loss):
+                raise GateError(
+                    f"the text loss became {train_loss} in epoch {epoch}; lower "
+                    f"training.learning_rate (now {settings.learning_rate}), or set "
+                    "training.warm_start to false if the champion's weights are at fault"
+                )
+            loss = text_loss(model, vocabulary, measured)
+            lines.append(TextLog(epoch, train_loss, loss, round(time.monotonic() - started, 2)))
+            log.info(
+                "text epoch %d/%d: loss %.3f, held-out %.3f, %.1f s",
+                *(epoch, settings.text_epochs, train_loss, loss, lines[-1].seconds),
+            )
+            if loss < best:
+                best, best_epoch = loss, epoch
+                best_state = copy.deepcopy(model.state_dict())
+            elif epoch - best_epoch >= PATIENCE:
+                break
+    model.load_state_dict(best_state)
+    model.eval()
+    return TextFitted(lines, best_epoch, best)
+
+
+@torch.inference_mode()
+def text_loss(
+    model: GPT2LMHeadModel, vocabulary: Vocabulary, batches: Sequence[Sequence[TrainingRow]]
+) -> float:
+    """Mean loss per token over batches of text rows."""
+    model.eval()
+    total, n = 0.0, 0
+    for rows in batches:
+        batch = make_batch(rows, vocabulary.control["pad"])
+        total += target_loss(model, vocabulary, batch).item() * len(batch.target_N)
+        n += len(batch.target_N)
+    return total / max(n, 1)
+
+
+def _train_epoch(
+    model: GPT2LMHeadModel,
+    vocabulary: Vocabulary,
+    batches: Sequence[Sequence[TrainingRow]],
+    order: np.random.Generator,
+    steps: tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler],
+) -> float:
+    """One pass; returns the mean loss per token of text."""
+    optimizer, schedule = steps
+    model.train()
+    total, n = 0.0, 0
+    for place in order.permutation(len(batches)):
+        batch = make_batch(batches[place], vocabulary.control["pad"])
+        loss = target_loss(model, vocabulary, batch)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(model.parameters(), MAX_GRADIENT_NORM)
+        optimizer.step()
+        schedule.step()
+        if batch.is_text:
+            total += loss.item() * len(batch.target_N)
+            n += len(batch.target_N)
+    return total / max(n, 1)
+
+
+def _item_parts(
+    rows: Sequence[TrainingRow], n_epochs: int, order: np.random.Generator
+) -> Iterator[list[TrainingRow]]:
+    """A part of the rows for each epoch; every row comes up once before any comes up twice."""
+    size = math.ceil(len(rows) * ITEM_SHARE)
+    queue: list[int] = []
+    for _ in range(n_epochs):
+        if len(queue) < size:
+            queue += order.permutation(len(rows)).tolist()
+        part, queue = queue[:size], queue[size:]
+        yield [rows[n] for n in part]

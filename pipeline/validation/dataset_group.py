@@ -1,0 +1,147 @@
+"""Which datasets each gate of the night looks at, and what they decide together.
+
+Reads the committed partitions of the night from the lake; writes Data Docs. Raises `GateError`
+after all datasets of the group were looked at, so that one page shows everything that is wrong.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+
+from pipeline.contracts.contract import Contract, load_contract
+from pipeline.contracts.spark import spark_schema
+from pipeline.errors import GateError, InputError
+from pipeline.lake import Lake, Partition, Run
+from pipeline.validation.data_docs import open_context, write_data_docs
+from pipeline.validation.gate import Outcome, check_dataset
+
+log = logging.getLogger("nightcart")
+
+# Group -> dataset in the lake -> contract.
+GROUPS: dict[str, dict[str, str]] = {
+    "cleaned": {
+        name: name
+        for name in ("cleaned_events", "cleaned_reviews", "cleaned_items", "cleaned_users")
+    },
+    "histories": {name: name for name in ("catalogue", "histories", "item_words")},
+    "generated": {"generated": "recommendations"},
+}
+
+# What a shopper did or wrote: a delivery that brings neither is broken.
+_ACTS = ("cleaned_events", "cleaned_reviews")
+
+
+def validate_group(spark: SparkSession, lake: Lake, run: Run, group: str) -> dict[str, Any]:
+    """Check every dataset of a group that has a committed partition for the night.
+
+    Returns:
+        figures for the stage's record: rows, checks, warnings and seconds per dataset, and where
+        the Data Docs are.
+
+    Raises:
+        InputError: none of the group's datasets is there.
+        GateError: a check whose severity is `stop` failed, or a delivery brought no act at all.
+    """
+    partitions = {
+        dataset: partition
+        for dataset in GROUPS[group]
+        if (partition := lake.current(dataset, run.run_date)) is not None
+    }
+    if not partitions:
+        raise InputError(
+            f"nothing to validate for {run.run_date}: none of {', '.join(GROUPS[group])} "
+            f"is in {lake.root}; run the stage that writes them for this date first"
+        )
+    records = lake.records(run)
+    context = open_context(records)
+    outcomes = []
+    for dataset, partition in partitions.items():
+        if not _delivered(lake, run, dataset, partition):
+            log.info("%s: this source has never delivered any; not checked", dataset)
+            continue
+        contract = load_contract(GROUPS[group][dataset])
+        outcomes.append(_check(spark, context, contract, partition, run))
+    page = write_data_docs(context, records) if outcomes else None
+    _refuse(group, run, partitions, outcomes, page)
+    return {
+        "datasets": {outcome.dataset: _figures(outcome) for outcome in outcomes},
+        "data_docs": str(page),
+    }
+
+
+def _delivered(lake: Lake, run: Run, dataset: str, partition: Partition) -> bool:
+    """Whether the source brings this dataset at all: a reviews-only shop has no events.
+
+    Only cleaned datasets may be missing; what our own stages write is always looked at.
+    """
+    if partition.rows or dataset not in GROUPS["cleaned"]:
+        return True
+    return any(earlier.rows for earlier in lake.past(dataset, run.run_date))
+
+
+def _check(
+    spark: SparkSession, context: Any, contract: Contract, partition: Partition, run: Run
+) -> Outcome:
+    dataset = partition.manifest["dataset"]
+    frame = _read(spark, partition, contract)
+    outcome = check_dataset(context, dataset, frame, contract, run)
+    log.info(
+        "%s: %d rows, %d checks, %d failed, %.1f s",
+        dataset,
+        outcome.rows,
+        outcome.checks,
+        len(outcome.failures),
+        outcome.seconds,
+    )
+    for warning in outcome.warnings:
+        log.warning("warning: %s", warning)
+    return outcome
+
+
+def _read(spark: SparkSession, partition: Partition, contract: Contract) -> DataFrame:
+    """Without a schema and with all footers merged, so that an extra column in any file is seen."""
+    files = [str(path) for path in partition.files if path.suffix == ".parquet"]
+    if not files:
+        return spark.createDataFrame([], spark_schema(contract))
+    return spark.read.option("mergeSchema", "true").parquet(*files)
+
+
+def _refuse(
+    group: str,
+    run: Run,
+    partitions: dict[str, Partition],
+    outcomes: list[Outcome],
+    page: Path | None,
+) -> None:
+    """Raise if anything stops the night."""
+    faults = [str(failure) for outcome in outcomes for failure in outcome.stops]
+    faults += [
+        f"{outcome.dataset}: its manifest says {partitions[outcome.dataset].rows:,} rows, "
+        f"its files have {outcome.rows:,}"
+        for outcome in outcomes
+        if outcome.rows != partitions[outcome.dataset].rows
+    ]
+    if group == "cleaned" and not any(
+        partitions[name].rows for name in _ACTS if name in partitions
+    ):
+        faults.append("not one event or review was accepted: the delivery is empty or broken")
+    if faults:
+        docs = f" Data Docs: {page}" if page else ""
+        raise GateError(
+            f"the {group} datasets of {run.run_date} do not keep their contracts. "
+            f"{'; '.join(faults)}. Nothing is published.{docs}"
+        )
+
+
+def _figures(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "rows": outcome.rows,
+        "checks": outcome.checks,
+        "seconds": outcome.seconds,
+        "warnings": [asdict(failure) for failure in outcome.warnings],
+    }

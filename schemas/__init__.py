@@ -1,0 +1,1 @@
+"""Contracts and source mappings, shipped as package data."""

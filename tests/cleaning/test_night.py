@@ -1,0 +1,194 @@
+"""A simulated shop through cleaning: every planted fault, the lake, and the same night again."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import json
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+import pytest
+from pyspark.sql import SparkSession
+
+from pipeline.cleaning.night import CleanedNight, clean_night
+from pipeline.contracts.contract import load_contract
+from pipeline.contracts.spark import check_columns
+from pipeline.lake import Lake, Run
+from pipeline.pseudonym import pseudonym, read_or_make_key
+from pipeline.settings import Settings, load_settings
+from pipeline.simulator.faults import KINDS
+from pipeline.simulator.shop import simulate_shop
+
+START = dt.date(2026, 1, 16)
+DAYS = 16
+LAST = START + dt.timedelta(days=DAYS - 1)
+DATASETS = ("events", "reviews", "items", "users")
+NAMES = (*(f"cleaned_{name}" for name in DATASETS), "quarantine")
+
+
+@dataclasses.dataclass(frozen=True)
+class Shop:
+    """A simulated shop that was cleaned in one pass."""
+
+    settings: Settings
+    lake: Lake
+    night: CleanedNight
+    faults: list[dict[str, str]]
+
+    def rows(self, name: str, day: dt.date | None = None) -> list[dict]:
+        """Rows of a dataset in the lake."""
+        days = [day] if day else self.night.days
+        files = [str(file) for date in days for file in self.lake.require(name, date).files]
+        return ds.dataset(files).to_table().to_pylist()
+
+
+@pytest.fixture(scope="module")
+def shop(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """Sixteen days with twelve times the usual dirt, so that every kind of fault occurs."""
+    root = tmp_path_factory.mktemp("shop")
+    settings = load_settings(
+        None,
+        {
+            "NIGHTCART_PATHS__RAW": str(root / "raw"),
+            "NIGHTCART_PATHS__LAKE": str(root / "lake"),
+            "NIGHTCART_PRIVACY__KEY_FILE": str(root / "user_id.key"),
+            "NIGHTCART_SPARK__SHUFFLE_PARTITIONS": "2",
+        },
+    )
+    simulate_shop(
+        root / "raw", users=400, items=100, days=DAYS, seed=5, start_date=START, dirt=12.0
+    )
+    lake = Lake(root / "lake")
+    night = clean_night(spark, settings, lake, Run(LAST, "bulk"))
+    faults = [
+        json.loads(line)
+        for file in sorted((root / "raw/_truth/faults").iterdir())
+        for line in file.read_text("utf-8").splitlines()
+    ]
+    yield Shop(settings, lake, night, faults)
+    shutil.rmtree(root)
+
+
+def test_every_planted_fault_is_caught_and_nothing_else(shop: Shop) -> None:
+    """Per day, file and reason: as many rows refused or removed as were planted, to the row."""
+    planted = Counter(
+        (fault["day"], fault["file"].split(".")[0], fault["reason"])
+        for fault in shop.faults
+        if fault["expected"] != "keep"
+    )
+    found = Counter[tuple[str, str, str]]()
+    for line in shop.night.lines:
+        for reason, rows in {**line.quarantined, **line.removed}.items():
+            found[line.run_date.isoformat(), line.dataset, reason] += rows
+    assert found == planted
+    assert {(fault["file"], fault["kind"]) for fault in shop.faults} == {
+        (kind.file, kind.name) for kind in KINDS
+    }
+
+
+def test_it_is_the_planted_rows_that_are_refused(shop: Shop) -> None:
+    """Each refused row lies in quarantine, under its reason, with its own id."""
+    keys = {"events": "event_id", "reviews": "review_id", "items": "sku"}
+    refused = Counter(
+        (row["dataset"], row["reason"], json.loads(row["raw"])[keys[row["dataset"]]])
+        for row in shop.rows("quarantine")
+        if row["reason"] != "unreadable_line" and row["dataset"] in keys
+    )
+    planted = Counter(
+        (fault["file"].split(".")[0], fault["reason"], fault["id"])
+        for fault in shop.faults
+        if fault["expected"] == "quarantine"
+        and fault["reason"] != "unreadable_line"
+        and fault["file"] != "users.csv"
+    )
+    assert refused == planted
+
+
+def test_what_must_not_survive_does_not_and_its_row_does(shop: Shop) -> None:
+    """E-mail addresses, phones, cards and markup are gone from rows that are kept."""
+    texts = {row["event_id"]: row["query"] or "" for row in shop.rows("cleaned_events")} | {
+        row["review_id"]: f"{row['title']} {row['text']}" for row in shop.rows("cleaned_reviews")
+    }
+    kept = [
+        fault
+        for fault in shop.faults
+        if fault["expected"] == "keep" and fault["file"] in ("events.jsonl", "reviews.jsonl")
+    ]
+    assert kept
+    for fault in kept:
+        if fault["kind"] == "late" and fault["id"] not in texts:
+            pytest.fail(f"late event {fault['id']} was lost")
+        if fault["needle"]:
+            assert fault["needle"] not in texts[fault["id"]]
+
+
+def test_no_retailer_id_is_in_the_lake(shop: Shop) -> None:
+    """Not in a column, not in quarantine, not in an unreadable line."""
+    key = read_or_make_key(shop.settings.privacy.key_file)
+    raw = Path(shop.settings.paths.raw)
+    users = set(pq.read_table(raw / "_truth/users.parquet")["user"].to_pylist())
+    assert {row["user_id"] for row in shop.rows("cleaned_users")} <= {
+        pseudonym(user, key) for user in users
+    }
+    for name in NAMES:
+        for row in shop.rows(name):
+            words = set(json.dumps(row, default=str).replace("\\", "").split('"'))
+            assert not words & users
+
+
+def test_the_ledger_balances_and_matches_the_lake(shop: Shop) -> None:
+    """One line per dataset and day, each the rows that its partition holds."""
+    assert len(shop.night.lines) == len(DATASETS) * DAYS
+    for line in shop.night.lines:
+        line.check()
+        partition = shop.lake.require(f"cleaned_{line.dataset}", line.run_date)
+        assert partition.rows == line.rows_out
+        assert sum(pq.read_metadata(file).num_rows for file in partition.files) == line.rows_out
+    read = Counter[tuple[str, str]]()
+    raw = Path(shop.settings.paths.raw)
+    for file in raw.glob("date=*/*"):
+        lines = len([line for line in file.read_text("utf-8").splitlines() if line.strip()])
+        day, dataset = file.parent.name.removeprefix("date="), file.stem
+        read[day, dataset] = lines - (file.suffix == ".csv")
+    assert {
+        (line.run_date.isoformat(), line.dataset): line.rows_in for line in shop.night.lines
+    } == dict(read)
+
+
+def test_what_is_written_has_its_contract(shop: Shop, spark: SparkSession) -> None:
+    """Columns, types and keys."""
+    for name in NAMES:
+        contract = load_contract(name)
+        frame = spark.read.parquet(*(str(f) for f in shop.lake.require(name, LAST).files))
+        check_columns(frame, contract)
+        if contract.key:
+            assert frame.select(*contract.key).distinct().count() == frame.count()
+
+
+def test_days_one_by_one_and_the_night_again_give_the_same_bytes(
+    shop: Shop, spark: SparkSession, tmp_path: Path
+) -> None:
+    """Bulk == day by day, rerun == first run: equal file names and checksums."""
+    paths = dataclasses.replace(shop.settings.paths, lake=str(tmp_path / "lake"))
+    settings = dataclasses.replace(shop.settings, paths=paths)
+    lake = Lake(tmp_path / "lake")
+    nights = [LAST - dt.timedelta(days=2), LAST - dt.timedelta(days=1), LAST]
+    cleaned = [clean_night(spark, settings, lake, Run(day, "one")) for day in nights]
+    assert [len(night.days) for night in cleaned] == [DAYS - 2, 1, 1]
+    assert _bytes(lake) == _bytes(shop.lake)
+    clean_night(spark, settings, lake, Run(LAST, "again"))
+    assert lake.require("cleaned_events", LAST).run_id == "again"
+    assert _bytes(lake) == _bytes(shop.lake)
+
+
+def _bytes(lake: Lake) -> dict[str, list[dict]]:
+    return {
+        f"{name} {day}": lake.require(name, day).manifest["files"]
+        for name in NAMES
+        for day in lake.dates(name)
+    }

@@ -1,0 +1,63 @@
+"""Fixtures that the whole suite shares: one Spark session, settings, a lake, the real data."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from pipeline.lake import Lake
+from pipeline.settings import Settings, load_settings
+from pipeline.settings import Spark as SparkSettings
+from pipeline.spark_session import open_spark
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+SHARED_DATA = Path(
+    os.environ.get("NIGHTCART_TEST_DATA") or REPOSITORY.parent / "shared" / "data"
+).resolve()
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[SparkSession]:
+    """One session per test process."""
+    session = open_spark(
+        SparkSettings(master="local[2]", driver_memory="1g", shuffle_partitions=2), "tests"
+    )
+    yield session
+    session.stop()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Defaults, with every path below a fresh directory."""
+    return load_settings(
+        None,
+        {
+            "NIGHTCART_PATHS__RAW": str(tmp_path / "raw"),
+            "NIGHTCART_PATHS__LAKE": str(tmp_path / "lake"),
+            "NIGHTCART_PRIVACY__KEY_FILE": str(tmp_path / "user_id.key"),
+            "NIGHTCART_SPARK__MASTER": "local[2]",
+            "NIGHTCART_SPARK__DRIVER_MEMORY": "1g",
+            "NIGHTCART_SPARK__SHUFFLE_PARTITIONS": "2",
+        },
+    )
+
+
+@pytest.fixture
+def lake(settings: Settings) -> Lake:
+    """The lake of the `settings` fixture."""
+    return Lake(settings.paths.lake)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Public data sets, in NIGHTCART_TEST_DATA or beside the checkout; CI cannot do without."""
+    if not SHARED_DATA.is_dir():
+        message = f"the public data sets are not at {SHARED_DATA} (see NIGHTCART_TEST_DATA)"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    return SHARED_DATA

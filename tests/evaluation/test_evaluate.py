@@ -1,0 +1,230 @@
+"""A night's evaluation: the same users and items for everybody, and always an outcome."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from jobs.evaluate import main
+from pipeline.evaluation import ranking
+from pipeline.evaluation.evaluate import Evaluated, evaluate
+from pipeline.evaluation.ranking import Items, measurable, rank_users
+from pipeline.lake import Lake, Run
+from pipeline.ledger import read_ledger
+from pipeline.model.checkpoint import load_checkpoint, save_checkpoint
+from pipeline.model.user_history import UserHistory, held_out, read_histories
+from pipeline.settings import Settings
+from pipeline.training.fine_tune import fine_tune
+from tests.lake_rows import read_rows
+from tests.small_shop import N_USERS, NIGHT, RUN, fill, item, quick, unchanged
+
+GOOD = {"max_epochs": 20, "patience": 20, "learning_rate": 0.03}
+TOMORROW = Run(NIGHT + dt.timedelta(days=1), "two")
+
+
+def champion_file(lake: Lake, night: dt.date = NIGHT) -> dict[str, Any]:
+    path = lake.require("champions", night).path / "champion.json"
+    value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return value
+
+
+@pytest.fixture
+def good_night(lake: Lake, settings: Settings) -> Evaluated:
+    """A model that knows the ring."""
+    fill(lake)
+    fine_tune(lake, RUN, quick(settings, **GOOD))
+    return evaluate(lake, RUN, quick(settings))
+
+
+def test_the_metrics_are_the_contract_s(good_night: Evaluated, lake: Lake) -> None:
+    rows = read_rows(lake, "metrics", NIGHT)
+    found = {(row["model"], row["split"], row["metric"]): row["value"] for row in rows}
+    assert len(found) == len(rows) == 3 * 2 * 4
+    assert {row["n_users"] for row in rows} == {N_USERS // 2}
+    assert found["candidate", "test", "ndcg"] > found["popularity", "test", "ndcg"]
+    assert found["candidate", "test", "recall"] >= found["candidate", "test", "ndcg"]
+    assert good_night.report["ndcg"]["candidate"] == round(found["candidate", "test", "ndcg"], 4)
+
+
+def test_a_model_that_does_not_win_is_not_promoted(lake: Lake, settings: Settings) -> None:
+    fill(lake)
+    fine_tune(lake, RUN, quick(settings, max_epochs=1, learning_rate=0.0))
+    evaluate(lake, RUN, quick(settings))
+    record = champion_file(lake)
+    assert record["promoted"] is False
+    assert record["model_version"] is record["model_run_date"] is record["model_run_id"] is None
+    assert "does not beat" in record["why"]
+    assert "no champion: generation uses the fallback" in record["why"]
+
+
+def _handmade(lake: Lake, run: Run, settings: Settings, better_than_markov: bool) -> None:
+    """A night whose baselines know nothing, and a model that knows the ring (or its reverse)."""
+    fill(lake, run, user=unchanged if better_than_markov else _backwards)
+    fine_tune(lake, run, quick(settings, **GOOD))
+    # Training saw the ring; the evaluated histories hide it from the counters: each user's past
+    # is one event, and nothing was ever seen to follow anything.
+    fill(lake, run, user=_last_two)
+
+
+def _backwards(row: dict[str, Any]) -> dict[str, Any]:
+    return row | {"item_ids": row["item_ids"][::-1]}
+
+
+def _last_two(row: dict[str, Any]) -> dict[str, Any]:
+    short = {name: row[name][-2:] for name in ("item_ids", "event_types", "event_times")}
+    return row | short | {"holdout_index": 1, "owned_item_ids": sorted(row["item_ids"][-2:])}
+
+
+def test_a_model_that_wins_is_promoted_and_stays_until_beaten(
+    lake: Lake, settings: Settings
+) -> None:
+    _handmade(lake, RUN, settings, better_than_markov=True)
+    first = evaluate(lake, RUN, quick(settings)).champion
+    assert first.promoted, first.why
+    assert (first.model_run_date, first.model_run_id) == (str(NIGHT), "one")
+    version = load_checkpoint(lake.run_directory("models", RUN)).model_version
+    assert champion_file(lake)["model_version"] == version
+
+    _handmade(lake, TOMORROW, quick(settings, warm_start=False), better_than_markov=False)
+    second = evaluate(lake, TOMORROW, quick(settings))
+    assert not second.champion.promoted
+    assert second.champion.model_version == version
+    assert second.champion.model_run == RUN
+    rows = read_rows(lake, "metrics", TOMORROW.run_date)
+    assert {row["model"] for row in rows} == {"candidate", "champion", "popularity", "markov"}
+    # The night after that still starts from the one that won.
+    third = Run(NIGHT + dt.timedelta(days=2), "three")
+    fill(lake, third)
+    assert fine_tune(lake, third, quick(settings)).report["warm_start_from"] == version
+    # An earlier night, run again, has no champion to meet.
+    assert "champion" not in evaluate(lake, RUN, quick(settings)).report["ndcg"]
+
+
+def test_no_model_at_all(lake: Lake, settings: Settings) -> None:
+    fill(lake)
+    evaluate(lake, RUN, quick(settings))
+    assert "there is no model of 2026-03-01" in champion_file(lake)["why"]
+    assert {row["model"] for row in read_rows(lake, "metrics", NIGHT)} == {"popularity", "markov"}
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
+def test_a_damaged_model_is_not_promoted(lake: Lake, settings: Settings, name: str) -> None:
+    fill(lake)
+    made = fine_tune(lake, RUN, quick(settings))
+    path = made.partition.path / name
+    path.write_bytes(path.read_bytes()[:100])
+    evaluate(lake, RUN, quick(settings))
+    record = champion_file(lake)
+    assert record["promoted"] is False
+    assert name in record["why"]
+
+
+def test_weights_that_are_not_numbers_are_not_promoted(lake: Lake, settings: Settings) -> None:
+    fill(lake)
+    made = fine_tune(lake, RUN, quick(settings))
+    with torch.no_grad():
+        made.checkpoint.model.transformer.h[0].mlp.c_fc.weight[0, 0] = float("nan")
+    save_checkpoint(made.partition.path, made.checkpoint.model, made.checkpoint.vocabulary, NIGHT)
+    evaluate(lake, RUN, quick(settings))
+    assert "not finite numbers" in champion_file(lake)["why"]
+
+
+def test_a_champion_that_was_lost_is_dropped_and_said(lake: Lake, settings: Settings) -> None:
+    _handmade(lake, RUN, settings, better_than_markov=True)
+    assert evaluate(lake, RUN, quick(settings)).champion.promoted
+    (lake.run_directory("models", RUN) / "model.safetensors").unlink()
+    fill(lake, TOMORROW)
+    evaluate(lake, TOMORROW, quick(settings))
+    why = champion_file(lake, TOMORROW.run_date)["why"]
+    assert "previous champion cannot be used" in why
+    assert "no champion: generation uses the fallback" in why
+
+
+def test_nobody_held_out(lake: Lake, settings: Settings) -> None:
+    fill(lake, user=lambda row: row | {"holdout_index": None, "holdout_split": None})
+    fine_tune(lake, RUN, quick(settings))
+    evaluate(lake, RUN, quick(settings))
+    assert "nobody has a held-out event" in champion_file(lake)["why"]
+
+
+def test_the_job_balances(lake: Lake, settings: Settings, tmp_path: Path) -> None:
+    fill(lake, user=lambda row: row | {"consent": row["language"] == "en"})
+    config = tmp_path / "night.toml"
+    config.write_text(f'[paths]\nlake = "{settings.paths.lake}"\n')
+    assert main(["--date", str(NIGHT), "--config", str(config), "--run-id", "one"]) == 0
+    (line,) = read_ledger(lake, RUN)
+    assert (line.rows_in, line.rows_out, line.removed) == (N_USERS, 45, {"no_consent": 15})
+    assert main(["--date", "2026-03-02", "--config", str(config)]) == 65
+
+
+# -- ranking -------------------------------------------------------------------------------
+
+
+def _user(items: str, kinds: str, owned: str, held: int) -> UserHistory:
+    names = {"v": "view", "p": "purchase", "r": "return"}
+    return UserHistory(
+        user_id="u",
+        item_ids=tuple(items),
+        event_types=tuple(names[kind] for kind in kinds),
+        event_times=(dt.datetime(2026, 3, 1, tzinfo=dt.UTC),) * len(items),
+        queries=(),
+        query_times=(),
+        owned_item_ids=tuple(owned),
+        language=None,
+        holdout_index=held,
+        holdout_split="test",
+    )
+
+
+@pytest.mark.parametrize(
+    ("items", "kinds", "owned", "held", "expected"),
+    [
+        ("abc", "ppp", "abc", 2, "ab"),
+        ("avc", "pvp", "ac", 2, "a"),  # a view owns nothing
+        ("abcd", "pppp", "abcd", 2, "ab"),  # what came after was not owned yet
+        ("abca", "pppp", "abc", 2, "ab"),  # bought again later, owned before
+        ("bc", "pp", "abc", 1, "ab"),  # owned before the arrays begin
+        ("aabc", "prpp", "abc", 3, "ab"),  # returned ones too
+    ],
+)
+def test_what_was_owned_at_the_moment(
+    items: str, kinds: str, owned: str, held: int, expected: str
+) -> None:
+    assert _user(items, kinds, owned, held).owned_before_holdout() == frozenset(expected)
+
+
+def test_owned_and_unsellable_items_are_not_in_the_way() -> None:
+    items = Items(tuple("abcdef"), np.array([True, True, True, True, False, True]))
+    user = _user("abc", "ppp", "abc", 2)
+    scores = np.array([[9.0, 8.0, 1.0, 2.0, 7.0, 0.5]])  # a, b owned; e not sold; d before c
+    ranks = rank_users(lambda users: scores[: len(users)], [user], items, 3)
+    assert ranks.rank_B.tolist() == [2]
+    assert ranks.top_BK.tolist() == [[3, 2, 5]]
+
+
+def test_a_held_out_item_that_is_no_longer_sold_is_not_measured() -> None:
+    items = Items(tuple("abc"), np.array([True, True, False]))
+    assert measurable([_user("abc", "ppp", "abc", 2)], items) == []
+    assert measurable([_user("abx", "ppp", "abx", 2)], items) == []
+    assert len(measurable([_user("acb", "ppp", "abc", 2)], items)) == 1
+
+
+def test_ranking_does_not_depend_on_batches(
+    lake: Lake, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(lake)
+    made = fine_tune(lake, RUN, quick(settings))
+    users = held_out(read_histories(lake, NIGHT), "test")
+    items = Items(tuple(item(n) for n in range(24)), np.ones(24, dtype=np.bool_))
+    scorer = ranking.model_scorer(made.checkpoint.model, made.checkpoint.vocabulary, items, 50)
+    whole = rank_users(scorer, users, items, 5)
+    monkeypatch.setattr(ranking, "BATCH_USERS", 7)
+    parts = rank_users(scorer, users, items, 5)
+    assert whole.rank_B.tolist() == parts.rank_B.tolist()
+    assert whole.top_BK.tolist() == parts.top_BK.tolist()

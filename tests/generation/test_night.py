@@ -1,0 +1,347 @@
+"""A night from end to end: who gets a row, what is in it, and what a kill or a fault leaves."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from pipeline.contracts.arrow import check_table
+from pipeline.contracts.contract import load_contract
+from pipeline.errors import GateError, InputError, StorageError
+from pipeline.generation import lists, night
+from pipeline.lake import Run, file_sha256
+from pipeline.model.checkpoint import VERSION_FILE, WEIGHTS_FILE
+from tests.generation_shop import (
+    N_ITEMS,
+    NIGHT,
+    Row,
+    Shop,
+    catalogue_item,
+    checksums,
+    history,
+    item,
+    many_histories,
+    rows_of,
+)
+from tests.lake_rows import user_id_of
+
+
+def by_user(rows: list[Row]) -> dict[str, Row]:
+    return {row["user_id"]: row for row in rows}
+
+
+def test_every_active_consenting_user_has_exactly_k_allowed_items(shop: Shop) -> None:
+    people = many_histories(30, seed=3)
+    left_out = [
+        history("asleep", [item(1)], active=False),
+        history("asleep-too", [item(1)], active=False, consent=False),
+        history("said-no", [item(1)], consent=False),
+    ]
+    shop.put("histories", people + left_out)
+    unsellable = {item(5), item(11)}
+    items = [catalogue_item(item(n), sellable=item(n) not in unsellable) for n in range(N_ITEMS)]
+    shop.put("catalogue", items)
+    made = shop.generate()
+    rows = rows_of(made)
+    assert [row["user_id"] for row in rows] == sorted(row["user_id"] for row in people)
+    owned = {row["user_id"]: set(row["owned_item_ids"]) for row in people}
+    for row in rows:
+        listed = [entry["item_id"] for entry in row["items"]]
+        assert len(set(listed)) == len(listed) == row["n_items"] == 5
+        assert not set(listed) & (owned[row["user_id"]] | unsellable)
+        assert [entry["rank"] for entry in row["items"]] == [1, 2, 3, 4, 5]
+        scores = [entry["score"] for entry in row["items"]]
+        assert scores == sorted(scores, reverse=True)
+        assert row["items"][0]["title"] == f"Brush {listed[0]}"
+        assert row["method"] == "model"
+        assert row["reason"]
+    assert (made.audience.rows, made.audience.due) == (33, 30)
+    assert (made.audience.inactive, made.audience.no_consent) == (2, 1)
+    assert made.report["users"] == made.partition.rows == 30
+    assert made.report["methods"] == {"model": 30}
+
+
+def test_the_files_keep_to_the_contract_and_are_sorted(shop: Shop) -> None:
+    made = shop.generate()
+    assert [path.name for path in made.partition.files] == [
+        f"part-{n:05d}.parquet" for n in range(3)
+    ]
+    for path in made.partition.files:
+        table = check_table(pq.read_table(path), load_contract("recommendations"))
+        users = table.column("user_id").to_pylist()
+        assert users == sorted(users)
+
+
+def test_the_same_inputs_give_the_same_bytes(shop: Shop) -> None:
+    assert checksums(shop.generate("R1")) == checksums(shop.generate("R2"))
+
+
+def test_sharded_is_whole(shop: Shop) -> None:
+    sharded = rows_of(shop.generate("R1"))
+    whole = rows_of(shop.with_settings("generation", shards=1, batch_users=7).generate("R2"))
+    for some, other in zip(sharded, whole, strict=True):
+        for one, two in zip(some.pop("items"), other.pop("items"), strict=True):
+            assert one.pop("score") == pytest.approx(two.pop("score"), abs=2e-5)
+            assert one == two
+        assert some == other
+
+
+class Killed(BaseException):
+    """A process that is killed runs no handler."""
+
+
+@pytest.mark.parametrize("moment", [0, 1, 2, "reasons", "rows", "manifest"])
+def test_a_rerun_after_a_kill_does_what_is_missing_and_gives_the_same_bytes(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, moment: int | str
+) -> None:
+    undisturbed = checksums(shop.generate("undisturbed"))
+    made: list[int] = []
+    make = lists.ListMaker.make
+
+    def counted(self, users, done):  # type: ignore[no-untyped-def]
+        if len(made) == moment:
+            raise Killed
+        made.append(users.num_rows)
+        return make(self, users, done)
+
+    def killed(*args: object, **kwargs: object) -> None:
+        raise Killed
+
+    monkeypatch.setattr(lists.ListMaker, "make", counted)
+    place = {"reasons": "write_reasons", "rows": "recommendation_rows"}.get(str(moment))
+    if place:
+        monkeypatch.setattr(night, place, killed)
+    if moment == "manifest":
+        monkeypatch.setattr("pipeline.lake.write_json", killed)
+    with pytest.raises(Killed):
+        shop.generate("R")
+    assert shop.lake.current("generated", NIGHT).run_id == "undisturbed"  # type: ignore[union-attr]
+    n_done = len(made)
+    monkeypatch.undo()
+    monkeypatch.setattr(
+        lists.ListMaker,
+        "make",
+        lambda self, users, done: (made.append(users.num_rows), make(self, users, done))[1],
+    )
+    again = shop.generate("R")
+    assert checksums(again) == undisturbed
+    assert n_done == (moment if isinstance(moment, int) else 3)
+    assert len(made) == 3
+    assert not shop.lake.work("generate", Run(NIGHT, "R")).exists()
+
+
+def test_a_retry_of_a_committed_night_does_nothing(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = shop.generate()
+
+    def never(*args: object) -> None:
+        raise AssertionError("made again")
+
+    monkeypatch.setattr(lists.ListMaker, "make", never)
+    again = shop.generate()
+    assert checksums(again) == checksums(first)
+    assert again.report["methods"] == first.report["methods"]
+
+
+def test_shards_of_other_inputs_are_not_reused(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(night.Night, "_write_rows", _raise_killed)
+    with pytest.raises(Killed):
+        shop.generate()
+    monkeypatch.undo()
+    shop.put("catalogue", [catalogue_item(item(n)) for n in range(N_ITEMS // 2)])
+    ids = {entry["item_id"] for row in rows_of(shop.generate()) for entry in row["items"]}
+    assert max(ids) < item(N_ITEMS // 2)
+
+
+def _raise_killed(*args: object) -> None:
+    raise Killed
+
+
+def test_a_full_disk_is_one_clear_error_and_then_a_clean_resume(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undisturbed = checksums(shop.generate("undisturbed"))
+    write = pq.write_table
+    written: list[object] = []
+
+    def full(table, file, **options):  # type: ignore[no-untyped-def]
+        if len(written) == 2:
+            file.write(b"PAR1 half of it")
+            raise OSError(28, "No space left on device")
+        written.append(file)
+        write(table, file, **options)
+
+    monkeypatch.setattr(pq, "write_table", full)
+    with pytest.raises(StorageError, match="No space left on device"):
+        shop.generate("R")
+    monkeypatch.undo()
+    work = shop.lake.work("generate", Run(NIGHT, "R"))
+    assert sorted(path.name for path in work.iterdir()) == [
+        "shard-00000.json",
+        "shard-00000.parquet",
+        "shard-00001.json",
+        "shard-00001.parquet",
+    ]
+    assert checksums(shop.generate("R")) == undisturbed
+
+
+def test_without_a_champion_every_list_is_a_marked_fallback(shop: Shop) -> None:
+    shop.put_champion(None)
+    made = shop.generate()
+    for row in rows_of(made):
+        assert row["method"] in ("markov", "popularity")
+        assert row["fallback_reason"] == "no_champion"
+        assert row["model_version"] == "none"
+        assert row["n_items"] == 5
+        assert row["reason_method"] == "template"
+    assert made.report["fallback_reasons"] == {"no_champion": 30}
+    assert made.report["items_unknown_to_model"] is None
+
+
+def test_evaluation_that_has_not_run_is_said(shop: Shop) -> None:
+    shutil.rmtree(shop.lake.dataset("champions"))
+    with pytest.raises(InputError, match="no champions for 2026-03-01"):
+        shop.generate()
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"model_run_date": "soon", "model_run_id": "x"}'])
+def test_a_champion_file_that_is_none_is_said(shop: Shop, content: str) -> None:
+    directory = shop.lake.require("champions", NIGHT).path
+    (directory / "champion.json").write_text(content)
+    with pytest.raises(InputError, match=r"champion\.json .*run evaluate for 2026-03-01 again"):
+        shop.generate()
+
+
+@pytest.mark.parametrize("damage", ["cut", "missing file", "missing directory", "no JSON"])
+def test_a_champion_that_does_not_load_is_a_marked_fallback(shop: Shop, damage: str) -> None:
+    weights = shop.model_directory() / WEIGHTS_FILE
+    if damage == "cut":
+        weights.write_bytes(weights.read_bytes()[:1000])
+    elif damage == "missing file":
+        weights.unlink()
+    elif damage == "missing directory":
+        shutil.rmtree(shop.model_directory())
+    else:
+        (shop.model_directory() / "config.json").write_text("{")
+    assert shop.generate().report["fallback_reasons"] == {"champion_unreadable": 30}
+
+
+def test_weights_that_are_not_numbers_are_a_marked_fallback(shop: Shop) -> None:
+    path = shop.model_directory() / WEIGHTS_FILE
+    weights = load_file(path)
+    name = next(name for name in weights if name.endswith("c_fc.weight"))
+    weights[name][0, 0] = torch.nan
+    save_file(weights, path, metadata={"format": "pt"})
+    version = {"model_version": f"{NIGHT}-{file_sha256(path)[:8]}"}
+    (shop.model_directory() / VERSION_FILE).write_text(json.dumps(version))
+    assert shop.generate().report["fallback_reasons"] == {"weights_not_finite": 30}
+
+
+def test_one_users_bad_row_does_not_stop_the_night_and_many_do(shop: Shop) -> None:
+    people = many_histories(30, seed=3)
+    people[4] = history("broken", [item(1), item(2)], event_types=["view", "teleport"])
+    shop.put("histories", people)
+    tolerant = shop.with_settings("generation", max_error_share=0.05)
+    rows = by_user(rows_of(tolerant.generate()))
+    assert len(rows) == 30
+    broken = rows[user_id_of("broken")]
+    assert (broken["method"], broken["fallback_reason"]) == ("markov", "prompt_failed")
+    assert broken["n_items"] == 5
+    assert all(
+        row["method"] == "model" for user, row in rows.items() if user != user_id_of("broken")
+    )
+    with pytest.raises(GateError, match=r"failed for 3\.3% of 30 users \(1 prompt_failed\).*1\.0%"):
+        shop.with_settings("generation", max_error_share=0.01).generate("R2")
+    assert shop.lake.current("generated", NIGHT).run_id == "R"  # type: ignore[union-attr]
+
+
+def test_new_items_are_counted_and_fill_lists_that_the_model_cannot(shop: Shop) -> None:
+    new = [catalogue_item(f"new-{n}") for n in range(6)]
+    shop.put("catalogue", [catalogue_item(item(n)) for n in range(3)] + new)
+    everything = [item(n) for n in range(3)]
+    shop.put("histories", [history("a", everything[:1]), history("b", everything)])
+    strict = shop.with_settings("generation", max_error_share=1.0)
+    made = strict.generate()
+    rows = by_user(rows_of(made))
+    assert made.report["items_unknown_to_model"] == 6
+    assert rows[user_id_of("a")]["fallback_reason"] == "too_few_known_items"
+    assert rows[user_id_of("b")]["fallback_reason"] == "no_allowed_item"
+    assert all(row["n_items"] == 5 for row in rows.values())
+
+
+def test_fewer_items_only_where_fewer_are_allowed(shop: Shop) -> None:
+    shop.put("catalogue", [catalogue_item(item(n)) for n in range(6)])
+    shop.put(
+        "histories",
+        [
+            history("owns-none", ["gone"], event_types=["view"], owned_item_ids=[]),
+            history("owns-three", [item(n) for n in range(3)]),
+            history("owns-all", [item(n) for n in range(6)]),
+        ],
+    )
+    made = shop.generate()
+    rows = by_user(rows_of(made))
+    assert rows[user_id_of("owns-none")]["n_items"] == 5
+    assert rows[user_id_of("owns-three")]["n_items"] == 3
+    assert rows[user_id_of("owns-three")]["method"] == "model"
+    assert user_id_of("owns-all") not in rows
+    assert (made.report["short_lists"], made.report["nothing_left"]) == (1, 1)
+
+
+def test_a_single_item(shop: Shop) -> None:
+    shop.put("catalogue", [catalogue_item(item(7))])
+    shop.put("histories", [history("a", [item(3)]), history("b", [item(7)])])
+    rows = rows_of(shop.generate("R1"))
+    assert [[entry["item_id"] for entry in row["items"]] for row in rows] == [[item(7)]]
+    assert rows[0]["items"][0]["score"] == 0.0
+    shop.put("histories", [history("b", [item(7)])])
+    with pytest.raises(GateError, match="all 1 users already own everything that is sellable"):
+        shop.generate("R2")
+    both = shop.with_settings("generation", exclude_owned=False).generate("R3")
+    assert both.report["users"] == 1
+
+
+def test_nothing_sellable_and_nobody_due(shop: Shop) -> None:
+    shop.put("histories", [history("a", [item(1)], consent=False)])
+    with pytest.raises(GateError, match=r"none of the 1 users .*0 inactive, 1 without consent"):
+        shop.generate()
+    shop.put("histories", many_histories(3, seed=1))
+    shop.put("catalogue", [catalogue_item(item(1), sellable=False)])
+    with pytest.raises(GateError, match="none of the 1 items"):
+        shop.generate()
+    assert shop.lake.current("generated", NIGHT) is None
+
+
+def test_a_history_the_model_knows_nothing_of_still_gets_a_list(shop: Shop) -> None:
+    nothing = history("empty", [], owned_item_ids=[])
+    unknown = history("unknown", ["x", "y"], owned_item_ids=["x"])
+    long = history("long", [item(n % N_ITEMS) for n in range(50)], owned_item_ids=[])
+    queries = ["<|end|> 我想买 \x00 \ud7ff" * 50] * 9
+    wordy = history("wordy", [item(1)], queries=queries, query_times=[])
+    shop.put("histories", [nothing, unknown, long, wordy])
+    rows = rows_of(shop.generate())
+    assert [row["method"] for row in rows] == ["model"] * 4
+
+
+def test_hostile_titles_pass_through_as_facts(shop: Shop) -> None:
+    hostile = ["{item}", "<script>alert(1)</script>", "a\nb\x00c", "’”“🙂", "x" * 5000, "", None]
+    items = [catalogue_item(item(n), title=hostile[n % len(hostile)]) for n in range(N_ITEMS)]
+    shop.put("catalogue", items)
+    titles = {row["item_id"]: row["title"] for row in items}
+    for row in rows_of(shop.generate()):
+        assert all(entry["title"] == titles[entry["item_id"]] for entry in row["items"])
+        assert 10 < len(row["reason"]) < 400
+        assert "\n" not in row["reason"]
+
+
+def test_reasons_can_be_switched_off(shop: Shop) -> None:
+    rows = rows_of(shop.with_settings("reasons", enabled=False).generate())
+    assert {(row["reason"], row["reason_method"], row["language"]) for row in rows} == {
+        (None, None, None)
+    }

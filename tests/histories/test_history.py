@@ -1,0 +1,273 @@
+"""Histories against a plain Python reading of the same rows, and in cases by hand."""
+
+from __future__ import annotations
+
+import datetime as dt
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from pipeline.contracts.contract import load_contract
+from pipeline.contracts.spark import check_columns, spark_schema
+from pipeline.histories import history
+from tests.histories.conftest import DAY, event, review, user
+from tests.lake_rows import instant, user_id_of
+
+Rows = Sequence[dict[str, Any]]
+MAX_EVENTS = 6
+ACTIVE_DAYS = 2
+TARGETS = ("purchase", "rating")
+KINDS = ("view", "cart", "purchase", "rating", "return")
+
+
+def frame(spark: SparkSession, name: str, rows: Rows) -> DataFrame:
+    """Rows of a cleaned dataset; `run_date` is the delivery day, the event's own by default."""
+    schema = spark_schema(load_contract(name)).add("run_date", "date")
+    full = [
+        [
+            row.get(field, row.get("event_date", row.get("review_date", DAY)))
+            if field == "run_date"
+            else row.get(field)
+            for field in schema.names
+        ]
+        for row in rows
+    ]
+    return spark.createDataFrame(full, schema)
+
+
+def built(
+    spark: SparkSession, events: Rows, reviews: Rows = (), users: Rows = (), seed: int = 1
+) -> dict[str, dict[str, Any]]:
+    """Histories by user id."""
+    acts = history.user_acts(
+        frame(spark, "cleaned_events", events), frame(spark, "cleaned_reviews", reviews), DAY
+    )
+    pasts = history.pasts(
+        history.without_repeats(acts, 2),
+        night=DAY,
+        active_days=ACTIVE_DAYS,
+        max_events=MAX_EVENTS,
+        targets=TARGETS,
+    )
+    newest = history.newest_users(frame(spark, "cleaned_users", users))
+    made = history.histories(history.with_users(pasts, newest), seed)
+    check_columns(made, load_contract("histories"))
+    return {row["user_id"]: row.asDict() for row in made.collect()}
+
+
+def expected(events: Rows, reviews: Rows) -> dict[str, dict[str, Any]]:
+    """The same, one user at a time, as the docstring says it in words."""
+    acts = {}
+    for row in events:
+        if row["event_date"] <= DAY:
+            acts[row["user_id"], row["event_id"]] = row
+    for row in reviews:
+        if row["review_date"] <= DAY:
+            key = f"review:{row['review_id']}"
+            acts[row["user_id"], key] = {
+                "event_type": "rating",
+                "event_id": key,
+                "event_time": row["review_time"],
+                "event_date": row["review_date"],
+                "item_id": row["item_id"],
+            }
+    found = {}
+    for user_id in sorted({user_id for user_id, _ in acts}):
+        mine = [{**row, "event_id": key} for (owner, key), row in acts.items() if owner == user_id]
+        searches = sorted(
+            (row for row in mine if row["event_type"] == "search"),
+            key=lambda row: (row["event_time"], row["event_id"]),
+        )
+        past = sorted(
+            (row for row in mine if row["event_type"] != "search"),
+            key=lambda row: (row["event_time"], KINDS.index(row["event_type"]), row["event_id"]),
+        )
+        if not past:
+            continue
+        had: set[str] = set()
+        holdout = None
+        for place, row in enumerate(past):
+            if row["event_type"] in TARGETS:
+                if row["item_id"] not in had:
+                    holdout = place
+                had.add(row["item_id"])
+        cut = max(0, len(past) - MAX_EVENTS)
+        kept = past[cut:]
+        found[user_id] = {
+            "item_ids": [row["item_id"] for row in kept],
+            "event_types": [row["event_type"] for row in kept],
+            "queries": [row["query"] for row in searches[-history.MAX_QUERIES :]],
+            "owned_item_ids": sorted(had),
+            "n_events": len(past),
+            "active": any((DAY - row["event_date"]).days < ACTIVE_DAYS for row in mine),
+            "holdout_index": holdout - cut if holdout is not None and holdout - cut >= 1 else None,
+        }
+    return found
+
+
+def test_equals_a_plain_reading_of_random_pasts(spark: SparkSession) -> None:
+    chance = random.Random(7)
+    events, reviews = [], []
+    for name in range(80):
+        for number in range(chance.randrange(1, 14)):
+            day = DAY - dt.timedelta(days=chance.randrange(-1, 5))
+            time = f"{day} {chance.choice(['08:00', '09:00'])}"
+            kind = chance.choice([*KINDS, "search"])
+            item_id = chance.choice("abcd")
+            if kind == "rating":
+                reviews.append(review(str(name), item_id, time, review_id=f"r{number}"))
+            else:
+                asked = {"query": f"q{number}"} if kind == "search" else {}
+                item = None if kind == "search" else item_id
+                events.append(event(str(name), kind, item, time, event_id=f"e{number}", **asked))
+    wanted = expected(events, reviews)
+    # Each event once more, in another order: neither may matter.
+    twice_events, twice_reviews = [*events, *events], [*reviews, *reviews]
+    chance.shuffle(twice_events)
+    chance.shuffle(twice_reviews)
+    found = built(spark, twice_events, twice_reviews)
+    assert {
+        user_id: {name: row[name] for name in wanted[user_id]} for user_id, row in found.items()
+    } == wanted
+    assert sum(row["holdout_index"] is not None for row in wanted.values()) > 20
+    assert sum(row["n_events"] > MAX_EVENTS for row in wanted.values()) > 20
+    assert {row["active"] for row in wanted.values()} == {True, False}
+
+
+def test_cases_by_hand(spark: SparkSession) -> None:
+    late = dt.date(2026, 2, 20)
+    cases: dict[str, tuple[Rows, dict[str, Any]]] = {
+        "only purchase: nothing before it": (
+            [event("u", "purchase", "a", "2026-03-01 08:00")],
+            {"holdout_index": None, "owned_item_ids": ["a"]},
+        ),
+        "bought again: the first time is held out": (
+            [
+                event("u", "view", "b", "2026-03-01 07:00"),
+                event("u", "purchase", "a", "2026-03-01 08:00"),
+                event("u", "purchase", "a", "2026-03-01 09:00"),
+            ],
+            {"holdout_index": 1},
+        ),
+        "the held-out purchase is cut off": (
+            [
+                event("u", "purchase", "b", "2026-02-28 07:00"),
+                event("u", "purchase", "a", "2026-02-28 08:00"),
+                *(event("u", "view", "c", f"2026-03-01 0{n}:00") for n in range(MAX_EVENTS)),
+            ],
+            {"holdout_index": None, "owned_item_ids": ["a", "b"], "n_events": 8},
+        ),
+        "returned, and still owned": (
+            [
+                event("u", "purchase", "a", "2026-03-01 08:00"),
+                event("u", "return", "a", "2026-03-01 09:00"),
+            ],
+            {"owned_item_ids": ["a"], "event_types": ["purchase", "return"]},
+        ),
+        "one instant, told apart by kind": (
+            [
+                event("u", "return", "a", "2026-03-01 08:00", event_id="1"),
+                event("u", "purchase", "a", "2026-03-01 08:00", event_id="2"),
+                event("u", "view", "a", "2026-03-01 08:00", event_id="3"),
+            ],
+            {"event_types": ["view", "purchase", "return"]},
+        ),
+        "one instant and kind, told apart by id": (
+            [
+                event("u", "view", "b", "2026-03-01 08:00", event_id="2"),
+                event("u", "view", "a", "2026-03-01 08:00", event_id="1"),
+            ],
+            {"item_ids": ["a", "b"]},
+        ),
+        "active by a search alone": (
+            [
+                event("u", "view", "a", "2026-02-20 08:00"),
+                event("u", "search", None, "2026-03-01 08:00", query="tea"),
+            ],
+            {"active": True, "queries": ["tea"], "last_event_time": instant("2026-03-01 08:00")},
+        ),
+        "active by the shop's day, not by UTC's": (
+            # 23:30 in New York is 04:30 of the next day in UTC.
+            [event("u", "view", "a", "2026-02-28 04:30", event_date=dt.date(2026, 2, 27))],
+            {"active": False},
+        ),
+        "active on the window's first day": (
+            [event("u", "view", "a", "2026-02-28 00:00")],
+            {"active": True},
+        ),
+        "a late delivery of an old event": (
+            [event("u", "view", "a", "2026-02-20 08:00", event_date=late, run_date=DAY)],
+            {"active": False, "n_events": 1},
+        ),
+    }
+    events = [
+        {**row, "user_id": user_id_of(name)} for name, (rows, _) in cases.items() for row in rows
+    ]
+    found = built(spark, events)
+    for name, (_, wanted) in cases.items():
+        row = found[user_id_of(name)]
+        seen = {
+            column: row[column].replace(tzinfo=dt.UTC)
+            if column == "last_event_time"
+            else row[column]
+            for column in wanted
+        }
+        assert seen == wanted, name
+
+
+def test_the_newest_word_on_consent_counts(spark: SparkSession) -> None:
+    names = ("withdrew", "agreed", "twice", "silent")
+    events = [event(name, "view", "a", "2026-03-01 08:00") for name in names]
+    old = DAY - dt.timedelta(days=1)
+    users = [
+        user("withdrew", consent=True, run_date=old, language="en", region="GB"),
+        user("withdrew", consent=False, language="de"),
+        user("agreed", consent=False, run_date=old),
+        user("agreed", consent=True),
+        # Against the contract, and then the refusal counts.
+        user("twice", consent=True, language="zz"),
+        user("twice", consent=False, language="aa"),
+    ]
+    for delivered in (users, users[::-1]):
+        found = built(spark, events, users=delivered)
+        consent = {name: found[user_id_of(name)]["consent"] for name in names}
+        assert consent == {"withdrew": False, "agreed": True, "twice": False, "silent": False}
+        withdrew = found[user_id_of("withdrew")]
+        # The newest entry counts whole: its missing region is not filled from the older one.
+        assert (withdrew["language"], withdrew["region"]) == ("de", None)
+
+
+def test_halves_of_the_users_by_hash(spark: SparkSession) -> None:
+    ids = spark.range(2000).select(F.md5(F.col("id").cast("string")).alias("user_id"))
+    splits = ids.select(
+        "user_id",
+        history.holdout_split(1).alias("one"),
+        history.holdout_split(2).alias("two"),
+    ).collect()
+    validation = {row["user_id"] for row in splits if row["one"] == "validation"}
+    other_seed = {row["user_id"] for row in splits if row["two"] == "validation"}
+    assert {row["one"] for row in splits} == {"validation", "test"}
+    assert abs(len(validation) - 1000) < 100
+    # Two seeds agree about half of the users: independent halves.
+    assert abs(len(validation & other_seed) - 500) < 100
+
+
+@pytest.mark.parametrize("partitions", [1, 3])
+def test_the_plan_moves_events_once(spark: SparkSession, partitions: int) -> None:
+    rows = [event("u", "view", "a", "2026-03-01 08:00")]
+    acts = history.user_acts(
+        frame(spark, "cleaned_events", rows), frame(spark, "cleaned_reviews", []), DAY
+    )
+    pasts = history.pasts(
+        history.without_repeats(acts, partitions),
+        night=DAY,
+        active_days=ACTIVE_DAYS,
+        max_events=MAX_EVENTS,
+        targets=TARGETS,
+    )
+    plan = pasts._jdf.queryExecution().executedPlan().toString()
+    assert plan.count("Exchange") == 1

@@ -1,0 +1,104 @@
+"""A shopper's page: found by either id, honest about who gets nothing, safe to print."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from pipeline.errors import InputError
+from pipeline.lake import Lake
+from pipeline.pseudonym import pseudonym, read_or_make_key
+from pipeline.publishing.show import ShopperPage, print_page, show_user
+from tests.lake_rows import user_id_of
+from tests.publishing.conftest import Night, catalogue_row, entry, history_row, list_row
+
+KEY = b"k" * 32
+
+
+def printed(page: ShopperPage) -> str:
+    out = io.StringIO()
+    print_page(page, Console(file=out, width=160, force_terminal=True), currency="EUR")
+    return out.getvalue()
+
+
+def plain(page: ShopperPage) -> str:
+    out = io.StringIO()
+    print_page(page, Console(file=out, width=160, color_system=None), currency="EUR")
+    return out.getvalue()
+
+
+def test_found_by_the_pseudonym(night: Night) -> None:
+    night.publish()
+    page = show_user(night.lake, user_id_of("bob"), None)
+    assert [(event.event_type, event.title) for event in page.past] == [
+        ("purchase", "Item a"),
+        ("view", "Item a"),
+    ]
+    text = plain(page)
+    for words in ("en · GB · has consented · active · 2 events", "Item b", "2.50 EUR", "“tea”"):
+        assert words in text
+    assert "Told: Because you liked tea." in text
+
+
+def test_found_by_the_shops_own_id(night: Night, tmp_path: Path) -> None:
+    key = read_or_make_key(tmp_path / "key")
+    user_id = pseudonym("C-17850.0", key)
+    night.histories = [*night.histories, history_row("ann", user_id=user_id)]
+    night.lists = [*night.lists, list_row("ann", ("b", "a"), user_id=user_id)]
+    night.users = [*night.users, {"user_id": user_id, "consent": True, "source": "test"}]
+    night.generate()
+    night.publish()
+    assert show_user(night.lake, "C-17850.0", key).user_id == user_id
+    with pytest.raises(InputError, match="no shopper 'C-17850.0'"):
+        show_user(night.lake, "C-17850.0", KEY)
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("dot", "has not agreed"), ("eve", "not active of late"), ("fay", "already owns every item")],
+)
+def test_who_gets_nothing_is_told_why(night: Night, name: str, why: str) -> None:
+    night.publish()
+    assert f"gets nothing: {why}" in plain(show_user(night.lake, user_id_of(name), None))
+
+
+def test_a_fallback_is_marked(night: Night) -> None:
+    night.publish()
+    text = plain(show_user(night.lake, user_id_of("cid"), None))
+    assert "what others chose next (the model could not)" in text
+
+
+@pytest.mark.parametrize("user", ["nobody", "0" * 32, "", "[red]x[/red]\x1b[2J", "' OR 1=1 --"])
+def test_an_unknown_shopper(night: Night, user: str) -> None:
+    night.publish()
+    with pytest.raises(InputError, match="no shopper .*Try one who is there: [0-9a-f]{32}") as told:
+        show_user(night.lake, user, KEY)
+    assert "\x1b" not in str(told.value)
+
+
+def test_nothing_published(lake: Lake) -> None:
+    with pytest.raises(InputError, match="nothing is published"):
+        show_user(lake, "x", KEY)
+
+
+def test_hostile_strings_are_printed_as_they_stand(night: Night) -> None:
+    title = "Tea\x1b]0;owned\x07[bold]pot[/bold][/]\u202e\x9b2J"
+    night.catalogue = [catalogue_row("b", title=title, brand="[/]"), *map(catalogue_row, "acd")]
+    night.histories[0] = history_row("ann", queries=["\x1b[31mred[/red]"], language="[blink]")
+    first = entry(1, "b", title=title, brand="[/]")
+    for name, last in (("ann", "a"), ("bob", "c")):
+        items = [first, entry(2, last)]
+        night = night.with_lists(list_row(name, ("b", last), items=items, reason="[/]\x1b[5m"))
+    night.generate()
+    night.publish()
+    page = show_user(night.lake, user_id_of("ann"), None)
+    assert "Tea�]0;owned�[bold]pot[/bold][/]��2J" in plain(page)
+    for letter in "\x07\x9b\u202e\x1b":
+        assert letter not in plain(page)
+    # On a terminal the only escapes are the ones that rich writes: colours, and nothing else.
+    assert "\x1b[2J" not in printed(page)
+    assert "\x1b[5m" not in printed(page)
+    assert "\x1b]" not in printed(page)

@@ -1,0 +1,219 @@
+"""The views over what is published, through DuckDB alone and through `run_query`."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from pipeline.errors import InputError
+from pipeline.lake import Lake, Run
+from pipeline.ledger import LedgerLine, write_ledger
+from pipeline.publishing.query import TABLE_ROWS, run_query, write_result
+from tests.lake_rows import user_id_of, write_rows
+from tests.publishing.conftest import NIGHT, Night, catalogue_row, entry, list_row
+
+YESTERDAY = NIGHT.replace(month=2)
+HOSTILE = 'Kettle\x1b[2J [red]50% off[/red]\u202e\x00\r\nnext, "quoted" 😀 \'; DROP'
+
+
+def rows(lake: Lake, sql: str) -> list[tuple[object, ...]]:
+    return list(run_query(lake, sql).rows)
+
+
+def printed(lake: Lake, sql: str, form: str) -> str:
+    out = io.StringIO(newline="")
+    write_result(run_query(lake, sql), form, out, width=200)
+    return out.getvalue()
+
+
+def test_one_row_per_user_and_rank(night: Night) -> None:
+    night.publish()
+    sql = "SELECT * FROM recommendations_latest ORDER BY user_id, rank"
+    result = run_query(night.lake, sql)
+    found = [dict(zip(result.columns, row, strict=True)) for row in result.rows]
+    assert len(found) == 5
+    ann = [row for row in found if row["user_id"] == user_id_of("ann")]
+    assert [(row["rank"], row["item_id"], row["title"], row["price"]) for row in ann] == [
+        (1, "b", "Item b", 2.5),
+        (2, "a", "Item a", 2.5),
+    ]
+    assert [row["reason"] for row in ann] == ["Because you liked tea.", None]
+    assert {row["run_date"] for row in found} == {NIGHT}
+    assert {row["model_version"] for row in found} == {"2026-03-01.r1"}
+
+
+def test_views_sql_alone_answers_and_follows_the_pointer(night: Night) -> None:
+    older = night.on(YESTERDAY, "r0")
+    older.generate()
+    older.publish()
+    assert _dates_by_file(night.lake) == [YESTERDAY]
+    night.publish()
+    assert _dates_by_file(night.lake) == [NIGHT]
+    older.publish()
+    assert _dates_by_file(night.lake) == [NIGHT]
+
+
+def _dates_by_file(lake: Lake) -> list[object]:
+    with duckdb.connect() as connection:
+        connection.execute((lake.root / "views.sql").read_text(encoding="utf-8"))
+        for view in ("recommendations", "catalogue_latest", "histories_latest", "ledger"):
+            connection.execute(f"SELECT * FROM {view}").fetchall()
+        sql = "SELECT DISTINCT run_date FROM recommendations_wide_latest"
+        return [date for (date,) in connection.execute(sql).fetchall()]
+
+
+def test_other_views(night: Night) -> None:
+    night.publish()
+    line = LedgerLine(NIGHT, "r1", "clean", "raw_events", 3, 2, {"late": 1})
+    write_ledger(night.lake, night.run, "clean", [line])
+    metric = {"model": "candidate", "split": "test", "metric": "ndcg", "k": 10, "value": 0.5}
+    write_rows(night.lake, "metrics", night.run, [metric | {"n_users": 7}])
+    lake = night.lake
+    assert rows(lake, "SELECT count(*), count_if(sellable) FROM catalogue_latest") == [(4, 3)]
+    assert rows(lake, "SELECT count(*) FROM histories_latest") == [(6,)]
+    assert rows(lake, "SELECT stage, rows_in, quarantined['late'] FROM ledger ORDER BY 1") == [
+        ("clean", 3, 1),
+        ("publish", 3, None),
+    ]
+    assert rows(lake, "SELECT run_date, run_id, value FROM metrics") == [(NIGHT, "r1", 0.5)]
+
+
+def test_a_view_without_data_has_its_columns(night: Night) -> None:
+    night.publish()
+    ledger = next(night.lake.dataset("ledger").glob("run_date=*/run_id=*/publish.jsonl"))
+    ledger.unlink()
+    assert rows(night.lake, "SELECT run_date, stage, rows_in, removed FROM ledger") == []
+    assert rows(night.lake, "SELECT run_date, run_id, metric, value FROM metrics") == []
+
+
+def test_an_unpublished_run_is_not_seen(night: Night) -> None:
+    night.publish()
+    half = night.lake.run_directory("recommendations", Run(NIGHT, "half"))
+    half.mkdir()
+    (half / "part-00000.parquet").write_bytes(b"half a file")
+    assert rows(night.lake, "SELECT count(*) FROM recommendations") == [(5,)]
+
+
+def test_a_lake_with_a_difficult_name(night: Night, tmp_path: Path) -> None:
+    # As patterns, the first two would read the third's rows too, or instead.
+    for name in ("shop's l*", "shop's [l]", "shop's l"):
+        named = Night(Lake(tmp_path / name), night.settings)
+        titles = [catalogue_row(item_id, category=name) for item_id in "abcd"]
+        named = dataclasses.replace(named, catalogue=titles).with_lists(
+            *(
+                {**row, "items": [{**entry, "category": name} for entry in row["items"]]}
+                for row in named.lists
+            )
+        )
+        named.generate()
+        named.publish()
+    for name in ("shop's l*", "shop's [l]", "shop's l"):
+        lake = Lake(tmp_path / name)
+        counted = rows(lake, "SELECT category, count(*) FROM recommendations_latest GROUP BY 1")
+        assert counted == [(name, 5)]
+
+
+def test_nothing_published(lake: Lake) -> None:
+    with pytest.raises(InputError, match="nothing is published in .* yet; run a night first"):
+        run_query(lake, "SELECT 1")
+
+
+@pytest.mark.parametrize(
+    ("sql", "message"),
+    [
+        ("SELECT titel FROM recommendations_latest", "titel.*There are the views .*catalogue_lat"),
+        ("SELECT * FROM nothing", "nothing does not exist.*There are the views"),
+        ("SELEC 1", "syntax error.*There are the views"),
+        ("", "one SQL statement, found 0"),
+        ("SELECT 1; SELECT 2", "one SQL statement, found 2"),
+        ("COPY (SELECT 1) TO '{tmp}/x.csv'", "only SELECT is answered here, found COPY"),
+        ("EXPLAIN ANALYZE COPY (SELECT 1) TO '{tmp}/x.csv'", "only SELECT is answered here"),
+        ("CREATE TABLE x AS SELECT 1", "only SELECT is answered here, found CREATE"),
+        ("ATTACH '{tmp}/x.db'", "only SELECT is answered here, found ATTACH"),
+        ("INSTALL httpfs", "only SELECT is answered here"),
+        ("PIVOT (SELECT 1 a) ON a USING sum(a)", "only SELECT .*PIVOT works with"),
+    ],
+)
+def test_what_is_refused(night: Night, tmp_path: Path, sql: str, message: str) -> None:
+    night.publish()
+    with pytest.raises(InputError, match=f"(?s){message}"):
+        run_query(night.lake, sql.replace("{tmp}", str(tmp_path)))
+    assert not list(tmp_path.glob("x.*"))
+
+
+def test_an_error_while_reading_is_ours(night: Night) -> None:
+    night.publish()
+    with pytest.raises(InputError, match=r"the query failed: .*abc"):
+        rows(night.lake, "SELECT CAST('abc' || user_id AS INTEGER) FROM histories_latest")
+
+
+@pytest.fixture
+def hostile(night: Night) -> Night:
+    """A night whose first item has a hostile title."""
+    changed = Night(
+        night.lake,
+        night.settings,
+        catalogue=[catalogue_row("b", title=HOSTILE), *map(catalogue_row, "acd")],
+    )
+    changed = changed.with_lists(
+        list_row("ann", ("b", "a"), items=[entry(1, "b", title=HOSTILE), entry(2, "a")]),
+        list_row("bob", ("b", "c"), items=[entry(1, "b", title=HOSTILE), entry(2, "c")]),
+    )
+    changed.generate()
+    changed.publish()
+    return changed
+
+
+def test_csv_and_json_carry_values_as_they_are(hostile: Night) -> None:
+    sql = """
+        SELECT flat.rank, flat.title, flat.price, user_id, items FROM recommendations_latest AS flat
+        JOIN recommendations_wide_latest USING (user_id) ORDER BY user_id, rank
+    """
+    expected = rows(hostile.lake, sql)
+    read = list(csv.reader(io.StringIO(printed(hostile.lake, sql, "csv"), newline="")))
+    assert read[0] == ["rank", "title", "price", "user_id", "items"]
+    assert [row[1] for row in read[1:]] == [row[1] for row in expected]
+    assert HOSTILE in {row[1] for row in read}
+    assert [json.loads(row[4]) for row in read[1:]] == [row[4] for row in expected]
+    lines = printed(hostile.lake, sql, "json").splitlines()
+    assert [tuple(json.loads(line).values()) for line in lines] == expected
+
+
+def test_a_table_shows_control_characters_and_takes_no_markup(hostile: Night) -> None:
+    table = printed(
+        hostile.lake, "SELECT title FROM recommendations_latest WHERE rank = 1", "table"
+    )
+    assert "\x1b" not in table
+    assert "\u202e" not in table
+    assert "\x00" not in table
+    assert "Kettle�[2J [red]50% off[/red]��  next" in table
+
+
+def test_a_long_table_is_cut_and_says_so(night: Night) -> None:
+    night.publish()
+    table = printed(night.lake, "SELECT * FROM range(1000)", "table")
+    assert len(table.splitlines()) == 1 + TABLE_ROWS + 1
+    assert f"the first {TABLE_ROWS} rows; --format csv gives all" in table
+    assert len(printed(night.lake, "SELECT * FROM range(3000)", "csv").splitlines()) == 3001
+
+
+def test_every_kind_of_value_prints_in_every_format(night: Night) -> None:
+    night.publish()
+    sql = """SELECT NULL AS a, true AS b, 1.5::DECIMAL(4,2) AS c, 'x'::BLOB AS d, [1, NULL] AS e,
+        {'f': DATE '2026-03-01'} AS f, INTERVAL 1 DAY AS g, TIMESTAMPTZ '2026-03-01 01:00+01' AS h,
+        MAP {'k': 1} AS i, uuid '00000000-0000-0000-0000-000000000001' AS j, 1e300 AS k"""
+    assert "2026-03-01T00:00:00+00:00" in printed(night.lake, sql, "csv")
+    assert json.loads(printed(night.lake, sql, "json"))["f"] == {"f": "2026-03-01"}
+    assert "1e+300" in printed(night.lake, sql, "table")
+
+
+def test_there_is_no_other_format(night: Night) -> None:
+    night.publish()
+    with pytest.raises(InputError, match="no format 'xml'; choose one of table, csv, json"):
+        printed(night.lake, "SELECT 1", "xml")

@@ -1,0 +1,80 @@
+"""The Spark session of a job's own process: who sets the master, and what it leaves and says."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pyspark
+import pytest
+
+from pipeline.lake import Lake
+from pipeline.simulator.shop import simulate_shop
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+SUBMIT = Path(pyspark.__file__).parent / "bin" / "spark-submit"
+
+# A master that no job could start with: whoever uses it fails.
+SETTINGS = """\
+[paths]
+raw = "../raw"
+lake = "../lake"
+[spark]
+master = "{master}"
+driver_memory = "1g"
+shuffle_partitions = 1
+[privacy]
+key_file = "../user_id.key"
+"""
+
+
+def run_in(folder: Path, command: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run in a folder, with this Python and this code, away from the caller's own settings."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("NIGHTCART_")}
+    environ = {**kept, "PYTHONPATH": str(REPOSITORY), "PYSPARK_PYTHON": sys.executable}
+    return subprocess.run(
+        command, cwd=folder, env=environ, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)  # two JVMs, one of them for a whole clean stage
+def test_spark_submits_master_is_used_and_not_the_settings(tmp_path: Path) -> None:
+    shop = simulate_shop(tmp_path / "raw", users=20, items=15, days=1, seed=3)
+    folder = tmp_path / "working_directory"
+    folder.mkdir()
+    config = folder / "nightcart.toml"
+    config.write_text(SETTINGS.format(master="no-such-master"))
+    clean = [str(REPOSITORY / "jobs" / "clean.py"), "--date", shop.last_date.isoformat()]
+
+    own = run_in(folder, [sys.executable, *clean])
+    assert own.returncode != 0
+    assert "Master must" in own.stderr
+
+    submitted = run_in(folder, [str(SUBMIT), "--master", "local[1]", *clean])
+    assert submitted.returncode == 0, submitted.stderr
+    events = Lake(tmp_path / "lake").require("cleaned_events", shop.last_date)
+    assert events.rows > 0
+    assert [path.name for path in folder.iterdir()] == ["nightcart.toml"]
+
+
+@pytest.mark.slow
+def test_a_session_leaves_nothing_in_the_working_directory_and_says_nothing(
+    tmp_path: Path,
+) -> None:
+    script = (
+        "import logging; logging.basicConfig(level=logging.INFO)\n"
+        "from pipeline.settings import Spark\n"
+        "from pipeline.spark_session import open_spark\n"
+        "spark = open_spark(Spark(master='local[1]', driver_memory='600m'), 'quiet')\n"
+        "print(spark.sql('SELECT 1').count(), spark.sparkContext.master)\n"
+        "spark.stop()\n"
+    )
+    done = run_in(tmp_path, [sys.executable, "-c", script])
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["1", "local[1]"]
+    # The one line that the JVM itself writes, before it can be told anything.
+    assert [line for line in done.stderr.splitlines() if "incubator" not in line] == []
+    assert list(tmp_path.iterdir()) == []
