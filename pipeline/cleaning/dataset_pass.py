@@ -20,13 +20,15 @@ from pyspark.sql import functions as F
 
 from pipeline.cleaning.day_files import (
     day_files,
-    one_place_per_day,
+    in_order,
+    place,
     quarantine_scratch,
     reasons_in,
     rows_in,
     write_cleaned,
     write_quarantine,
 )
+from pipeline.cleaning.duplicates import judge_keys
 from pipeline.cleaning.mapping import Calendar, delivery_day_of_dump, map_rows
 from pipeline.cleaning.tagging import FATE, OUT, QUARANTINED, REASON, REMOVED, Rules, tag_rows
 from pipeline.cleaning.tally import (
@@ -38,6 +40,7 @@ from pipeline.cleaning.tally import (
     taken_as_no,
     tally,
 )
+from pipeline.cleaning.user_days import judge_user_days
 from pipeline.errors import ContractError, InputError, StorageError
 from pipeline.lake import Lake, Run
 from pipeline.ledger import LedgerLine
@@ -45,7 +48,7 @@ from pipeline.settings import Settings
 from pipeline.sources.file_checks import check_files
 from pipeline.sources.file_pattern import DeliveredFile
 from pipeline.sources.readers import DAY, count_rows, read_rows
-from pipeline.sources.source import KEY_COLUMN, TIME_COLUMN, Source, SourceDataset
+from pipeline.sources.source import TIME_COLUMN, Source, SourceDataset
 
 _FAILED_ON_A_ROW = ("CAST_INVALID", "CANNOT_PARSE", "ARITHMETIC", "DIVIDE", "INVALID_", "DATETIME_")
 
@@ -112,6 +115,7 @@ def clean_dataset(night: Night, delivery: Delivery) -> CleanedDataset:
         mapped = mapped.where(F.col(DAY).isin(night.days))
     limits = night.settings.cleaning
     rules = Rules(
+        dataset,
         night.source.name,
         night.calendar.timezone,
         limits.late_horizon_days,
@@ -119,10 +123,15 @@ def clean_dataset(night: Night, delivery: Delivery) -> CleanedDataset:
     )
     known = _known_items(night) if dataset.name in TIME_COLUMN else None
     bytes_per_day = sum(file.path.stat().st_size for file in files) // max(1, len(night.days))
-    placed = one_place_per_day(
-        mapped, night.settings.spark.shuffle_partitions, bytes_per_day, KEY_COLUMN[dataset.name]
+    placed = place(
+        tag_rows(mapped, rules, known),
+        dataset.name,
+        partitions=night.settings.spark.shuffle_partitions,
+        days=len(night.days),
+        bytes_per_day=bytes_per_day,
     )
-    tagged = tag_rows(placed, dataset, rules, known).persist()
+    judge = judge_user_days if dataset.name in TIME_COLUMN else judge_keys
+    tagged = in_order(judge(placed, rules), dataset.name).persist()
     try:
         counts = tally(tagged)
         refuse_unreadable_files(counts, dataset, night.raw_root, limits.max_unreadable_share)

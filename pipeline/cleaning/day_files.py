@@ -1,8 +1,10 @@
 """Cleaned rows on their way into the lake: written once into scratch, then moved day by day.
 
-Spark writes one directory per delivery day below `<scratch>/<dataset>/`; each day's files are then
-renamed to `<prefix>00000.parquet`, …, in the order of the tasks that wrote them, so that the same
-rows give the same files under the same names. A day without rows gets one file with none.
+Spark writes one directory per delivery day and, of events and reviews, per own day below
+`<scratch>/<dataset>/`. Each directory's files are then renamed to `part-00000.parquet`, …, in the
+order of the tasks that wrote them, so that the same rows give the same files under the same names,
+and moved to `<run>/event_date=E/` (`review_date=E/`). The own day stays a column of the file: who
+reads a file by its name misses nothing. A delivery without rows gets one file with none.
 """
 
 from __future__ import annotations
@@ -17,39 +19,69 @@ import pyarrow.parquet as pq
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from pipeline.cleaning.tagging import FATE, OUT, QUARANTINED, RAW, REASON
+from pipeline.cleaning.tagging import (
+    BUCKET,
+    FATE,
+    OUT,
+    OWN_DAY,
+    QUARANTINED,
+    RAW,
+    REASON,
+    own_day_column,
+)
 from pipeline.contracts.arrow import arrow_schema
 from pipeline.contracts.contract import load_contract
 from pipeline.contracts.spark import conform
 from pipeline.lake import storage_errors
 from pipeline.sources.readers import DAY, FILE
+from pipeline.sources.source import KEY_COLUMN, TIME_COLUMN
 
-_BYTES_PER_FILE = 512 * 1024 * 1024  # of raw input; cleaned Parquet is a fifth to a half of it
+# The own day's directory in scratch; not the column's name, which would take it out of the file.
+_OWN = "own_day"
+
+ROW_ORDER = {
+    "events": ("user_id", "event_time", "event_id"),
+    "reviews": ("user_id", "review_time", "review_id"),
+    "items": ("item_id",),
+    "users": ("user_id",),
+}
+_BYTES_PER_TASK = 512 * 1024 * 1024  # of raw input; cleaned Parquet is a fifth to a half of it
 
 
-def one_place_per_day(frame: DataFrame, partitions: int, bytes_per_day: int, key: str) -> DataFrame:
-    """The frame with a day's rows in one task, or in a few where the day is large.
+def place(
+    frame: DataFrame, dataset: str, *, partitions: int, days: int, bytes_per_day: int
+) -> DataFrame:
+    """The frame shuffled once, so that what is judged together lies in one task.
 
-    The windows over (day, key) that follow need no further shuffle where one task has the day.
+    That is a user's own day, or an item or user of a delivery. A small day goes to one task; a
+    large one is cut into buckets by hash of its user (item), as many for every day of the pass.
     """
-    files = max(1, math.ceil(bytes_per_day / _BYTES_PER_FILE))
-    if files == 1:
-        return frame.repartition(partitions, DAY)
-    bucket = F.pmod(F.hash(key), F.lit(files))
-    return frame.repartition(max(partitions, files), F.col(DAY), bucket)
+    key = "user_id" if dataset in TIME_COLUMN else KEY_COLUMN[dataset]
+    pieces = max(1, math.ceil(bytes_per_day / _BYTES_PER_TASK))
+    if days == 1:
+        return frame.repartition(pieces, OWN_DAY, BUCKET, key)
+    bucket = F.pmod(F.xxhash64(key), F.lit(pieces)).cast("int")
+    return frame.withColumn(BUCKET, bucket).repartition(
+        max(partitions, min(days, 1000) * (pieces - 1)), OWN_DAY, BUCKET
+    )
+
+
+def in_order(judged: DataFrame, dataset: str) -> DataFrame:
+    """The order of the rows in the files: one that does not depend on how the input was split."""
+    return judged.sortWithinPartitions(DAY, OWN_DAY, *ROW_ORDER[dataset])
 
 
 def write_cleaned(tagged: DataFrame, dataset: str, scratch: Path) -> None:
-    """The rows that stay, as `<scratch>/<dataset>/run_date=D/*.parquet`, in the contract's columns."""
+    """The rows that stay, below `<scratch>/<dataset>/run_date=D/`, in the contract's columns."""
     contract = load_contract(f"cleaned_{dataset}")
     rows = tagged.where(F.col(FATE) == OUT)
-    _write(
-        rows.select(
-            *conform(rows, contract).columns,
-            F.col(DAY).alias("run_date"),
-        ),
-        scratch / dataset,
-    )
+    days = [F.col(DAY).alias("run_date")]
+    if dataset in TIME_COLUMN:
+        days.append(F.col(OWN_DAY).alias(_OWN))
+    by = ["run_date", _OWN][: len(days)]
+    rows.select(*conform(rows, contract).columns, *days).write.mode("overwrite").partitionBy(
+        *by
+    ).parquet(str(scratch / dataset))
 
 
 def write_quarantine(tagged: DataFrame, dataset: str, source: str, scratch: Path) -> None:
@@ -72,8 +104,24 @@ def quarantine_scratch(scratch: Path, dataset: str) -> Path:
 
 
 def day_files(directory: Path, day: dt.date) -> list[Path]:
-    """What was written for a day, in the order of the tasks."""
-    return sorted((directory / f"run_date={day.isoformat()}").glob("part-*.parquet"))
+    """What was written for a delivery day: by own day, then in the order of the tasks."""
+    return sorted((directory / f"run_date={day.isoformat()}").rglob("part-*.parquet"))
+
+
+def own_day_of(file: Path) -> dt.date | None:
+    """The own day that a file in scratch holds; none for items and users."""
+    name = file.parent.name
+    return dt.date.fromisoformat(name[len(_OWN) + 1 :]) if name.startswith(f"{_OWN}=") else None
+
+
+def late_rows(files: list[Path], day: dt.date) -> dict[str, int]:
+    """Rows by own day, of those that a delivery brought late."""
+    counts: Counter[str] = Counter()
+    for file in files:
+        own = own_day_of(file)
+        if own is not None and own != day:
+            counts[own.isoformat()] += rows_in([file])
+    return dict(sorted(counts.items()))
 
 
 def rows_in(files: list[Path]) -> int:
@@ -96,11 +144,32 @@ def move_into(directory: Path, files: list[Path], prefix: str) -> None:
             shutil.move(file, directory / f"{prefix}{number:05d}.parquet")
 
 
+def move_cleaned(directory: Path, files: list[Path], dataset: str, day: dt.date) -> None:
+    """Move a delivery's cleaned files into its run, each own day into a directory of its own."""
+    by_day: dict[Path, list[Path]] = {}
+    for file in files:
+        own = own_day_of(file)
+        by_day.setdefault(_partition(directory, dataset, own or day), []).append(file)
+    with storage_errors(f"cannot make directories in {directory}"):
+        for target in by_day:
+            target.mkdir(exist_ok=True)
+    for target, of_day in by_day.items():
+        move_into(target, of_day, "part-")
+    if not files:
+        write_empty(_partition(directory, dataset, day), f"cleaned_{dataset}", "part-")
+
+
 def write_empty(directory: Path, contract: str, prefix: str) -> None:
     """A file without rows, so that a reader finds the columns of an empty day."""
     with storage_errors(f"cannot write {directory}"):
+        directory.mkdir(exist_ok=True)
         schema = arrow_schema(load_contract(contract))
         pq.write_table(schema.empty_table(), directory / f"{prefix}00000.parquet")
+
+
+def _partition(directory: Path, dataset: str, own_day: dt.date) -> Path:
+    column = own_day_column(dataset)
+    return directory / f"{column}={own_day.isoformat()}" if column else directory
 
 
 def _write(frame: DataFrame, directory: Path) -> None:

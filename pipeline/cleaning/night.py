@@ -22,7 +22,14 @@ from pyspark.sql import SparkSession
 
 from pipeline.cleaning.changed_days import file_sizes
 from pipeline.cleaning.dataset_pass import Delivery, Night, clean_dataset, look_at
-from pipeline.cleaning.day_files import day_files, move_into, quarantine_scratch, write_empty
+from pipeline.cleaning.day_files import (
+    day_files,
+    late_rows,
+    move_cleaned,
+    move_into,
+    quarantine_scratch,
+    write_empty,
+)
 from pipeline.cleaning.delivery_days import days_to_clean, delivery_calendar
 from pipeline.errors import InputError, SettingsError
 from pipeline.lake import Lake, Run, storage_errors
@@ -147,9 +154,8 @@ def _commit_dataset(night: Night, delivery: Delivery, line: LedgerLine) -> None:
     name, run = f"cleaned_{dataset.name}", Run(day, night.run.run_id)
     directory = night.lake.begin(name, run)
     files = day_files(night.scratch / dataset.name, day)
-    move_into(directory, files, "part-")
-    if not files:
-        write_empty(directory, name, "part-")
+    late = late_rows(files, day)
+    move_cleaned(directory, files, dataset.name, day)
     raw_files = file_sizes(delivery.files_of(day))
     night.lake.commit(
         name,
@@ -159,6 +165,7 @@ def _commit_dataset(night: Night, delivery: Delivery, line: LedgerLine) -> None:
         raw_files=raw_files,
         raw_rows=line.rows_in,
         complete=dataset.complete and bool(raw_files),
+        late=late,
     )
 
 

@@ -40,7 +40,8 @@ def read_past(spark: SparkSession, lake: Lake, name: str, upto: dt.date) -> Data
         return spark.createDataFrame([], schema.add(DELIVERED, T.DateType()))
     # The path's own run_date becomes a column, so that one scan reads hundreds of deliveries.
     stored = spark.read.option("basePath", str(lake.dataset(name))).schema(schema).parquet(*files)
-    return stored.withColumn(DELIVERED, F.col(DELIVERED).cast("date")).drop("run_id")
+    # A column that is in the path too (event_date) is taken from there, and comes last.
+    return stored.select(*schema.names, F.col(DELIVERED).cast("date").alias(DELIVERED))
 
 
 def past_rows(lake: Lake, name: str, upto: dt.date) -> int:

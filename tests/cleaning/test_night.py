@@ -18,6 +18,7 @@ from pyspark.sql import SparkSession
 from pipeline.cleaning.night import CleanedNight, clean_night
 from pipeline.contracts.contract import load_contract
 from pipeline.contracts.spark import check_columns
+from pipeline.histories.past import read_past
 from pipeline.lake import Lake, Run
 from pipeline.pseudonym import pseudonym, read_or_make_key
 from pipeline.settings import Settings, load_settings
@@ -168,6 +169,28 @@ def test_what_is_written_has_its_contract(shop: Shop, spark: SparkSession) -> No
         check_columns(frame, contract)
         if contract.key:
             assert frame.select(*contract.key).distinct().count() == frame.count()
+
+
+def test_rows_lie_in_the_partition_of_their_own_day(shop: Shop, spark: SparkSession) -> None:
+    """Of the delivery that brought them; the manifest says which came late; readers see all."""
+    late_in_all = 0
+    for name, column in (("cleaned_events", "event_date"), ("cleaned_reviews", "review_date")):
+        found = Counter[tuple[dt.date, dt.date]]()
+        for day in shop.night.days:
+            partition = shop.lake.require(name, day)
+            for file in partition.files:
+                dates = pq.ParquetFile(file).read(columns=[column])[column].to_pylist()
+                assert {f"{column}={date}" for date in dates} <= {file.parent.name}
+                found.update((day, date) for date in dates)
+            late = {own.isoformat(): n for (at, own), n in found.items() if at == day != own}
+            assert partition.manifest["late"] == late
+            late_in_all += sum(late.values())
+        past = read_past(spark, shop.lake, name, LAST)
+        assert past.columns == [*load_contract(name).column_names, "run_date"]
+        read = past.groupBy("run_date", column).count().collect()
+        assert {(row["run_date"], row[column]): row["count"] for row in read} == found
+    planted = [fault for fault in shop.faults if fault["kind"] == "late"]
+    assert 0 < late_in_all <= len(planted)
 
 
 def test_days_one_by_one_and_the_night_again_give_the_same_bytes(
