@@ -283,6 +283,16 @@ class Lake:
         """Every committed partition up to and including a date, ascending."""
         return [self.require(name, date) for date in self.dates(name, upto)]
 
+    def pointers(self, name: str, upto: dt.date) -> dict[dt.date, str]:
+        """Date -> the directory its pointer names, up to and including a date, ascending.
+
+        What `past` would read, without opening a manifest.
+        """
+        return {
+            date: _read_json(self.date_directory(name, date) / CURRENT)["run_id"]
+            for date in self.dates(name, upto)
+        }
+
     def latest(self, name: str) -> Partition | None:
         """What `latest.json` points at, or none."""
         path = self.dataset(name) / LATEST

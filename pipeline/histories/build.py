@@ -107,7 +107,7 @@ def build(spark: SparkSession, lake: Lake, run: Run, settings: Settings) -> Buil
         words_per_item=settings.histories.words_per_item,
     )
     files = night.files("cleaned_reviews")
-    item_word_rows = write_sorted(words, words_path, key="item_id", files=files)
+    item_word_rows = write_sorted(words, words_path, key="item_id", files=files, order=["language"])
 
     superseded = rows["cleaned_items"] - items
     lines = [*lines, night.line("cleaned_items", items, superseded=superseded)]

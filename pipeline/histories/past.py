@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -20,7 +21,7 @@ from pyspark.sql import types as T
 
 from pipeline.contracts.contract import load_contract
 from pipeline.contracts.spark import spark_schema
-from pipeline.lake import Lake, storage_errors
+from pipeline.lake import Lake, Partition, storage_errors
 
 DELIVERED = "run_date"  # the delivery day, a date column beside the contract's columns
 
@@ -33,9 +34,15 @@ def read_past(spark: SparkSession, lake: Lake, name: str, upto: dt.date) -> Data
 
     A dataset of which nothing was delivered is an empty frame.
     """
+    return read_deliveries(spark, lake, name, lake.past(name, upto))
+
+
+def read_deliveries(
+    spark: SparkSession, lake: Lake, name: str, partitions: Iterable[Partition]
+) -> DataFrame:
+    """The rows of some deliveries of a dataset as they were written, beside their `run_date`."""
     schema = spark_schema(load_contract(name))
-    partitions = lake.past(name, upto)
-    files = [str(file) for partition in partitions for file in partition.files]
+    files = [str(file) for part in partitions if part.rows for file in part.files]
     if not files:
         return spark.createDataFrame([], schema.add(DELIVERED, T.DateType()))
     # The path's own run_date becomes a column, so that one scan reads hundreds of deliveries.
@@ -54,23 +61,21 @@ def file_count(rows: int, most: int) -> int:
     return max(1, min(most, math.ceil(rows / ROWS_PER_FILE)))
 
 
-def write_sorted(frame: DataFrame, directory: Path, *, key: str, files: int) -> int:
-    """Write a frame into `files` files by hash of its key, each sorted by it; return the rows.
+def write_sorted(
+    frame: DataFrame, directory: Path, *, key: str, files: int, order: Sequence[str] = ()
+) -> int:
+    """Write a frame into `files` files by hash of its key; return the rows.
 
-    Rows are counted in what was written. A frame that is already cut by the same key into as
-    many partitions is not shuffled again.
+    Each file is sorted by the key, then by `order`, which together must tell all rows apart. Rows
+    are counted in what was written. A frame that is already cut by the same key into as many
+    partitions is not shuffled again.
     """
     with storage_errors(f"cannot write {directory}"):
-        cut = frame.repartition(files, key).sortWithinPartitions(*_sort_order(frame, key))
+        cut = frame.repartition(files, key).sortWithinPartitions(key, *order)
         # The directory exists and is empty: `append` is Spark's word for writing into it.
         cut.write.mode("append").parquet(str(directory))
         _name_by_number(directory)
         return sum(pq.read_metadata(file).num_rows for file in directory.glob("*.parquet"))
-
-
-def _sort_order(frame: DataFrame, key: str) -> list[str]:
-    dataset_key = [name for name in ("item_id", "language") if name in frame.columns]
-    return [key] if key == "user_id" else list(dict.fromkeys([key, *dataset_key]))
 
 
 def _name_by_number(directory: Path) -> None:
