@@ -16,6 +16,8 @@ from pyspark.sql import types as T
 
 from pipeline.contracts.contract import Contract
 from pipeline.contracts.row_checks import ColumnCheck, column_checks
+from pipeline.contracts.sql_text import quoted as quoted  # noqa: PLC0414 - for those who import it from here
+from pipeline.contracts.sql_text import sql_string as sql_string  # noqa: PLC0414
 from pipeline.contracts.types import Array, Map, Scalar, Type, parse_type
 from pipeline.errors import ContractError
 
@@ -117,17 +119,6 @@ def check_columns(frame: DataFrame, contract: Contract) -> DataFrame:
     if faults:
         raise ContractError(f"{contract.dataset}.v{contract.version}: {'; '.join(faults)}")
     return frame
-
-
-def quoted(name: str) -> str:
-    """A column name in backticks."""
-    return f"`{name.replace('`', '``')}`"
-
-
-def sql_string(text: str) -> str:
-    """A Spark SQL string literal."""
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
 
 
 def _predicate(check: ColumnCheck) -> str:

@@ -8,16 +8,18 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from pyspark.errors import AnalysisException, ParseException
-from pyspark.sql import Column, DataFrame
+from pyspark.errors import AnalysisException, ParseException, PySparkException
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from pipeline.contracts.contract import load_contract
 from pipeline.contracts.spark import quoted, spark_schema, sql_string
+from pipeline.sources.event_types import event_type_sql
+from pipeline.sources.instants import instant_sql
 from pipeline.sources.source import SourceDataset, SourceRule
+from pipeline.sources.time_formats import DEFAULT_FORMATS, WORDS
 
-CONSENT = "consent"
-_WITHOUT_OFFSET = r"^\s*\d+(-\d+){0,2}([T ][0-9:.]*)?\s*$"  # a date and time, and nothing behind
+CONSENT, EVENT_TYPE = "consent", "event_type"
 
 
 def mapped_values(raw: DataFrame, dataset: SourceDataset) -> tuple[dict[str, Column], Column]:
@@ -40,13 +42,19 @@ def mapped_values(raw: DataFrame, dataset: SourceDataset) -> tuple[dict[str, Col
         if sql is None:
             values[field.name] = F.lit(None).cast(field.dataType)
             continue
-        values[field.name] = F.expr(_cast(sql, kind, dataset.timezone))
+        if field.name == EVENT_TYPE and dataset.event_types:
+            sql = event_type_sql(sql, dataset.event_types)
+        cast = f"try_cast(({sql}) AS {kind})"
+        if kind == "timestamp":
+            formats = dataset.times.get(field.name, DEFAULT_FORMATS)
+            cast = instant_sql(sql, formats, dataset.timezone)
+        values[field.name] = F.expr(cast)
         if field.name == CONSENT:
             values[CONSENT] = F.coalesce(values[CONSENT], F.lit(False))
             continue
         is_text = raw.select(F.expr(sql)).schema[0].dataType.simpleString() == "string"
         if is_text and kind != "string":
-            lost = F.expr(f"({sql}) IS NOT NULL AND try_cast(({sql}) AS {kind}) IS NULL")
+            lost = F.expr(f"({sql}) IS NOT NULL AND {cast} IS NULL")
             unparsable.append(F.when(lost, F.lit(f"{field.name}_unparsable")))
     if CONSENT in dataset.mapping:
         for column in contract.columns:
@@ -63,18 +71,6 @@ def consent_unread(dataset: SourceDataset) -> Column:
     return F.lit(False) if sql is None else F.expr(f"try_cast(({sql}) AS boolean) IS NULL")
 
 
-def _cast(sql: str, kind: str, timezone: str) -> str:
-    """SQL for a value as a type. A time that is text without an offset is of the source's zone."""
-    cast = f"try_cast(({sql}) AS {kind})"
-    if kind != "timestamp" or timezone in {"", "UTC"}:
-        return cast
-    is_local = (
-        f"typeof(({sql})) = 'string' "
-        f"AND CAST(({sql}) AS string) RLIKE {sql_string(_WITHOUT_OFFSET)}"
-    )
-    return f"IF({is_local}, to_utc_timestamp({cast}, {sql_string(timezone)}), {cast})"
-
-
 def first_true(rules: Sequence[SourceRule]) -> Column:
     """The name of the first rule whose condition is true of a row, or null."""
     if not rules:
@@ -87,7 +83,7 @@ def first_true(rules: Sequence[SourceRule]) -> Column:
 
 def own_day(dataset: SourceDataset, timezone: str) -> Column:
     """The calendar day, in the shop's zone, of a dump's row; null where it has no time."""
-    time = F.expr(_cast(dataset.own_time, "timestamp", dataset.timezone))
+    time = F.expr(instant_sql(dataset.own_time, dataset.own_time_formats, dataset.timezone))
     return F.to_date(F.from_utc_timestamp(time, timezone))
 
 
@@ -110,7 +106,21 @@ def expression_faults(raw: DataFrame, dataset: SourceDataset) -> list[str]:
         except (AnalysisException, ParseException) as error:
             message = " ".join(str(error).split("SQLSTATE")[0].split())
             faults.append(f"{what}: {sql!r} is not Spark SQL over the raw columns: {message}")
-    return faults
+    return faults + [
+        f"times: {column}: {pattern!r} is no pattern that Spark can read by"
+        for column, formats in dataset.times.items()
+        for pattern in formats
+        if pattern not in WORDS and not _can_read_by(raw.sparkSession, pattern)
+    ]
+
+
+def _can_read_by(spark: SparkSession, pattern: str) -> bool:
+    """Spark looks at a pattern when it first reads by it; without rows that takes no job."""
+    try:
+        spark.sql(f"SELECT try_to_timestamp('', {sql_string(pattern)})").collect()
+    except PySparkException:
+        return False
+    return True
 
 
 def columns_read(sql: str, columns: Sequence[str]) -> list[str]:

@@ -22,7 +22,11 @@ import yaml
 
 from pipeline.contracts.contract import load_contract
 from pipeline.errors import ContractError
+from pipeline.sources.event_types import event_types_of
 from pipeline.sources.file_pattern import FilePattern
+from pipeline.sources.internal_users import RULE as INTERNAL_USER
+from pipeline.sources.internal_users import InternalUsers, internal_users_of
+from pipeline.sources.time_formats import DEFAULT_FORMATS, ROW_TIME, time_formats
 from pipeline.sources.yaml_entries import checked, choice_of, name_list, nearest, text_of
 
 # In the order in which they are cleaned: events and reviews ask what the catalogue knows.
@@ -61,6 +65,8 @@ class SourceDataset:
     format: str
     columns: tuple[str, ...]
     mapping: Mapping[str, str]
+    times: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    event_types: Mapping[str, str] = field(default_factory=dict)
     delivery: str = "daily"
     options: Mapping[str, str] = field(default_factory=dict)
     quarantine: tuple[SourceRule, ...] = ()
@@ -87,6 +93,12 @@ class SourceDataset:
     def own_time(self) -> str:
         """SQL for a row's own time: what dates a row of a dump. Empty: rows have none."""
         return self.row_time or self.mapping.get(TIME_COLUMN.get(self.name, ""), "")
+
+    @property
+    def own_time_formats(self) -> tuple[str, ...]:
+        """The formats in which a row's own time may be written."""
+        name = ROW_TIME if self.row_time else TIME_COLUMN.get(self.name, "")
+        return self.times.get(name, DEFAULT_FORMATS)
 
 
 @dataclass(frozen=True)
@@ -146,7 +158,9 @@ def parse_source(text: str, where: str) -> Source:
         document = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ContractError(f"{where}: not YAML: {error}") from None
-    entry = checked(document, ("source", "description", "timezone", "datasets"), where)
+    entry = checked(
+        document, ("source", "description", "timezone", "internal_users", "datasets"), where
+    )
     datasets = checked(entry.get("datasets"), DATASETS, f"{where}: datasets")
     if "events" not in datasets and "reviews" not in datasets:
         raise ContractError(f"{where}: datasets: needs events or reviews (or both)")
@@ -156,12 +170,16 @@ def parse_source(text: str, where: str) -> Source:
             f"{where}: timezone: {timezone!r} is no IANA time zone;"
             f"{nearest(timezone, sorted(available_timezones()))}"
         )
+    internal = internal_users_of(entry.get("internal_users"), where)
     return Source(
         name=text_of(entry, "source", where),
         description=text_of(entry, "description", where),
         timezone=timezone,
         datasets={
-            name: _dataset(name, _with_shared_files(name, datasets, where), f"{where}: {name}")
+            name: _without_internal_users(
+                _dataset(name, _with_shared_files(name, datasets, where), f"{where}: {name}"),
+                internal,
+            )
             for name in DATASETS
             if name in datasets
         },
@@ -205,6 +223,8 @@ _DATASET_KEYS = (
     "required",
     "complete",
     "map",
+    "times",
+    "event_types",
     "quarantine",
     "remove",
     "latest_by",
@@ -248,6 +268,10 @@ def _dataset(name: str, entry: Mapping[str, Any], where: str) -> SourceDataset:
         format=file_format,
         columns=columns,
         mapping=mapping,
+        times=time_formats(
+            entry.get("times"), _time_columns(name, mapping, entry.get("row_time")), where
+        ),
+        event_types=event_types_of(entry.get("event_types"), name, where),
         delivery=delivery,
         options=_options(entry.get("options") or {}, file_format, f"{where}: options"),
         quarantine=_rules(entry, "quarantine", "reason", where),
@@ -268,6 +292,23 @@ def _dataset(name: str, entry: Mapping[str, Any], where: str) -> SourceDataset:
         )
     _check_dates(dataset)
     return dataset
+
+
+def _time_columns(name: str, mapping: Mapping[str, str], row_time: Any) -> list[str]:
+    """What `times` may name: the mapped columns that are times, and `row_time`."""
+    contract = load_contract(f"raw_{name}")
+    columns = [c.name for c in contract.columns if c.type == "timestamp" and c.name in mapping]
+    return [*columns, ROW_TIME] if row_time else columns
+
+
+def _without_internal_users(dataset: SourceDataset, internal: InternalUsers) -> SourceDataset:
+    """The dataset with a rule that removes their rows, where its rows name a user."""
+    user = dataset.mapping.get("user_id")
+    condition = internal.condition(user) if user else ""
+    if not condition:
+        return dataset
+    rule = SourceRule(INTERNAL_USER, condition, "A tester, staff or a monitor; no shopper.")
+    return dataclasses.replace(dataset, remove=(rule, *dataset.remove))
 
 
 def _check_dates(dataset: SourceDataset) -> None:
