@@ -20,7 +20,7 @@ from pipeline.validation.dataset_group import GROUPS, validate_group
 def validate(stage: Stage, arguments: argparse.Namespace) -> dict[str, Any]:
     """The stage's work."""
     spark = open_spark(stage.settings.spark, stage.name)
-    return validate_group(spark, stage.lake, stage.run, arguments.dataset)
+    return validate_group(spark, stage.lake, stage.run, arguments.dataset, stage.settings)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -60,9 +60,22 @@ class Cleaning:
 
     first_day: str = ""  # ISO date; deliveries before it are left aside. Empty: none are
     late_horizon_days: int = 30
+    # Of one user on one day; views, carts and searches are counted (pipeline/cleaning/bots.py).
     bot_max_events_per_day: int = 300
+    bot_max_items_per_day: int = 150  # different items viewed, with none put in a cart or bought
+    bot_no_dwell_min_events: int = 30  # below so many nobody's haste is looked at
+    bot_no_dwell_seconds: float = 2.0  # the median from one event to the next; 0: not looked at
+    near_duplicate_seconds: float = 2.0  # 0: a repetition counts as often as it comes
+    near_duplicate_types: tuple[str, ...] = ("view", "cart", "search")
     max_quarantined_share: float = 0.5
     max_unreadable_share: float = 0.2
+
+
+@dataclass(frozen=True)
+class Validation:
+    """The gate between stages."""
+
+    only_warn: tuple[str, ...] = ()  # "<dataset>.<rule>" of drift rules that are not to stop a night
 
 
 @dataclass(frozen=True)
@@ -100,7 +113,11 @@ class Training:
     warmup_share: float = 0.05
     text_weight: float = 1.0
     text_epochs: int = 24  # at most, before items are trained; 0: no such phase
+    # Below any of these nothing is trained (pipeline/training/sufficiency.py).
     min_users: int = 20
+    min_target_events: int = 20
+    min_items: int = 10
+    min_days: int = 1
     threads: int = 1  # more pay off on idle cores only; 0: all of them
     warm_start: bool = True
 
@@ -149,6 +166,7 @@ class Settings:
     paths: Paths = field(default_factory=Paths)
     spark: Spark = field(default_factory=Spark)
     cleaning: Cleaning = field(default_factory=Cleaning)
+    validation: Validation = field(default_factory=Validation)
     histories: Histories = field(default_factory=Histories)
     model: Model = field(default_factory=Model)
     training: Training = field(default_factory=Training)

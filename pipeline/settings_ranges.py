@@ -16,6 +16,8 @@ from zoneinfo import available_timezones
 
 # What may stand in a history (the histories contract); a search names no item to recommend.
 EVENT_TYPES = ("view", "cart", "purchase", "return", "rating")
+# What a shopper's click can be (the cleaned_events contract).
+CLICKS = ("view", "cart", "purchase", "return", "search")
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,13 @@ ALLOWED: Mapping[str, Allowed] = {
     "spark.shuffle_partitions": _at_least(1),
     "cleaning.late_horizon_days": _at_least(0),
     "cleaning.bot_max_events_per_day": _at_least(1),
+    "cleaning.bot_max_items_per_day": _at_least(1),
+    "cleaning.bot_no_dwell_min_events": _at_least(2),
+    "cleaning.bot_no_dwell_seconds": _at_least(0),
+    "cleaning.near_duplicate_seconds": _at_least(0),
+    "cleaning.near_duplicate_types": Allowed(
+        f"must be some of {', '.join(CLICKS)}", lambda value: set(value) <= set(CLICKS)
+    ),
     "histories.active_days": _at_least(1),
     "histories.max_events": _at_least(1),
     "histories.words_per_item": _at_least(1),
@@ -67,6 +76,9 @@ ALLOWED: Mapping[str, Allowed] = {
     "training.text_weight": _at_least(0),
     "training.text_epochs": _at_least(0),
     "training.min_users": _at_least(1),
+    "training.min_target_events": _at_least(1),
+    "training.min_items": _at_least(1),
+    "training.min_days": _at_least(1),
     "training.threads": _at_least(0),
     "evaluation.k": _at_least(1),
     "evaluation.max_users": _at_least(1),

@@ -5,63 +5,33 @@ what only a whole dataset can show: its columns and their order, its key, its da
 expectation carries in its `meta` the name of what it checks (a row that breaks it in the cleaner
 is refused for the same `reason`), the contract's severity, and whether its values may be shown.
 
-Row rules are a map expectation of our own, because `UnexpectedRowsExpectation` runs two Spark jobs
-per rule while map conditions are all aggregated in one pass. Importing this module registers that
-expectation with Great Expectations; it does nothing else.
+Row rules and keys are expectations of our own (`contracts.spark_expectations`); so is what
+compares a delivery with the ones before it, which runs over the delivery's profile (`past_suite`).
 """
 
 from __future__ import annotations
 
 import html
 import re
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import great_expectations as gx
 import great_expectations.expectations as gxe
-from great_expectations.execution_engine import SparkDFExecutionEngine
-from great_expectations.expectations.expectation import ColumnMapExpectation
-from great_expectations.expectations.metrics.map_metric_provider import (
-    ColumnMapMetricProvider,
-    column_condition_partial,
-)
 from great_expectations.expectations.registry import get_expectation_impl
-from pyspark.sql import Column as SparkColumn
-from pyspark.sql import functions as F
 
 from pipeline.contracts.contract import Contract, DatasetRule, RowRule
+from pipeline.contracts.day_profile import DayProfile
+from pipeline.contracts.past_expectations import past_expectation
+from pipeline.contracts.past_rules import KINDS
 from pipeline.contracts.row_checks import ColumnCheck, column_checks
 from pipeline.contracts.spark import spark_type
+from pipeline.contracts.spark_expectations import ExpectKeyToBeUnique, ExpectRowsToSatisfy
 from pipeline.contracts.types import parse_type
 from pipeline.errors import ContractError
 
 # Great Expectations' own severities, by the contract's.
 SEVERITY = {"stop": "critical", "warn": "warning"}
-
-
-class RowsSatisfyPredicate(ColumnMapMetricProvider):  # type: ignore[misc]  # GX is untyped
-    """Counts rows for which a Spark SQL predicate is not true, in the shared aggregation."""
-
-    condition_metric_name = "column_values.row_satisfies_predicate"
-    condition_value_keys = ("predicate",)
-    filter_column_isnull = False
-
-    @column_condition_partial(engine=SparkDFExecutionEngine)  # type: ignore[untyped-decorator]
-    def _spark(cls, _column: SparkColumn, predicate: str, **_: Any) -> SparkColumn:  # noqa: N805
-        return F.expr(f"coalesce(({predicate}), false)")
-
-
-class ExpectRowsToSatisfy(ColumnMapExpectation):  # type: ignore[misc]  # GX is untyped
-    """Expect a Spark SQL predicate over the row's columns to be true; null counts as broken.
-
-    `column` is the one whose values stand for the row in counts and samples.
-    """
-
-    predicate: str
-
-    map_metric: ClassVar[str] = "column_values.row_satisfies_predicate"
-    success_keys: ClassVar[tuple[str, ...]] = ("predicate", "mostly")
-    args_keys: ClassVar[tuple[str, ...]] = ("column", "predicate")
 
 
 def expectation_suite(contract: Contract) -> gx.ExpectationSuite:
@@ -79,10 +49,43 @@ def expectation_suite(contract: Contract) -> gx.ExpectationSuite:
             *_key(contract),
             *(e for check in column_checks(contract) for e in _column_check(check, contract)),
             *(_row_rule(rule, contract) for rule in contract.rules),
-            *(_dataset_rule(rule, contract) for rule in contract.dataset_rules),
+            *(
+                _dataset_rule(rule, contract)
+                for rule in contract.dataset_rules
+                if rule.expectation not in KINDS
+            ),
         ],
         notes=[contract.description.strip()],
         meta={"dataset": contract.dataset, "version": contract.version},
+    )
+
+
+def past_suite(
+    contract: Contract,
+    dataset: str,
+    today: DayProfile,
+    past: Sequence[DayProfile],
+    only_warn: Collection[str] = (),
+) -> gx.ExpectationSuite:
+    """The dataset rules that compare a delivery with the ones before it, over its profile.
+
+    Args:
+        contract: of the dataset.
+        dataset: its name in the lake.
+        today: the delivery's profile.
+        past: earlier deliveries' profiles, oldest first.
+        only_warn: `<dataset>.<rule>` of rules that are not to stop this night.
+
+    Raises:
+        ContractError: a rule has arguments that its kind does not take.
+    """
+    return gx.ExpectationSuite(
+        name=f"{contract.dataset}.v{contract.version}.past",
+        expectations=[
+            _past_rule(rule, contract, dataset, today, past, only_warn)
+            for rule in contract.dataset_rules
+            if rule.expectation in KINDS
+        ],
     )
 
 
@@ -123,16 +126,8 @@ def _types(contract: Contract) -> list[Any]:
 def _key(contract: Contract) -> list[Any]:
     if not contract.key:
         return []
-    if len(contract.key) == 1:
-        name = contract.key[0]
-        return [
-            gxe.ExpectColumnValuesToBeUnique(column=name, **_stated(contract, "key_repeats", name))
-        ]
-    return [
-        gxe.ExpectCompoundColumnsToBeUnique(
-            column_list=list(contract.key), **_stated(contract, "key_repeats", *contract.key)
-        )
-    ]
+    stated = _stated(contract, "key_repeats", *contract.key)
+    return [ExpectKeyToBeUnique(key=list(contract.key), **stated)]
 
 
 def _column_check(check: ColumnCheck, contract: Contract) -> list[Any]:
@@ -195,9 +190,29 @@ def _dataset_rule(rule: DatasetRule, contract: Contract) -> Any:
         raise ContractError(f"{where}: {error}") from None
 
 
+def _past_rule(  # noqa: PLR0917  what past_suite was given
+    rule: DatasetRule,
+    contract: Contract,
+    dataset: str,
+    today: DayProfile,
+    past: Sequence[DayProfile],
+    only_warn: Collection[str],
+) -> Any:
+    severity = "warn" if f"{dataset}.{rule.name}" in only_warn else rule.severity
+    stated = _stated(contract, rule.name, *_columns_of(rule.kwargs), severity=severity)
+    # What a rule says it found names values of columns that a contract lists, never personal ones.
+    stated["meta"] |= {"personal": False, "past": True}
+    description = _plain(f"{rule.name}: {rule.description}")
+    try:
+        return past_expectation(rule, dataset, today, past, description=description, **stated)
+    except TypeError as error:
+        where = f"{contract.dataset}.v{contract.version}: dataset rule {rule.name!r}"
+        raise ContractError(f"{where}: {error}") from None
+
+
 def _columns_of(kwargs: Mapping[str, Any]) -> list[str]:
     named = [kwargs[key] for key in ("column", "column_A", "column_B") if key in kwargs]
-    return [*named, *kwargs.get("column_list", ())]
+    return [*named, *kwargs.get("column_list", ()), *kwargs.get("columns", ())]
 
 
 def _plain(text: str) -> str:

@@ -7,27 +7,28 @@ after all datasets of the group were looked at, so that one page shows everythin
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 
 from pipeline.contracts.contract import Contract, load_contract
+from pipeline.contracts.day_profile import QUARANTINE
 from pipeline.contracts.spark import spark_schema
 from pipeline.errors import GateError, InputError
 from pipeline.lake import Lake, Partition, Run
+from pipeline.settings import Settings
 from pipeline.validation.data_docs import open_context, write_data_docs
-from pipeline.validation.gate import Outcome, check_dataset
+from pipeline.validation.gate import Comparison, Outcome, check_dataset, shape_fault
+from pipeline.validation.profiles import CLEANED, read_or_make_profiles
 
 log = logging.getLogger("nightcart")
 
 # Group -> dataset in the lake -> contract.
 GROUPS: dict[str, dict[str, str]] = {
-    "cleaned": {
-        name: name
-        for name in ("cleaned_events", "cleaned_reviews", "cleaned_items", "cleaned_users")
-    },
+    "cleaned": {name: name for name in (*CLEANED, QUARANTINE)},
     "histories": {name: name for name in ("catalogue", "histories", "item_words")},
     "generated": {"generated": "recommendations"},
 }
@@ -36,8 +37,21 @@ GROUPS: dict[str, dict[str, str]] = {
 _ACTS = ("cleaned_events", "cleaned_reviews")
 
 
-def validate_group(spark: SparkSession, lake: Lake, run: Run, group: str) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Looked:
+    """A dataset that is there, and what it ought to be."""
+
+    contract: Contract
+    frame: DataFrame
+
+
+def validate_group(
+    spark: SparkSession, lake: Lake, run: Run, group: str, settings: Settings
+) -> dict[str, Any]:
     """Check every dataset of a group that has a committed partition for the night.
+
+    What was delivered is also compared with the deliveries before it, whose profiles are made here
+    where they are missing.
 
     Returns:
         figures for the stage's record: rows, checks, warnings and seconds per dataset, and where
@@ -59,13 +73,17 @@ def validate_group(spark: SparkSession, lake: Lake, run: Run, group: str) -> dic
         )
     records = lake.records(run)
     context = open_context(records)
-    outcomes = []
+    looked_at: dict[str, _Looked] = {}
     for dataset, partition in partitions.items():
         if not _delivered(lake, run, dataset, partition):
             log.info("%s: this source has never delivered any; not checked", dataset)
             continue
         contract = load_contract(GROUPS[group][dataset])
-        outcomes.append(_check(spark, context, contract, partition, run))
+        looked_at[dataset] = _Looked(contract, _read(spark, partition, contract))
+    comparison = _comparison(spark, lake, run, settings, looked_at) if group == "cleaned" else None
+    outcomes = [
+        _check(context, dataset, looked, run, comparison) for dataset, looked in looked_at.items()
+    ]
     page = write_data_docs(context, records) if outcomes else None
     _refuse(group, run, partitions, outcomes, page)
     return {
@@ -79,17 +97,27 @@ def _delivered(lake: Lake, run: Run, dataset: str, partition: Partition) -> bool
 
     Only cleaned datasets may be missing; what our own stages write is always looked at.
     """
-    if partition.rows or dataset not in GROUPS["cleaned"]:
+    if partition.rows or dataset not in CLEANED:
         return True
     return any(earlier.rows for earlier in lake.past(dataset, run.run_date))
 
 
+def _comparison(
+    spark: SparkSession,
+    lake: Lake,
+    run: Run,
+    settings: Settings,
+    looked_at: Mapping[str, _Looked],
+) -> Comparison:
+    leave_out = [name for name, it in looked_at.items() if shape_fault(it.frame, it.contract)]
+    profiles = read_or_make_profiles(spark, lake, run, settings, leave_out)
+    return Comparison(profiles, settings.validation.only_warn)
+
+
 def _check(
-    spark: SparkSession, context: Any, contract: Contract, partition: Partition, run: Run
+    context: Any, dataset: str, looked: _Looked, run: Run, comparison: Comparison | None
 ) -> Outcome:
-    dataset = partition.manifest["dataset"]
-    frame = _read(spark, partition, contract)
-    outcome = check_dataset(context, dataset, frame, contract, run)
+    outcome = check_dataset(context, dataset, looked.frame, looked.contract, run, comparison)
     log.info(
         "%s: %d rows, %d checks, %d failed, %.1f s",
         dataset,
@@ -132,6 +160,13 @@ def _refuse(
         faults.append("not one event or review was accepted: the delivery is empty or broken")
     if faults:
         docs = f" Data Docs: {page}" if page else ""
+        excused = [failure for outcome in outcomes for failure in outcome.stops if failure.past]
+        if excused:
+            names = ", ".join(f'"{failure.dataset}.{failure.reason}"' for failure in excused)
+            docs = (
+                " If the day is right as it is, run it again with "
+                f"validation.only_warn = [{names}].{docs}"
+            )
         raise GateError(
             f"the {group} datasets of {run.run_date} do not keep their contracts. "
             f"{'; '.join(faults)}. Nothing is published.{docs}"

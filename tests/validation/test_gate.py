@@ -16,9 +16,11 @@ from pyspark.sql import SparkSession
 from jobs.validate import main
 from pipeline.contracts.arrow import arrow_schema
 from pipeline.contracts.contract import load_contract
-from pipeline.contracts.expectations import expectation_suite
+from pipeline.contracts.day_profile import DayProfile
+from pipeline.contracts.expectations import expectation_suite, past_suite
 from pipeline.errors import DATA_ERROR, GateError, InputError
 from pipeline.lake import Lake, Run
+from pipeline.settings import Settings
 from pipeline.validation.data_docs import escaped
 from pipeline.validation.dataset_group import GROUPS, validate_group
 from pipeline.validation.pages import stand_alone
@@ -27,6 +29,7 @@ NIGHT = dt.date(2026, 3, 1)
 RUN = Run(NIGHT, "first")
 USER = "0123456789abcdef0123456789abcdef"
 NOON = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
+_NOTHING = DayProfile(NIGHT, NOON, {})
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)> $x ${y} {z} %s"
 
 Rows = list[dict[str, Any]]
@@ -80,12 +83,14 @@ def page_of(lake: Lake, dataset: str) -> str:
     return text
 
 
-def test_good_data_passes_and_leaves_a_page_per_dataset(spark: SparkSession, lake: Lake) -> None:
+def test_good_data_passes_and_leaves_a_page_per_dataset(
+    spark: SparkSession, lake: Lake, settings: Settings
+) -> None:
     put(lake, "cleaned_events", events())
     put(lake, "cleaned_items", items())
     cached = spark.sparkContext._jsc.getPersistentRDDs().size()
 
-    report = validate_group(spark, lake, RUN, "cleaned")
+    report = validate_group(spark, lake, RUN, "cleaned", settings)
 
     assert {name: figures["rows"] for name, figures in report["datasets"].items()} == {
         "cleaned_events": 3,
@@ -93,7 +98,9 @@ def test_good_data_passes_and_leaves_a_page_per_dataset(spark: SparkSession, lak
     }
     assert all(not figures["warnings"] for figures in report["datasets"].values())
     suite = expectation_suite(load_contract("cleaned_events"))
-    assert report["datasets"]["cleaned_events"]["checks"] == len(suite.expectations)
+    past = past_suite(load_contract("cleaned_events"), "cleaned_events", _NOTHING, [])
+    checks = len(suite.expectations) + len(past.expectations)
+    assert report["datasets"]["cleaned_events"]["checks"] == checks
     assert Path(report["data_docs"]).is_file()
     assert "user_id" in page_of(lake, "cleaned_events")
     assert spark.sparkContext._jsc.getPersistentRDDs().size() == cached, "a frame stays cached"
@@ -138,20 +145,20 @@ def poison_column(rows: Rows) -> None:
             "price_out_of_range on price (expect_column_values_to_be_between): 1 of 3 rows, such as -2.5",
         ),
         (poison_rule, "item_id_missing on event_type, item_id (expect_rows_to_satisfy): 1 of 3"),
-        (poison_key, "key_repeats on event_id (expect_column_values_to_be_unique): 2 of 3 rows"),
+        (poison_key, "key_repeats on event_id (expect_key_to_be_unique): 2 of 3 rows"),
         (poison_column, "columns (expect_table_columns_to_match_ordered_list): extra column phone"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
 def test_a_poisoned_partition_stops_the_night(
-    spark: SparkSession, lake: Lake, poison: Callable[[Rows], None], said: str
+    spark: SparkSession, lake: Lake, settings: Settings, poison: Callable[[Rows], None], said: str
 ) -> None:
     rows = events()
     poison(rows)
     put(lake, "cleaned_events", rows)
 
     with pytest.raises(GateError) as caught:
-        validate_group(spark, lake, RUN, "cleaned")
+        validate_group(spark, lake, RUN, "cleaned", settings)
 
     message = str(caught.value)
     assert said in message
@@ -170,23 +177,27 @@ def test_a_poisoned_partition_stops_the_night(
     assert "anna@" not in message
 
 
-def test_a_hostile_value_is_shown_as_it_is_written(spark: SparkSession, lake: Lake) -> None:
+def test_a_hostile_value_is_shown_as_it_is_written(
+    spark: SparkSession, lake: Lake, settings: Settings
+) -> None:
     rows = items()
     rows[0]["item_id"] = rows[1]["item_id"] = HOSTILE
     put(lake, "cleaned_events", events())
     put(lake, "cleaned_items", rows)
     with pytest.raises(GateError, match="key_repeats on item_id"):
-        validate_group(spark, lake, RUN, "cleaned")
+        validate_group(spark, lake, RUN, "cleaned", settings)
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page_of(lake, "cleaned_items")
     assert "<script" not in page_of(lake, "cleaned_items")
 
 
-def test_a_warning_is_reported_and_stops_nothing(spark: SparkSession, lake: Lake) -> None:
+def test_a_warning_is_reported_and_stops_nothing(
+    spark: SparkSession, lake: Lake, settings: Settings
+) -> None:
     put(lake, "cleaned_items", items(), night=NIGHT - dt.timedelta(days=1))
     put(lake, "cleaned_items", [])
     put(lake, "cleaned_events", events())
 
-    report = validate_group(spark, lake, RUN, "cleaned")
+    report = validate_group(spark, lake, RUN, "cleaned", settings)
 
     (warning,) = report["datasets"]["cleaned_items"]["warnings"]
     assert warning["reason"] == "has_rows"
@@ -194,34 +205,46 @@ def test_a_warning_is_reported_and_stops_nothing(spark: SparkSession, lake: Lake
     assert "has_rows (warn)" in pages(lake)["index.html"]
 
 
-def test_what_a_source_never_delivered_is_not_missed(spark: SparkSession, lake: Lake) -> None:
+def test_what_a_source_never_delivered_is_not_missed(
+    spark: SparkSession, lake: Lake, settings: Settings
+) -> None:
     put(lake, "cleaned_events", events())
     put(lake, "cleaned_reviews", [])
-    assert set(validate_group(spark, lake, RUN, "cleaned")["datasets"]) == {"cleaned_events"}
+    assert set(validate_group(spark, lake, RUN, "cleaned", settings)["datasets"]) == {
+        "cleaned_events"
+    }
 
 
-def test_a_day_without_an_event_that_had_some_before_stops(spark: SparkSession, lake: Lake) -> None:
+def test_a_day_without_an_event_that_had_some_before_stops(
+    spark: SparkSession, lake: Lake, settings: Settings
+) -> None:
     put(lake, "cleaned_events", events(), night=NIGHT - dt.timedelta(days=1))
     put(lake, "cleaned_events", [])
     with pytest.raises(GateError) as caught:
-        validate_group(spark, lake, RUN, "cleaned")
+        validate_group(spark, lake, RUN, "cleaned", settings)
     assert "cleaned_events: has_rows" in str(caught.value)
     assert "not one event or review was accepted" in str(caught.value)
 
 
-def test_a_first_delivery_of_nothing_stops(spark: SparkSession, lake: Lake) -> None:
+def test_a_first_delivery_of_nothing_stops(
+    spark: SparkSession, lake: Lake, settings: Settings
+) -> None:
     put(lake, "cleaned_events", [])
     with pytest.raises(GateError, match="not one event or review was accepted"):
-        validate_group(spark, lake, RUN, "cleaned")
+        validate_group(spark, lake, RUN, "cleaned", settings)
 
 
-def test_files_that_are_not_what_the_manifest_says_stop(spark: SparkSession, lake: Lake) -> None:
+def test_files_that_are_not_what_the_manifest_says_stop(
+    spark: SparkSession, lake: Lake, settings: Settings
+) -> None:
     put(lake, "cleaned_events", events(), claimed=4)
     with pytest.raises(GateError, match="its manifest says 4 rows, its files have 3"):
-        validate_group(spark, lake, RUN, "cleaned")
+        validate_group(spark, lake, RUN, "cleaned", settings)
 
 
-def test_an_extra_column_in_one_file_of_many_is_seen(spark: SparkSession, lake: Lake) -> None:
+def test_an_extra_column_in_one_file_of_many_is_seen(
+    spark: SparkSession, lake: Lake, settings: Settings
+) -> None:
     put(lake, "cleaned_events", events())
     table = pq.ParquetFile(lake.require("cleaned_events", RUN.run_date).files[0]).read()
     directory = lake.begin("cleaned_events", RUN)
@@ -230,24 +253,26 @@ def test_an_extra_column_in_one_file_of_many_is_seen(spark: SparkSession, lake: 
     pq.write_table(more, directory / "part-1.parquet")
     lake.commit("cleaned_events", RUN, rows=3)
     with pytest.raises(GateError, match="extra column phone"):
-        validate_group(spark, lake, RUN, "cleaned")
+        validate_group(spark, lake, RUN, "cleaned", settings)
 
 
-def test_nothing_to_look_at_says_which_stage_to_run(spark: SparkSession, lake: Lake) -> None:
+def test_nothing_to_look_at_says_which_stage_to_run(
+    spark: SparkSession, lake: Lake, settings: Settings
+) -> None:
     with pytest.raises(InputError, match="none of catalogue, histories, item_words"):
-        validate_group(spark, lake, RUN, "histories")
+        validate_group(spark, lake, RUN, "histories", settings)
 
 
 def test_both_gates_of_a_run_share_one_site_and_a_retry_replaces_its_page(
-    spark: SparkSession, lake: Lake
+    spark: SparkSession, lake: Lake, settings: Settings
 ) -> None:
     bad = events()
     poison_price(bad)
     put(lake, "cleaned_events", bad)
     with pytest.raises(GateError):
-        validate_group(spark, lake, RUN, "cleaned")
+        validate_group(spark, lake, RUN, "cleaned", settings)
     put(lake, "cleaned_events", events())
-    validate_group(spark, lake, RUN, "cleaned")
+    validate_group(spark, lake, RUN, "cleaned", settings)
     generated = {
         "user_id": USER,
         "items": [{"rank": 1, "item_id": "i1", "score": -1.0}],
@@ -257,7 +282,7 @@ def test_both_gates_of_a_run_share_one_site_and_a_retry_replaces_its_page(
         "last_event_time": NOON,
     }
     put(lake, "generated", [generated])
-    validate_group(spark, lake, RUN, "generated")
+    validate_group(spark, lake, RUN, "generated", settings)
 
     index = pages(lake)["index.html"]
     assert "cleaned_events.v1" in index
@@ -288,9 +313,11 @@ def test_the_job_records_the_reason_and_says_not_to_retry(
     assert "price_out_of_range" in capsys.readouterr().err
 
 
-def test_pages_fetch_nothing_and_run_nothing(spark: SparkSession, lake: Lake) -> None:
+def test_pages_fetch_nothing_and_run_nothing(
+    spark: SparkSession, lake: Lake, settings: Settings
+) -> None:
     put(lake, "cleaned_events", events())
-    validate_group(spark, lake, RUN, "cleaned")
+    validate_group(spark, lake, RUN, "cleaned", settings)
     for name, text in pages(lake).items():
         assert "http://" not in text, name
         assert "https://" not in text, name

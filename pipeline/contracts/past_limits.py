@@ -1,0 +1,151 @@
+"""Which past deliveries a day is compared with, and the limits that they give.
+
+Pure arithmetic over `DayProfile`s. Guarantees: too little past gives `TooLittle`, never a limit.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import statistics
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pipeline.contracts.day_profile import DayProfile, Figures
+
+_WEEKDAYS = ("Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Saturdays", "Sundays")
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What a figure usually is, and between what it may lie."""
+
+    usual: float
+    low: float | None = None
+    high: float | None = None
+
+    def holds(self, value: float) -> bool:
+        """Whether a figure is within the limit."""
+        return (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Limits by what they limit, and the part of the past that they were drawn from."""
+
+    limits: Mapping[str, Limit]
+    basis: str
+
+
+@dataclass(frozen=True)
+class TooLittle:
+    """Why a rule is not evaluated."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Comparable:
+    """Deliveries that a day may be compared with, and what they are in words."""
+
+    deliveries: Sequence[DayProfile]
+    basis: str
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Whether a day keeps a rule, and what was found in words."""
+
+    kept: bool
+    found: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PastRule(ABC):
+    """One kind of rule, which compares with the last deliveries that had rows."""
+
+    days: int = 28
+    fewest_days: int = 5
+    fewest_rows: int = 50  # usual rows; below, shares and factors say nothing
+
+    @abstractmethod
+    def expect(
+        self, dataset: str, day: dt.date, past: Sequence[DayProfile]
+    ) -> Expected | TooLittle:
+        """Limits for a day from the deliveries before it, oldest first."""
+
+    @abstractmethod
+    def observe(self, dataset: str, today: DayProfile, expected: Expected) -> dict[str, float]:
+        """The day's figures, by the names of the limits; a figure that is not there is not held."""
+
+    @abstractmethod
+    def say(self, name: str, value: float, expected: Expected) -> str:
+        """A figure and its limit in words."""
+
+    def remark(self, _dataset: str, _today: DayProfile, _expected: Expected) -> str:
+        """What else to say of a day that breaks the rule."""
+        return ""
+
+    def judge(self, dataset: str, today: DayProfile, expected: Expected) -> Judgement:
+        """Hold a day to its limits."""
+        observed = self.observe(dataset, today, expected)
+        held = {name: value for name, value in observed.items() if name in expected.limits}
+        broken = [name for name, value in held.items() if not expected.limits[name].holds(value)]
+        if broken:
+            said = [self.say(name, held[name], expected) for name in broken]
+            remark = self.remark(dataset, today, expected)
+            return Judgement(False, "; ".join([*said, remark] if remark else said))
+        limited = [n for n in held if expected.limits[n].low or expected.limits[n].high]
+        return Judgement(True, "; ".join(self.say(name, held[name], expected) for name in limited))
+
+    def recent(self, dataset: str, past: Sequence[DayProfile]) -> Comparable | TooLittle:
+        """The last deliveries, if there are enough of them with enough rows."""
+        found = [before for before in past if before.rows(dataset)][-self.days :]
+        if len(found) < self.fewest_days:
+            return TooLittle(
+                f"{len(found)} earlier deliveries are there to compare with, "
+                f"{self.fewest_days} are needed"
+            )
+        return self._with_rows(dataset, found, "deliveries")
+
+    def _with_rows(
+        self, dataset: str, found: Sequence[DayProfile], which: str
+    ) -> Comparable | TooLittle:
+        usual = statistics.median(before.rows(dataset) or 0 for before in found)
+        if usual < self.fewest_rows:
+            return TooLittle(f"{usual:,.0f} rows are usual, {self.fewest_rows} are needed")
+        return Comparable(found, f"median of the last {len(found)} {which}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SameWeekday(PastRule):
+    """A rule that compares with the last same weekdays, or the last days where those are few."""
+
+    days: int = 14
+    weekdays: int = 4
+    fewest_weekdays: int = 3
+
+    def alike(
+        self, dataset: str, day: dt.date, past: Sequence[DayProfile]
+    ) -> Comparable | TooLittle:
+        """The deliveries most like a day, if there are enough of them with enough rows."""
+        same = [before for before in past if before.day.weekday() == day.weekday()]
+        same = [before for before in same if before.rows(dataset) is not None][-self.weekdays :]
+        if len(same) < self.fewest_weekdays:
+            return self.recent(dataset, past)
+        return self._with_rows(dataset, same, _WEEKDAYS[day.weekday()])
+
+
+def shares_of(figures: Figures | None) -> dict[str, float]:
+    """The share of each value among the rows that have one."""
+    if figures is None or not sum(figures.counts.values()):
+        return {}
+    total = sum(figures.counts.values())
+    return {value: count / total for value, count in figures.counts.items() if count}
+
+
+def usual_shares(dataset: str, column: str, past: Sequence[DayProfile]) -> dict[str, float]:
+    """Medians of the shares; they need not add up to one exactly."""
+    days = [shares_of(before.of(dataset).get(column)) for before in past]
+    values = sorted({value for shares in days for value in shares})
+    return {value: statistics.median(shares.get(value, 0.0) for shares in days) for value in values}

@@ -1,0 +1,163 @@
+"""The profiles of the last deliveries: made where they are missing, and read.
+
+Reads cleaned datasets and quarantine of the last deliveries up to the night; writes the dataset
+`profiles`, one partition per delivery day. A profile says which directories it was made from, so a
+delivery that was cleaned again is measured again, and a first night, which takes in the whole
+past, leaves the second one something to compare with. Deliveries that nobody looks back to are not
+measured: the cost of a night does not grow with the past.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from zoneinfo import ZoneInfo
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from pipeline.contracts.arrow import arrow_schema
+from pipeline.contracts.contract import load_contract
+from pipeline.contracts.day_profile import QUARANTINE, DayProfile, profile_figures
+from pipeline.contracts.past_rules import REFUSED_AS
+from pipeline.contracts.spark import spark_schema
+from pipeline.lake import Lake, Partition, Run, storage_errors
+from pipeline.settings import Settings
+from pipeline.sources.expressions import EVENT_TYPE, columns_read
+from pipeline.sources.source import load_source
+from pipeline.validation.measuring import ProfileRow, measure, measure_quarantine
+
+PROFILES = "profiles"
+CLEANED = ("cleaned_events", "cleaned_reviews", "cleaned_items", "cleaned_users")
+
+# Eight weeks of a shop that delivers daily: twice what the shipped rules look back.
+LAST_DELIVERIES = 56
+
+Delivery = Mapping[str, Partition]
+
+
+@dataclass(frozen=True)
+class Profiles:
+    """The night's delivery and the ones before it, oldest first; `rows` are the night's own."""
+
+    today: DayProfile
+    past: tuple[DayProfile, ...]
+    rows: list[ProfileRow]
+
+
+def read_or_make_profiles(
+    spark: SparkSession, lake: Lake, run: Run, settings: Settings, leave_out: Collection[str] = ()
+) -> Profiles:
+    """Profiles of the night and of the deliveries before it.
+
+    Args:
+        spark: counts what is not counted yet.
+        lake: where the deliveries are.
+        run: the night.
+        settings: the source, for the names of its columns, and the shop's zone.
+        leave_out: datasets of the night that are not what their contract says, and not measured.
+    """
+    deliveries = _last_deliveries(lake, run.run_date)
+    fresh = {
+        day: delivery
+        for day, delivery in deliveries.items()
+        if _made_from(lake, day) != _directories(delivery)
+    }
+    words = _event_words(settings)
+    readable = {
+        day: {
+            name: partition
+            for name, partition in delivery.items()
+            if day != run.run_date or name not in leave_out
+        }
+        for day, delivery in fresh.items()
+    }
+    for day, measured in _measured(spark, lake, readable, words).items():
+        _commit(lake, Run(day, run.run_id), measured, fresh[day])
+    zone = ZoneInfo(settings.shop.timezone)
+    rows = {day: _stored(lake, day) for day in deliveries}
+    days = {day: _profile(day, zone, stored) for day, stored in rows.items()}
+    today = days.pop(run.run_date, _profile(run.run_date, zone, []))
+    return Profiles(today, tuple(days.values()), rows.get(run.run_date, []))
+
+
+def _last_deliveries(lake: Lake, night: dt.date) -> dict[dt.date, Delivery]:
+    """The committed partitions of the last delivery days, ascending, the night's included."""
+    names = (*CLEANED, QUARANTINE)
+    dates = sorted({date for name in CLEANED for date in lake.dates(name, night)})
+    return {
+        day: {name: part for name in names if (part := lake.current(name, day)) is not None}
+        for day in dates[-LAST_DELIVERIES - 1 :]
+    }
+
+
+def _directories(delivery: Delivery) -> dict[str, str]:
+    return {name: partition.directory_id for name, partition in delivery.items()}
+
+
+def _made_from(lake: Lake, day: dt.date) -> dict[str, str] | None:
+    profile = lake.current(PROFILES, day)
+    return profile.manifest["made_from"] if profile else None
+
+
+def _measured(
+    spark: SparkSession, lake: Lake, fresh: Mapping[dt.date, Delivery], words: Mapping[str, str]
+) -> dict[dt.date, list[ProfileRow]]:
+    """Profile rows by day; one Spark job a dataset."""
+    found: dict[dt.date, list[ProfileRow]] = {day: [] for day in fresh}
+    for name in (*CLEANED, QUARANTINE):
+        parts = {day: delivery[name] for day, delivery in fresh.items() if name in delivery}
+        if not parts:
+            continue
+        frame = _deliveries(spark, lake, name, parts.values())
+        if name == QUARANTINE:
+            rows = measure_quarantine(frame, words, parts)
+        else:
+            rows = measure(frame, load_contract(name), name, parts)
+        for day, of_day in rows.items():
+            found[day] += of_day
+    return found
+
+
+def _deliveries(
+    spark: SparkSession, lake: Lake, name: str, partitions: Iterable[Partition]
+) -> DataFrame:
+    """Rows of several deliveries beside their `run_date`."""
+    schema = spark_schema(load_contract(name))
+    files = [str(file) for part in partitions if part.rows for file in part.files]
+    if not files:
+        return spark.createDataFrame([], schema.add("run_date", T.DateType()))
+    stored = spark.read.option("basePath", str(lake.dataset(name))).schema(schema).parquet(*files)
+    return stored.withColumn("run_date", F.col("run_date").cast("date"))
+
+
+def _event_words(settings: Settings) -> dict[str, str]:
+    """Of the reason for an unknown event type, the raw column that holds the retailer's word."""
+    events = load_source(settings.shop.source).datasets.get("events")
+    if events is None:
+        return {}
+    columns = columns_read(events.mapping.get(EVENT_TYPE, ""), events.columns)
+    return {f"{EVENT_TYPE}_{REFUSED_AS}": columns[0]} if len(columns) == 1 else {}
+
+
+def _commit(lake: Lake, run: Run, rows: list[ProfileRow], delivery: Delivery) -> None:
+    directory = lake.begin(PROFILES, run)
+    table = pa.Table.from_pylist(rows, schema=arrow_schema(load_contract(PROFILES)))
+    with storage_errors(f"cannot write {directory}"):
+        pq.write_table(table, directory / "part-00000.parquet")
+    lake.commit(PROFILES, run, rows=len(rows), made_from=_directories(delivery))
+
+
+def _stored(lake: Lake, day: dt.date) -> list[ProfileRow]:
+    files = lake.require(PROFILES, day).files
+    rows: list[ProfileRow] = pq.ParquetFile(files[0]).read().to_pylist()
+    return rows
+
+
+def _profile(day: dt.date, zone: ZoneInfo, rows: list[ProfileRow]) -> DayProfile:
+    end = dt.datetime.combine(day + dt.timedelta(days=1), dt.time(), tzinfo=zone)
+    return DayProfile(day, end.astimezone(dt.UTC), profile_figures(rows))
