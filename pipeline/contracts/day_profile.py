@@ -48,6 +48,15 @@ class DayProfile:
         name = dataset.removeprefix("cleaned_")
         return self.figures.get((QUARANTINE, f"{name}.{reason}"), Figures(0))
 
+    def refusals(self, dataset: str) -> dict[str, int]:
+        """Rows of a dataset that were refused, by reason."""
+        name = dataset.removeprefix("cleaned_") + "."
+        return {
+            column.removeprefix(name): kept.rows
+            for column, kept in self.of(QUARANTINE).items()
+            if column.startswith(name)
+        }
+
 
 def profile_figures(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], Figures]:
     """Rows of `profiles`, by dataset and column."""

@@ -98,6 +98,10 @@ class ExpectNullSharesLikePast(ExpectLikePast):
     """See `past_rules.NullSharesLikePast`."""
 
 
+class ExpectRefusalsLikePast(ExpectLikePast):
+    """See `past_rules.RefusalsLikePast`."""
+
+
 class ExpectSharesLikePast(ExpectLikePast):
     """See `past_rules.SharesLikePast`."""
 

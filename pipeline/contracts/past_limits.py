@@ -6,6 +6,7 @@ Pure arithmetic over `DayProfile`s. Guarantees: too little past gives `TooLittle
 from __future__ import annotations
 
 import datetime as dt
+import math
 import statistics
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -134,6 +135,17 @@ class SameWeekday(PastRule):
         if len(same) < self.fewest_weekdays:
             return self.recent(dataset, past)
         return self._with_rows(dataset, same, _WEEKDAYS[day.weekday()])
+
+
+def more_often(usual: float, rows: float, factor: float, floor: float) -> Limit:
+    """The limit of a share that is not to become `factor` times the usual.
+
+    Where the share is large already, that the rest of the rows is divided by the factor. Never
+    below `floor`, nor below what chance makes of the usual in so many rows.
+    """
+    chance = 4 * math.sqrt(usual * (1 - usual) / rows)
+    more = min(factor * usual, 1 - (1 - usual) / factor)
+    return Limit(usual, None, max(more, floor, usual + chance))
 
 
 def shares_of(figures: Figures | None) -> dict[str, float]:

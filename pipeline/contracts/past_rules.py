@@ -26,6 +26,7 @@ from pipeline.contracts.past_limits import (
     PastRule,
     SameWeekday,
     TooLittle,
+    more_often,
     shares_of,
     usual_shares,
 )
@@ -33,6 +34,7 @@ from pipeline.contracts.past_limits import (
 REFUSED_AS = "unknown_value"  # the reason of `contracts.row_checks` for a value that is not known
 _A_HANDFUL = 20  # distinct values; fewer come and go by chance
 _EXPECTED_ROWS = 20  # so many of a value expected, and none there, is no chance (e^-20)
+_ANY_OTHER = "any other reason"
 
 Past = Sequence[DayProfile]
 
@@ -108,11 +110,7 @@ class DistinctLikeSameWeekday(SameWeekday):
 
 @dataclass(frozen=True, kw_only=True)
 class NullSharesLikePast(PastRule):
-    """The share of nulls of every column against its own past.
-
-    The limit is `factor` times the usual share; where many are null already, that the share of
-    values falls by the same factor. Never below `floor`, nor below what chance makes of the usual.
-    """
+    """The share of nulls of every column against its own past (`past_limits.more_often`)."""
 
     factor: float
     floor: float
@@ -127,11 +125,9 @@ class NullSharesLikePast(PastRule):
         for column in recent.deliveries[-1].of(dataset):
             seen = [before.of(dataset).get(column) for before in recent.deliveries]
             usual = statistics.median(kept.nulls / kept.rows for kept in seen if kept)
-            chance = 4 * math.sqrt(usual * (1 - usual) / rows)
-            more = min(self.factor * usual, 1 - (1 - usual) / self.factor)
-            high = max(more, self.floor, usual + chance)
-            if high < 1:
-                limits[column] = Limit(usual, None, high)
+            limit = more_often(usual, rows, self.factor, self.floor)
+            if usual < 1:
+                limits[column] = limit
         return Expected(limits, recent.basis)
 
     def observe(self, dataset: str, today: DayProfile, _expected: Expected) -> dict[str, float]:
@@ -149,6 +145,59 @@ class NullSharesLikePast(PastRule):
             f"{name} is null in {value:.1%} of the rows, usual are {limit.usual:.1%} "
             f"({expected.basis}); allowed are up to {limit.high:.1%}"
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefusalsLikePast(PastRule):
+    """The share of rows refused for each reason against its own past, as for nulls.
+
+    What a column that must have a value lacks is seen here: those rows never get to the dataset.
+    """
+
+    factor: float
+    floor: float
+
+    def expect(self, dataset: str, _day: dt.date, past: Past) -> Expected | TooLittle:
+        """Limits by reason, of every reason that there was; `any other reason` has the floor."""
+        recent = self.recent(dataset, past)
+        if isinstance(recent, TooLittle):
+            return recent
+        rows = statistics.median(before.rows(dataset) or 0 for before in recent.deliveries)
+        days = [self._shares(dataset, before) for before in recent.deliveries]
+        limits = {
+            reason: more_often(
+                statistics.median(day.get(reason, 0.0) for day in days),
+                rows,
+                self.factor,
+                self.floor,
+            )
+            for reason in sorted({reason for day in days for reason in day})
+        }
+        return Expected({_ANY_OTHER: Limit(0, None, self.floor), **limits}, recent.basis)
+
+    def observe(self, dataset: str, today: DayProfile, expected: Expected) -> dict[str, float]:
+        """Shares by reason, the reasons that are new together."""
+        shares = self._shares(dataset, today)
+        new = {reason: share for reason, share in shares.items() if reason not in expected.limits}
+        return {**shares, _ANY_OTHER: sum(new.values())}
+
+    def say(self, name: str, value: float, expected: Expected) -> str:
+        """In shares of the rows."""
+        limit = expected.limits[name]
+        return (
+            f"{value:.1%} of the rows were refused as {name}, usual are {limit.usual:.1%} "
+            f"({expected.basis}); allowed are up to {limit.high:.1%}"
+        )
+
+    def remark(self, dataset: str, today: DayProfile, _expected: Expected) -> str:
+        """All reasons of the day, the most frequent first."""
+        shares = sorted(self._shares(dataset, today).items(), key=lambda entry: -entry[1])
+        return "refused were " + ", ".join(f"{reason} {share:.1%}" for reason, share in shares[:4])
+
+    def _shares(self, dataset: str, profile: DayProfile) -> dict[str, float]:
+        refused = profile.refusals(dataset)
+        rows = (profile.rows(dataset) or 0) + sum(refused.values())
+        return {reason: count / rows for reason, count in refused.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -308,6 +357,7 @@ KINDS: Mapping[str, type[Any]] = {
     "expect_rows_like_same_weekday": RowsLikeSameWeekday,
     "expect_distinct_like_same_weekday": DistinctLikeSameWeekday,
     "expect_null_shares_like_past": NullSharesLikePast,
+    "expect_refusals_like_past": RefusalsLikePast,
     "expect_shares_like_past": SharesLikePast,
     "expect_values_like_past": ValuesLikePast,
     "expect_newest_like_same_weekday": NewestLikeSameWeekday,
