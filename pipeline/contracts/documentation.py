@@ -85,7 +85,7 @@ def _columns(contract: Contract) -> str:
 
 
 def _refusals(contract: Contract) -> str:
-    rows = [(_code(check.reason), _in_words(check)) for check in column_checks(contract)]
+    rows = [(_code(check.reason), in_words(check)) for check in column_checks(contract)]
     rows += [
         (_code(rule.name), f"not {_code(rule.predicate)}. {rule.description}")
         for rule in contract.rules
@@ -108,15 +108,15 @@ def _dataset_rules(contract: Contract) -> str:
     )
 
 
-def _in_words(check: ColumnCheck) -> str:
-    """What breaks a check."""
+def in_words(check: ColumnCheck) -> str:
+    """What breaks a check, in Markdown."""
     column = check.column
     if check.kind == "missing":
         return "null, empty or blank" if check.regexes else "null"
     if check.kind == "unknown_value":
         return "not one of " + _listed(column.values)
     if check.kind == "out_of_range":
-        return _range_in_words(check, column)
+        return _rangein_words(check, column)
     if check.kind == "malformed":
         return f"does not match {_code(column.pattern or '')} as a whole"
     if check.kind == "too_short":
@@ -124,7 +124,7 @@ def _in_words(check: ColumnCheck) -> str:
     return f"longer than {check.max_length} characters"
 
 
-def _range_in_words(check: ColumnCheck, column: Column) -> str:
+def _rangein_words(check: ColumnCheck, column: Column) -> str:
     limits = []
     if check.min is not None and check.min != -LARGEST_DOUBLE:
         limits.append(f"{'not above' if column.exclusive_min else 'below'} {check.min:,.15g}")

@@ -22,6 +22,7 @@ from great_expectations.expectations.registry import get_expectation_impl
 
 from pipeline.contracts.contract import Contract, DatasetRule, RowRule
 from pipeline.contracts.day_profile import DayProfile
+from pipeline.contracts.documentation import in_words
 from pipeline.contracts.past_expectations import past_expectation
 from pipeline.contracts.past_rules import KINDS
 from pipeline.contracts.row_checks import ColumnCheck, column_checks
@@ -90,14 +91,15 @@ def past_suite(
 
 
 def _stated(
-    contract: Contract, reason: str, *columns: str, severity: str = "stop"
+    contract: Contract, reason: str, why: str, *columns: str, severity: str = "stop"
 ) -> dict[str, Any]:
-    """The arguments that every expectation gets."""
+    """The arguments that every expectation gets; `why` are the contract's words, for the pages."""
     personal = any(column.personal for column in contract.columns if column.name in columns)
     return {
         "severity": SEVERITY[severity],
         "meta": {
             "reason": reason,
+            "why": why,
             "severity": severity,
             "columns": list(columns),
             "personal": personal,
@@ -107,7 +109,10 @@ def _stated(
 
 def _columns(contract: Contract) -> Any:
     return gxe.ExpectTableColumnsToMatchOrderedList(
-        column_list=list(contract.column_names), **_stated(contract, "columns")
+        column_list=list(contract.column_names),
+        **_stated(
+            contract, "columns", "The contract's columns are there, in order, and no others."
+        ),
     )
 
 
@@ -117,7 +122,10 @@ def _types(contract: Contract) -> list[Any]:
         gxe.ExpectColumnTypeToBe(
             column=column.name,
             type_=type(spark_type(parse_type(column.type))).__name__,
-            **_stated(contract, f"{column.name}_wrong_type", column.name),
+            description=_plain(f"{column.description} ({column.type})"),
+            **_stated(
+                contract, f"{column.name}_wrong_type", f"Its type is {column.type}.", column.name
+            ),
         )
         for column in contract.columns
     ]
@@ -126,13 +134,16 @@ def _types(contract: Contract) -> list[Any]:
 def _key(contract: Contract) -> list[Any]:
     if not contract.key:
         return []
-    stated = _stated(contract, "key_repeats", *contract.key)
-    return [ExpectKeyToBeUnique(key=list(contract.key), **stated)]
+    why = f"No two rows have the same {', '.join(contract.key)}."
+    stated = _stated(contract, "key_repeats", why, *contract.key)
+    return [ExpectKeyToBeUnique(key=list(contract.key), description=_plain(why), **stated)]
 
 
 def _column_check(check: ColumnCheck, contract: Contract) -> list[Any]:
     column = check.column.name
-    stated = _stated(contract, check.reason, column)
+    words = in_words(check).replace("`", "")
+    why = f"No row may be there whose {column} {words if check.kind == 'malformed' else f'is {words}'}."
+    stated = _stated(contract, check.reason, why, column)
     expectations: list[Any] = []
     if check.kind == "missing":
         expectations.append(gxe.ExpectColumnValuesToNotBeNull(column=column, **stated))
@@ -173,7 +184,7 @@ def _row_rule(rule: RowRule, contract: Contract) -> Any:
         column=column,
         predicate=rule.predicate,
         description=_plain(f"{rule.name}: {rule.description} ({rule.predicate})"),
-        **_stated(contract, rule.name, *(spoken or [column])),
+        **_stated(contract, rule.name, rule.description, *(spoken or [column])),
     )
 
 
@@ -183,7 +194,13 @@ def _dataset_rule(rule: DatasetRule, contract: Contract) -> Any:
         kind: Any = get_expectation_impl(rule.expectation)
     except gx.exceptions.ExpectationNotFoundError:
         raise ContractError(f"{where}: Great Expectations has no {rule.expectation!r}") from None
-    stated = _stated(contract, rule.name, *_columns_of(rule.kwargs), severity=rule.severity)
+    stated = _stated(
+        contract,
+        rule.name,
+        rule.description,
+        *_columns_of(rule.kwargs),
+        severity=rule.severity,
+    )
     try:
         return kind(**rule.kwargs, description=_plain(f"{rule.name}: {rule.description}"), **stated)
     except (TypeError, ValueError) as error:
@@ -199,7 +216,9 @@ def _past_rule(  # noqa: PLR0917  what past_suite was given
     only_warn: Collection[str],
 ) -> Any:
     severity = "warn" if f"{dataset}.{rule.name}" in only_warn else rule.severity
-    stated = _stated(contract, rule.name, *_columns_of(rule.kwargs), severity=severity)
+    stated = _stated(
+        contract, rule.name, rule.description, *_columns_of(rule.kwargs), severity=severity
+    )
     # What a rule says it found names values of columns that a contract lists, never personal ones.
     stated["meta"] |= {"personal": False, "past": True}
     description = _plain(f"{rule.name}: {rule.description}")

@@ -63,7 +63,7 @@ class RowsLikeSameWeekday(SameWeekday):
         limit = expected.limits["rows"]
         return (
             f"{value:,.0f} rows, {value / limit.usual:.0%} of the usual {limit.usual:,.0f} "
-            f"({expected.basis}); allowed are {limit.low:,.0f} to {limit.high:,.0f}"
+            f"({expected.basis}), allowed are {limit.low:,.0f} to {limit.high:,.0f}"
         )
 
 
@@ -103,8 +103,8 @@ class DistinctLikeSameWeekday(SameWeekday):
         """In values."""
         limit = expected.limits[name]
         return (
-            f"{name} has about {value:,.0f} different values, usual are {limit.usual:,.0f} "
-            f"({expected.basis}); allowed are {limit.low:,.0f} to {limit.high:,.0f}"
+            f"{name} has about {value:,.0f} different values, usually {limit.usual:,.0f} "
+            f"({expected.basis}), allowed are {limit.low:,.0f} to {limit.high:,.0f}"
         )
 
 
@@ -142,8 +142,8 @@ class NullSharesLikePast(PastRule):
         """In shares of the rows."""
         limit = expected.limits[name]
         return (
-            f"{name} is null in {value:.1%} of the rows, usual are {limit.usual:.1%} "
-            f"({expected.basis}); allowed are up to {limit.high:.1%}"
+            f"{name} is null in {value:.1%} of the rows, usually {limit.usual:.1%} "
+            f"({expected.basis}), allowed are up to {limit.high:.1%}"
         )
 
 
@@ -185,8 +185,8 @@ class RefusalsLikePast(PastRule):
         """In shares of the rows."""
         limit = expected.limits[name]
         return (
-            f"{value:.1%} of the rows were refused as {name}, usual are {limit.usual:.1%} "
-            f"({expected.basis}); allowed are up to {limit.high:.1%}"
+            f"{value:.1%} of the rows were refused as {name}, usually {limit.usual:.1%} "
+            f"({expected.basis}), allowed are up to {limit.high:.1%}"
         )
 
     def remark(self, dataset: str, today: DayProfile, _expected: Expected) -> str:
@@ -243,7 +243,7 @@ class SharesLikePast(PastRule):
     def say(self, name: str, value: float, expected: Expected) -> str:
         """The distance in words; the shares are remarked on."""
         shares = f"{value:.1%} of the rows have another {name} than is usual ({expected.basis})"
-        return f"{shares}; allowed are up to {self.distance:.1%}"
+        return f"{shares}, allowed are up to {self.distance:.1%}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -292,13 +292,11 @@ class ValuesLikePast(PastRule):
         limit = expected.limits[name]
         if name == self.refused_as:
             return (
-                f"{value:.1%} of the rows were refused as {name}, usual are {limit.usual:.1%} "
-                f"({expected.basis}); allowed are up to {limit.high:.1%}"
+                f"{value:.1%} of the rows were refused as {name}, usually {limit.usual:.1%} "
+                f"({expected.basis}), allowed are up to {limit.high:.1%}"
             )
-        return (
-            f"{value:.1%} of the rows have {self.column} {name}, usual are {limit.usual:.1%} "
-            f"({expected.basis})"
-        )
+        share = f"{value:.1%} of the rows have" if value else "no row has"
+        return f"{share} {self.column} {name}, usually {limit.usual:.1%} ({expected.basis})"
 
     def remark(self, dataset: str, today: DayProfile, _expected: Expected) -> str:
         """The words that nobody knows."""
@@ -342,8 +340,8 @@ class NewestLikeSameWeekday(SameWeekday):
         """In hours."""
         limit = expected.limits["hours"]
         return (
-            f"the newest {self.column} is {value:.1f} hours before the day's end, usual are "
-            f"{limit.usual:.1f} ({expected.basis}); allowed are up to {limit.high:.1f}"
+            f"the newest {self.column} is {value:.1f} hours before the day's end, usually "
+            f"{limit.usual:.1f} ({expected.basis}), allowed are up to {limit.high:.1f}"
         )
 
     def _hours(self, dataset: str, profile: DayProfile) -> float | None:

@@ -129,6 +129,9 @@ def check_dataset(  # noqa: PLR0917  what is checked, and by what
     ]
     if comparison and not fault:
         found += _compared(context, dataset, contract, comparison)
+    for check in found:
+        # For the pages, which are written from what is stored.
+        check.meta = {**(check.meta or {}), "found": _observed(check) if check.result else ""}
     _put(result, found)
     failures = tuple(_failure(dataset, check, fault) for check in found if not check.success)
     store_result(context, key, result)

@@ -76,7 +76,7 @@ def read_or_make_profiles(
         }
         for day, delivery in fresh.items()
     }
-    for day, measured in _measured(spark, lake, readable, words).items():
+    for day, measured in _measured(spark, readable, words).items():
         _commit(lake, Run(day, run.run_id), measured, fresh[day])
     zone = ZoneInfo(settings.shop.timezone)
     rows = {day: _stored(lake, day) for day in deliveries}
@@ -105,7 +105,7 @@ def _made_from(lake: Lake, day: dt.date) -> dict[str, str] | None:
 
 
 def _measured(
-    spark: SparkSession, lake: Lake, fresh: Mapping[dt.date, Delivery], words: Mapping[str, str]
+    spark: SparkSession, fresh: Mapping[dt.date, Delivery], words: Mapping[str, str]
 ) -> dict[dt.date, list[ProfileRow]]:
     """Profile rows by day; one Spark job a dataset."""
     found: dict[dt.date, list[ProfileRow]] = {day: [] for day in fresh}
@@ -113,7 +113,7 @@ def _measured(
         parts = {day: delivery[name] for day, delivery in fresh.items() if name in delivery}
         if not parts:
             continue
-        frame = _deliveries(spark, lake, name, parts.values())
+        frame = _deliveries(spark, name, parts.values())
         if name == QUARANTINE:
             rows = measure_quarantine(frame, words, parts)
         else:
@@ -123,16 +123,19 @@ def _measured(
     return found
 
 
-def _deliveries(
-    spark: SparkSession, lake: Lake, name: str, partitions: Iterable[Partition]
-) -> DataFrame:
-    """Rows of several deliveries beside their `run_date`."""
+def _deliveries(spark: SparkSession, name: str, partitions: Iterable[Partition]) -> DataFrame:
+    """Rows of several deliveries beside their `run_date`.
+
+    The day is taken from the file's path: were the directories read as partitions, deliveries of
+    another layout (of an earlier version, without own days) could not be read beside these.
+    """
     schema = spark_schema(load_contract(name))
     files = [str(file) for part in partitions if part.rows for file in part.files]
     if not files:
         return spark.createDataFrame([], schema.add("run_date", T.DateType()))
-    stored = spark.read.option("basePath", str(lake.dataset(name))).schema(schema).parquet(*files)
-    return stored.withColumn("run_date", F.col("run_date").cast("date"))
+    day = F.regexp_extract("_metadata.file_path", r"/run_date=([0-9-]{10})/run_id=", 1)
+    stored = spark.read.schema(schema).parquet(*files)
+    return stored.select(*schema.names, day.cast("date").alias("run_date"))
 
 
 def _event_words(settings: Settings) -> dict[str, str]:
