@@ -173,11 +173,12 @@ def _broken(result: Result) -> list[tuple[Mapping[str, Any], str]]:
 
 def _past(result: Result) -> list[tuple[Mapping[str, Any], str]]:
     """Every comparison with the past, with what was found."""
-    return [
+    found = [
         (meta, check["meta"]["found"])
         for check in result["results"]
         if (meta := check["expectation_config"]["meta"]).get("past")
     ]
+    return sorted(found, key=lambda entry: str(entry[0]["reason"]))
 
 
 def _is_skipped(found: str) -> bool:
