@@ -1,8 +1,9 @@
 """Fine-tune the night's GPT-2 on what shoppers did and wrote.
 
 Reads the date's histories, catalogue and item_words, the reviews of the past, and the champion of
-the night before; writes the dataset `models`. Too few shoppers, or a loss that is not a number,
-end the night (exit code 65).
+the night before; writes the dataset `models`. Too little to train on (shoppers, events to
+predict, items, days), or a loss that is not a number, ends the night (exit code 65): the message
+says what is there, what is needed and which setting asks for it; readers keep the last lists.
 """
 
 from __future__ import annotations

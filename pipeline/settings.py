@@ -115,8 +115,8 @@ class Training:
     text_epochs: int = 24  # at most, before items are trained; 0: no such phase
     # Below any of these nothing is trained (pipeline/training/sufficiency.py).
     min_users: int = 20
-    min_target_events: int = 20
-    min_items: int = 10
+    min_target_events: int = 10
+    min_items: int = 5
     min_days: int = 1
     threads: int = 1  # more pay off on idle cores only; 0: all of them
     warm_start: bool = True

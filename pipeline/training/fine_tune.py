@@ -59,11 +59,11 @@ def fine_tune(lake: Lake, run: Run, settings: Settings) -> FineTuned:
     """Train the night's model and commit it.
 
     Raises:
-        GateError: too few users to train on, or the loss is not a finite number.
+        GateError: there is too little to train on, or the loss is not a finite number.
         InputError: the night has no histories or no catalogue.
         SettingsError: the base model cannot be used.
     """
-    inputs = read_inputs(lake, run, settings.training.min_users)
+    inputs = read_inputs(lake, run, settings)
     champion = _champion(lake, run) if settings.training.warm_start else None
     base = load_base_model(settings.model.base_model) if settings.model.base_model else None
     if settings.training.threads:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pipeline.errors import GateError
 from pipeline.lake import Lake, Run
 from pipeline.model.catalogue import CatalogueItem, read_catalogue
 from pipeline.model.user_history import UserHistory, read_histories
+from pipeline.settings import Settings
 from pipeline.training.reason_rows import Review, read_item_words, read_reviews
+from pipeline.training.sufficiency import material, refuse_too_little
 
 
 @dataclass(frozen=True)
@@ -31,27 +32,28 @@ class NightInputs:
         return sum(user.n_known >= 1 for user in self.users)
 
 
-def read_inputs(lake: Lake, run: Run, min_users: int) -> NightInputs:
+def read_inputs(lake: Lake, run: Run, settings: Settings) -> NightInputs:
     """Read a night.
 
     Raises:
-        GateError: fewer than `min_users` users can be trained on.
+        GateError: there is too little to train on.
         InputError: the night has no histories or no catalogue.
     """
     users = read_histories(lake, run.run_date)
-    inputs = NightInputs(
+    history_rows = lake.require("histories", run.run_date).rows
+    # Before the rest is read: of a large shop that takes minutes.
+    refuse_too_little(
+        material(users, settings.histories.target_event_types),
+        histories=history_rows,
+        consenting=len(users),
+        lake=lake,
+        run=run,
+        settings=settings,
+    )
+    return NightInputs(
         users=users,
         catalogue=read_catalogue(lake, run.run_date),
         reviews=read_reviews(lake, run.run_date, {user.user_id for user in users}),
         item_words=read_item_words(lake, run.run_date),
-        history_rows=lake.require("histories", run.run_date).rows,
+        history_rows=history_rows,
     )
-    if inputs.n_trainable < min_users:
-        raise GateError(
-            f"{inputs.n_trainable} users of {run.run_date} can be trained on, training.min_users "
-            f"asks for {min_users}: of {inputs.history_rows} histories {len(users)} are of users "
-            f"who agree to personalised marketing, and {len(users) - inputs.n_trainable} of those "
-            "have nothing before the held-out event. Look at the consent column of the user files, "
-            "clean more days, or lower training.min_users"
-        )
-    return inputs

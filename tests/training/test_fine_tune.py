@@ -114,13 +114,6 @@ def test_shoppers_without_consent_are_not_trained_on(tmp_path: Path, settings: S
     assert second.n_users == N_USERS - len(objectors)
 
 
-def test_too_few_users_end_the_night(lake: Lake, settings: Settings) -> None:
-    fill(lake, user=lambda row: row | {"consent": row["user_id"] < "1"})
-    with pytest.raises(GateError, match=r"min_users asks for 60: of 60 histories \d are of users"):
-        fine_tune(lake, RUN, quick(settings, min_users=60))
-    assert lake.current("models", NIGHT) is None
-
-
 @pytest.mark.parametrize(
     ("text_epochs", "message"),
     [
