@@ -33,7 +33,6 @@ from pipeline.cleaning.mapping import Calendar, delivery_day_of_dump, map_rows
 from pipeline.cleaning.tagging import FATE, OUT, QUARANTINED, REASON, REMOVED, Rules, tag_rows
 from pipeline.cleaning.tally import (
     Count,
-    refuse_other_keys,
     refuse_too_many_quarantined,
     refuse_unreadable_files,
     removed_by_rule,
@@ -135,7 +134,6 @@ def clean_dataset(night: Night, delivery: Delivery) -> CleanedDataset:
     try:
         counts = tally(tagged)
         refuse_unreadable_files(counts, dataset, night.raw_root, limits.max_unreadable_share)
-        refuse_other_keys(counts, dataset, night.raw_root)
         refuse_too_many_quarantined(counts, dataset, limits.max_quarantined_share)
         fates = {count.fate for count in counts}
         if OUT in fates:

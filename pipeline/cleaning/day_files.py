@@ -45,7 +45,9 @@ ROW_ORDER = {
     "items": ("item_id",),
     "users": ("user_id",),
 }
-_BYTES_PER_TASK = 512 * 1024 * 1024  # of raw input; cleaned Parquet is a fifth to a half of it
+# Of raw text: what a task sorts in a few hundred megabytes of memory. A cleaned file is about a
+# tenth of it.
+_BYTES_PER_TASK = 64 * 1024 * 1024
 
 
 def place(
@@ -58,11 +60,15 @@ def place(
     """
     key = "user_id" if dataset in TIME_COLUMN else KEY_COLUMN[dataset]
     pieces = max(1, math.ceil(bytes_per_day / _BYTES_PER_TASK))
+    # Never by a column that is one constant: Spark drops those from what a window asks for, takes
+    # the two for different, and shuffles again before each window.
     if days == 1:
-        return frame.repartition(pieces, OWN_DAY, BUCKET, key)
+        return frame.repartition(pieces, OWN_DAY, key)
+    if pieces == 1:
+        return frame.repartition(partitions, OWN_DAY)
     bucket = F.pmod(F.xxhash64(key), F.lit(pieces)).cast("int")
     return frame.withColumn(BUCKET, bucket).repartition(
-        max(partitions, min(days, 1000) * (pieces - 1)), OWN_DAY, BUCKET
+        max(partitions, min(days * pieces, 1000)), OWN_DAY, BUCKET
     )
 
 

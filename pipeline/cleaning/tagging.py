@@ -19,7 +19,7 @@ The tags:
     __raw        of a row that is refused, its raw columns as JSON, redacted
     __content    a hash of the whole raw row: equal for equal rows
     __order      the source's `latest_by`, or null
-    __consent_unread, and what the reader says: __day, __file, __keys, __unknown_key
+    __consent_unread, and what the reader says: __day, __file
 
 A row that is not `out` has its hash where its key would be, so that no two of them look related
 and a million rows without a user do not meet in one place.
@@ -33,10 +33,10 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from pipeline.cleaning.redaction import FREE_TEXT
-from pipeline.cleaning.scrubbing import scrub, without_markup
+from pipeline.cleaning.scrubbing import may_hold_contacts, scrub, without_markup
 from pipeline.contracts.contract import load_contract
 from pipeline.contracts.spark import first_broken_rule
-from pipeline.sources.readers import DAY, FILE, KEYS, LINE, UNKNOWN_KEY
+from pipeline.sources.readers import DAY, FILE, LINE
 from pipeline.sources.source import KEY_COLUMN, TIME_COLUMN, SourceDataset
 
 FATE, REASON, EVIDENCE, RAW = "__fate", "__reason", "__evidence", "__raw"
@@ -54,8 +54,6 @@ TAGS = (
     RAW,
     CONTENT,
     ORDER,
-    KEYS,
-    UNKNOWN_KEY,
     CONSENT_UNREAD,
 )
 
@@ -113,10 +111,13 @@ def first_tag(frame: DataFrame, dataset: SourceDataset) -> DataFrame:
 
 
 def _scrubbed(frame: DataFrame, dataset: str) -> DataFrame:
-    replaced = {
-        name: scrub(without_markup(F.col(name)) if dataset == "reviews" else F.col(name))
-        for name in FREE_TEXT[dataset]
-    }
+    if dataset == "reviews":
+        replaced = {name: scrub(without_markup(F.col(name))) for name in FREE_TEXT[dataset]}
+    else:
+        replaced = {
+            name: F.when(may_hold_contacts(F.col(name)), scrub(F.col(name))).otherwise(F.col(name))
+            for name in FREE_TEXT[dataset]
+        }
     return frame.withColumns(replaced) if replaced else frame
 
 
@@ -135,7 +136,7 @@ def _with_context(frame: DataFrame, rules: Rules, known_items: DataFrame | None)
     if known_items is None or "item_id" not in frame.columns:
         return frame.withColumns(context)
     known = known_items.select(F.col("item_id").alias("__known_item"), "first_day")
-    joined = frame.join(known, F.col("item_id") == F.col("__known_item"), "left")
+    joined = frame.join(F.broadcast(known), F.col("item_id") == F.col("__known_item"), "left")
     is_known = F.col("item_id").isNull() | F.coalesce(
         F.col("first_day") <= F.col(DAY), F.lit(False)
     )

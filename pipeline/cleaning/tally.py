@@ -1,8 +1,8 @@
 """What was read and what became of it, counted once per dataset, and the refusals that follow.
 
 The tally is one small aggregate over the tagged rows. From it come the refusals that stop a night
-before anything is written: a file that is mostly unreadable, a key nobody named or that vanished,
-a day of which too much would be quarantined.
+before anything is written: a file that is mostly unreadable, a day of which too
+much would be quarantined.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 
 from pipeline.cleaning.tagging import CONSENT_UNREAD, FATE, OUT, QUARANTINED, REASON, REMOVED
 from pipeline.errors import GateError, InputError
-from pipeline.sources.readers import DAY, FILE, KEYS, UNKNOWN_KEY
+from pipeline.sources.readers import DAY, FILE
 from pipeline.sources.source import SourceDataset
 
 # A share says little of a handful: the one shopper who changed something today may lack an answer,
@@ -36,8 +36,6 @@ class Count:
     fate: str
     reason: str
     rows: int
-    keys: int
-    unknown_key: str | None
     consent_unread: int
 
 
@@ -45,8 +43,6 @@ def tally(tagged: DataFrame) -> list[Count]:
     """Count the tagged rows. `tagged` should be persisted: this computes all of it."""
     grouped = tagged.groupBy(DAY, FILE, FATE, REASON).agg(
         F.count("*").alias("rows"),
-        F.bit_or(KEYS).alias("keys"),
-        F.min(UNKNOWN_KEY).alias("unknown_key"),
         F.count_if(CONSENT_UNREAD).alias("consent_unread"),
     )
     return sorted(
@@ -57,8 +53,6 @@ def tally(tagged: DataFrame) -> list[Count]:
                 row[FATE],
                 row[REASON] or "",
                 row["rows"],
-                row["keys"] or 0,
-                row["unknown_key"],
                 row["consent_unread"],
             )
             for row in grouped.collect()
@@ -102,38 +96,6 @@ def refuse_unreadable_files(
                 f"{dataset.format} with the columns {','.join(dataset.columns)} "
                 f"(cleaning.max_unreadable_share is {max_share:g}). Is it another format, or are "
                 f"the options of {dataset.where} wrong?"
-            )
-
-
-def refuse_other_keys(
-    counts: Iterable[Count], dataset: SourceDataset, raw_root: Path | str
-) -> None:
-    """Refuse a JSON Lines file with a key that the source does not name, or one that is gone.
-
-    Raises:
-        InputError: naming the file and the key.
-    """
-    if dataset.format != "jsonl":
-        return
-    keys: dict[str, int] = defaultdict(int)
-    for count in counts:
-        keys[count.file] |= count.keys
-        if count.unknown_key is not None:
-            raise InputError(
-                f"{Path(raw_root) / count.file}: key {count.unknown_key!r} is not expected. "
-                f"{dataset.where} expects the keys {','.join(dataset.columns)}; "
-                "add it to columns if the retailer now delivers it"
-            )
-    for file, seen in sorted(keys.items()):
-        gone = [
-            name
-            for bit, name in enumerate(dataset.columns)
-            if not seen >> bit & 1 and name not in dataset.may_be_absent
-        ]
-        if seen and gone:
-            raise InputError(
-                f"{Path(raw_root) / file}: key {', '.join(gone)} is missing from every line. "
-                f"{dataset.where} expects it; correct the file, or name it under may_be_absent"
             )
 
 

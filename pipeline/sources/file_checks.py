@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import InputError
 from pipeline.sources.file_pattern import DeliveredFile
+from pipeline.sources.json_keys import check_keys
 from pipeline.sources.source import SourceDataset
 
 _HEAD_BYTES = 64 * 1024
@@ -83,8 +84,12 @@ def _check_text(dataset: SourceDataset, file: DeliveredFile) -> None:
         _refuse_format(dataset, file, "HTML or XML (an error page that was saved?)")
     if dataset.format == "csv" and dataset.has_header:
         _check_header(dataset, file, text.removeprefix("\ufeff"))
-    if dataset.format == "jsonl" and opening.startswith("["):
-        _refuse_format(dataset, file, "one JSON array; write one object per line")
+    if dataset.format == "jsonl":
+        if opening.startswith("["):
+            _refuse_format(dataset, file, "one JSON array; write one object per line")
+        with _open(file) as stream:
+            rest = io.TextIOWrapper(stream, encoding, errors="replace")
+            check_keys(dataset, file, text.removeprefix("\ufeff"), rest)
 
 
 def _check_header(dataset: SourceDataset, file: DeliveredFile, text: str) -> None:

@@ -2,8 +2,8 @@
 
 The frame that `read_rows` returns has the source's raw columns and, beside them:
 `__file` (path below the raw root), `__day` (the day its name says; null in a dump), `__line` (the
-text of a line that could not be read; null for a row), and for JSON Lines `__keys` (a bit per raw
-column whose key the line has) and `__unknown_key` (a key that the source does not name).
+text of a line that could not be read; null for a row), and for JSON Lines `__unknown_key` (a key
+of the line that the source does not name; it costs a second parse where it is asked for).
 `count_rows` counts the same rows another way, for the ledger.
 
 Gives up: a CSV file is compared to the source's header by position, so its columns must come in
@@ -24,8 +24,8 @@ from pipeline.contracts.spark import quoted
 from pipeline.sources.file_pattern import DeliveredFile
 from pipeline.sources.source import SourceDataset
 
-FILE, DAY, LINE, KEYS, UNKNOWN_KEY = "__file", "__day", "__line", "__keys", "__unknown_key"
-READER_COLUMNS = (FILE, DAY, LINE, KEYS, UNKNOWN_KEY)
+FILE, DAY, LINE, UNKNOWN_KEY = "__file", "__day", "__line", "__unknown_key"
+READER_COLUMNS = (FILE, DAY, LINE)
 
 # Spark's own default escape is a backslash; RFC 4180 and nearly every retailer double the quote.
 _CSV_DEFAULTS = {"escape": '"', "header": "true"}
@@ -44,17 +44,12 @@ def read_rows(
         frame = _read_json_lines(spark, dataset, files)
     else:
         frame = _read_parquet(spark, dataset, files)
-    file = _relative_path(F.col("__path"), str(raw_root))
-    day: Column = F.lit(None).cast("date")
-    if dataset.pattern.has_date:
-        text = F.regexp_extract(F.col(FILE), dataset.pattern.regex, 1)
-        day = F.to_date(text, dataset.pattern.spark_date_format)
+    file, day = _file_and_day(dataset, raw_root, files)
     return frame.withColumn(FILE, file).select(
         *(F.col(quoted(name)) for name in dataset.columns),
         FILE,
         day.alias(DAY),
         LINE,
-        KEYS,
         UNKNOWN_KEY,
     )
 
@@ -118,7 +113,6 @@ def _read_csv(
     return frame.select(
         *(F.col(quoted(name)) for name in dataset.columns),
         LINE,
-        F.lit(None).cast("bigint").alias(KEYS),
         F.lit(None).cast("string").alias(UNKNOWN_KEY),
         F.col("_metadata.file_path").alias("__path"),
     )
@@ -127,41 +121,34 @@ def _read_csv(
 def _read_json_lines(
     spark: SparkSession, dataset: SourceDataset, files: Sequence[DeliveredFile]
 ) -> DataFrame:
-    """Each line is read as the one element of an array of maps.
+    """Each line is read as the one element of an array of structs of strings.
 
     The array makes Spark see what follows the object: alone, `{"a":1}{"a":2}` would be read as
-    its first half and the rest dropped without a word. The map gives the keys and the values in
-    one parse.
+    its first half and the rest dropped without a word.
     """
     reader = spark.read.option("recursiveFileLookup", "true")
     if encoding := dataset.options.get("encoding"):
         reader = reader.option("encoding", encoding)
     line = F.col("value")
+    row = T.StructType([T.StructField(name, T.StringType()) for name in dataset.columns])
     parsed = F.from_json(
         F.concat(F.lit("["), line, F.lit("]")),
-        "array<map<string,string>>",
+        T.ArrayType(row),
         {"allowSingleQuotes": "false"},
     )
-    is_object = line.rlike(r"(?s)^\s*\{.*\}\s*$") & (F.size("__parsed") == 1)
+    # Nearly every line begins so; a regular expression would cost as much as the parser.
+    is_object = (line.startswith("{") | line.rlike(r"^\s*\{")) & (F.size("__parsed") == 1)
     known = F.array(*(F.lit(name) for name in dataset.columns))
-    row = F.col("__row")
-    bits = [
-        F.when(F.map_contains_key(row, name), F.lit(1 << bit)).otherwise(F.lit(0)).cast("bigint")
-        for bit, name in enumerate(dataset.columns)
-    ]
-    keys = bits[0]
-    for bit in bits[1:]:
-        keys = keys.bitwiseOR(bit)
+    keys = F.when(F.col("__row").isNotNull(), F.json_object_keys(line))
     return (
         reader.text(_paths(files))
-        .where(line.rlike(r"[^\x00-\x20]"))
+        .where(line.startswith("{") | line.rlike(r"[^\x00-\x20]"))
         .select("value", parsed.alias("__parsed"), F.col("_metadata.file_path").alias("__path"))
-        .withColumn("__row", F.when(is_object, F.try_element_at("__parsed", F.lit(1))))
+        .withColumn("__row", F.when(is_object, F.get("__parsed", F.lit(0))))
         .select(
-            *(F.try_element_at(row, F.lit(name)).alias(name) for name in dataset.columns),
-            F.when(row.isNull(), line).alias(LINE),
-            F.when(row.isNotNull(), keys).alias(KEYS),
-            F.get(F.array_except(F.map_keys(row), known), F.lit(0)).alias(UNKNOWN_KEY),
+            *(F.col("__row").getField(name).alias(name) for name in dataset.columns),
+            F.when(F.col("__row").isNull(), line).alias(LINE),
+            F.get(F.array_except(keys, known), F.lit(0)).alias(UNKNOWN_KEY),
             "__path",
         )
     )
@@ -174,7 +161,6 @@ def _read_parquet(
     return frame.select(
         *(F.col(quoted(name)).cast("string").alias(name) for name in dataset.columns),
         F.lit(None).cast("string").alias(LINE),
-        F.lit(None).cast("bigint").alias(KEYS),
         F.lit(None).cast("string").alias(UNKNOWN_KEY),
         F.col("_metadata.file_path").alias("__path"),
     )
@@ -187,10 +173,24 @@ def _schema(dataset: SourceDataset) -> T.StructType:
             *fields,
             T.StructField(DAY, T.DateType()),
             T.StructField(LINE, T.StringType()),
-            T.StructField(KEYS, T.LongType()),
             T.StructField(UNKNOWN_KEY, T.StringType()),
         ]
     )
+
+
+def _file_and_day(
+    dataset: SourceDataset, raw_root: Path | str, files: Sequence[DeliveredFile]
+) -> tuple[Column, Column]:
+    """A row's file, from its path; and its delivery day, a constant where there is only one.
+
+    Reading a date out of a path costs a row about as much as parsing a fifth of its columns.
+    """
+    file = _relative_path(F.col("__path"), str(raw_root))
+    days = {file.date for file in files}
+    if len(days) == 1:
+        return file, F.lit(days.pop()).cast("date")
+    text = F.regexp_extract(F.col(FILE), dataset.pattern.regex, 1)
+    return file, F.to_date(text, dataset.pattern.spark_date_format)
 
 
 def _relative_path(path: Column, raw_root: str) -> Column:

@@ -40,7 +40,8 @@ def delivery(settings: Settings) -> Path:
     """A day's folder of the simulated shop's layout, small and good."""
     folder = Path(settings.paths.raw) / f"date={DAY}"
     folder.mkdir(parents=True)
-    _events(folder, *({**EVENT, "event_id": f"e{n}"} for n in range(5)))
+    acts = ({**EVENT, "event_id": f"e{n}", "ts": f"2026-03-01T1{n}:00:00Z"} for n in range(5))
+    _events(folder, *acts)
     (folder / "items.csv").write_text(f"{ITEMS}i1,Lamp,Brand,Home,9.5,3,true\n")
     return folder
 
