@@ -24,6 +24,7 @@ from pipeline.histories import history
 from pipeline.histories.catalogue import catalogue_as_of, newest_complete
 from pipeline.histories.item_words import item_words
 from pipeline.histories.past import file_count, past_rows, read_past, write_sorted
+from pipeline.histories.review_phrases import extract_phrases
 from pipeline.lake import Lake, Run
 from pipeline.ledger import LedgerLine
 from pipeline.settings import Settings
@@ -99,12 +100,15 @@ def build(spark: SparkSession, lake: Lake, run: Run, settings: Settings) -> Buil
     _require_somebody(night, users, counts)
     log.info("histories: %d users, %d to be written to", users, counts["active AND consent"])
 
+    reviews_read = extract_phrases(spark, lake, run, settings.spark.shuffle_partitions)
+    log.info("phrases: taken from %d reviews that are new since the last night", reviews_read)
     words_path = lake.begin("item_words", run)
     words = item_words(
-        night.past("cleaned_reviews"),
+        night.past("review_phrases"),
         spark.read.parquet(str(catalogue_path)),
         night=night.date,
         words_per_item=settings.histories.words_per_item,
+        retractions=night.past("retractions"),
     )
     files = night.files("cleaned_reviews")
     item_word_rows = write_sorted(words, words_path, key="item_id", files=files, order=["language"])

@@ -69,8 +69,8 @@ def phrases(title: str | None, text: str, language: str, rating: float) -> list[
     stars = 1 if rating >= SATISFIED else -1 if rating <= UNSATISFIED else 0
     found: dict[str, Phrase] = {}
     for phrase in _all_phrases(whole, language, stars):
-        if len(phrase.phrase) > MAX_PHRASE_CHARACTERS:
-            continue
+        if len(phrase.phrase) > MAX_PHRASE_CHARACTERS or any(map(str.isdigit, phrase.phrase)):
+            continue  # a superscript is a digit too, though no `\d`
         before = found.setdefault(phrase.phrase, phrase)
         if before.polarity != phrase.polarity:
             found[phrase.phrase] = before._replace(polarity=0)
@@ -108,7 +108,7 @@ def _clauses(sentence: list[Word], stars: int) -> Iterator[tuple[list[Word], int
             clause.append(word)
             continue
         if clause:
-            beyond = any(turn < start for turn in turns) if stars > 0 else bool(turns)
+            beyond = any(turn < start if stars > 0 else turn >= start for turn in turns)
             yield clause, 0 if beyond else stars
         clause, start = [], place + 1
 

@@ -28,7 +28,7 @@ EMPTY_NOUNS: dict[str, frozenset[str]] = {
         mother father dad mom everybody nobody gift present birthday christmas kind sort type part
         reason problem issue question idea fact course point end start place side rest stuff
         number amount couple pair piece set example word opinion experience thought expectation
-        recommendation complaint thanks thank hand life world need job work fan
+        recommendation complaint thanks thank hand life world need job work
         brand company model version doubt chance hope luck care mind sense use try look
         regret recommend love like worth value quality buck other matter glove surprise minutes line bottom
         favour favor while compliment

@@ -79,10 +79,11 @@ _CHINESE: dict[str, Kind] = {
 }  # fmt: skip
 _CHINESE_WORDS: dict[str, Kind] = {
     **_all("turn", "但 但是 可惜 不过 就是 可是 然而 只是"),
+    **_all("preposition", "在 到 对 跟 比 从 给"),
     **_all("not", "不 没 没有 无 别 不会 不够"),
     **_all("adverb", "很 非常 特别 十分 挺 真的 超 超级 超好 也 都 还 更 比较 相当 刚刚 太"),
-    **_all("other", "是 有 了 着 过 在 到 能 会 要 让 用 买 说 想 觉得 感觉 看 看起来 起来 下来 没想到"),
-    **_all("adjective", "快 慢 轻 重 亮 暗 薄 厚 长 短 滑 软 硬 稳 静 省电 耐用 防滑 清楚"),
+    **_all("other", "是 有 了 着 过 能 会 要 让 用 买 说 想 觉得 感觉 看 看起来 起来 下来 没想到"),
+    **_all("adjective", "快 慢 轻 重 亮 暗 薄 厚 长 短 滑 软 硬 稳 静 省电 耐用 防滑 清楚 很快 很慢 很轻 很重 很亮 很好 很棒"),
     **dict.fromkeys(("和", "与", "及", "、"), "and"),
 }  # fmt: skip
 

@@ -1,9 +1,8 @@
-"""The words of an item: told apart from others', free of addresses and numbers."""
+"""The words of an item: praised, told apart from others', each review once."""
 
 from __future__ import annotations
 
 import datetime as dt
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,128 +11,133 @@ from pyspark.sql import SparkSession
 from pipeline.contracts.contract import load_contract
 from pipeline.contracts.spark import check_columns, spark_schema
 from pipeline.histories.item_words import item_words
+from pipeline.histories.past import read_past
+from pipeline.histories.review_phrases import extract_phrases
+from pipeline.lake import Lake, Run
 from tests.histories.conftest import DAY, review
+from tests.lake_rows import user_id_of, write_rows
 
+BEFORE = DAY - dt.timedelta(days=1)
 TIME = "2026-03-01 08:00"
+RETRACTION = "dataset string, user_id string, event_id string, run_date date"
 
 
-def said(number: int, item_id: str, text: str, **more: Any) -> dict[str, Any]:
-    row = review(f"u{number}", item_id, TIME, review_id=str(number), text=text, language="en")
-    return row | {"run_date": DAY} | more
+def said(number: int, item_id: str, *phrases: str, **more: Any) -> list[dict[str, Any]]:
+    """The phrases of a review, each about its last word."""
+    row = {
+        "review_id": f"r{number}",
+        "user_id": user_id_of(f"u{number}"),
+        "item_id": item_id,
+        "review_date": DAY,
+        "language": "en",
+        "polarity": 1,
+        "run_date": DAY,
+    }
+    return [row | {"phrase": phrase, "aspect": phrase.split()[-1]} | more for phrase in phrases]
 
 
 def words(
     spark: SparkSession,
-    rows: list[dict[str, Any]],
+    rows: list[list[dict[str, Any]]],
     titles: dict[str, str] | None = None,
     most: int = 9,
-) -> dict[tuple[str, str], list[str]]:
-    schema = spark_schema(load_contract("cleaned_reviews")).add("run_date", "date")
-    reviews = spark.createDataFrame(
-        [[row.get(name) for name in schema.names] for row in rows], schema
+    retracted: list[tuple[Any, ...]] | None = None,
+) -> dict[tuple[str, str], dict[str, Any]]:
+    schema = spark_schema(load_contract("review_phrases")).add("run_date", "date")
+    phrases = spark.createDataFrame(
+        [[row[name] for name in schema.names] for review_rows in rows for row in review_rows],
+        schema,
     )
     catalogue = spark.createDataFrame(
         [(item_id, title, None) for item_id, title in (titles or {}).items()],
         "item_id string, title string, brand string",
     )
-    made = item_words(reviews, catalogue, night=DAY, words_per_item=most)
+    made = item_words(
+        phrases,
+        catalogue,
+        night=DAY,
+        words_per_item=most,
+        retractions=spark.createDataFrame(retracted or [], RETRACTION),
+    )
     check_columns(made, load_contract("item_words"))
-    return {(row["item_id"], row["language"]): row["words"] for row in made.collect()}
+    return {(row["item_id"], row["language"]): row.asDict(recursive=True) for row in made.collect()}
 
 
-def test_words_of_an_item_more_than_of_others_come_first(spark: SparkSession) -> None:
+def test_each_aspect_is_told_by_its_best_phrase_most_telling_first(spark: SparkSession) -> None:
     rows = [
-        said(1, "kettle", "Quiet and sturdy."),
-        said(2, "kettle", "So quiet, and it boils fast"),
-        said(3, "lamp", "bright, sturdy"),
-        said(4, "lamp", "bright light"),
-        said(5, "rug", "sturdy, light"),
+        said(1, "kettle", "low noise", "noise", "lid"),
+        said(2, "kettle", "low noise", "boils fast"),
+        said(3, "lamp", "bright light", "lid", "noise"),
+        said(4, "lamp", "bright light", "light"),
+        said(5, "lamp", "lid", polarity=-1),
+        said(6, "rug", "light"),
     ]
     found = words(spark, rows)
-    assert found["kettle", "en"] == ["quiet", "sturdy"]
-    assert found["lamp", "en"] == ["bright", "light", "sturdy"]
-    # `light` is on two of three items and `sturdy` on all; `boils` and `fast` were said once.
-    assert found["rug", "en"] == ["light", "sturdy"]
+    # `boils fast` was said once. `noise` has 1 ln(1 + 3/2), `low noise` 1.5 x 2 ln(1 + 3/1).
+    assert found["kettle", "en"]["words"] == ["low noise", "lid"]
+    assert found["kettle", "en"]["aspects"] == [
+        {"aspect": "noise", "phrase": "low noise", "praised": 2, "blamed": 0},
+        {"aspect": "lid", "phrase": "lid", "praised": 1, "blamed": 0},
+    ]
+    assert found["kettle", "en"]["n_reviews"] == 2
+    # The lamp's lid is blamed as often as it is praised.
+    assert found["lamp", "en"]["words"] == ["bright light", "noise"]
+    assert found["lamp", "en"]["n_reviews"] == 3
     assert words(spark, rows[::-1]) == found
-    assert words(spark, rows, most=1)["lamp", "en"] == ["bright"]
+    assert words(spark, rows, most=1)["lamp", "en"]["words"] == ["bright light"]
 
 
-def test_what_is_read_and_what_is_cut_out(spark: SparkSession) -> None:
-    texts = {
-        "e-mail": "write to jane.doe@example.com today",
-        "prices": "only £19.99 or 20€ or USD30, model A4x",
-        "address": "see https://shop.example/sale?x=quiet and www.example.com",
-        "placeholder": "call [phone] or <email>",
-        "stop words": "this is the best product and I love it",
-        "short": "ok to go",
-        "apostrophes": "the children’s 'favourite' ones don't",
-        "accents": "Größe passt über fünf",
-    }
+def test_each_review_once_none_of_the_future_none_taken_back(spark: SparkSession) -> None:
     rows = [
-        said(2 * number + half, name, text, language="de" if name == "accents" else "en")
-        for number, (name, text) in enumerate(texts.items())
-        for half in (0, 1)
+        said(1, "a", "lid"),
+        said(1, "a", "lid", run_date=BEFORE),
+        said(2, "b", "lid", review_date=DAY + dt.timedelta(days=1)),
     ]
-    found = words(spark, rows)
-    assert {name: sorted(kept) for (name, _), kept in found.items()} == {
-        "e-mail": ["today", "write"],
-        "prices": ["model"],
-        "placeholder": ["call"],
-        "apostrophes": ["children's", "favourite"],
-        "accents": ["fünf", "größe", "passt"],
-    }
-
-
-def test_only_satisfied_reviews_up_to_the_night_each_once(spark: SparkSession) -> None:
-    again = said(1, "a", "sturdy", run_date=DAY - dt.timedelta(days=1))
-    rows = [
-        said(1, "a", "sturdy"),
-        again,
-        said(2, "b", "wobbly", rating=3.5),
-        said(3, "c", "wobbly", rating=3.0),
-        said(4, "d", "future", review_date=DAY + dt.timedelta(days=1)),
-        said(5, "e", "future", review_date=DAY + dt.timedelta(days=1)),
-    ]
-    assert words(spark, rows) == {}, "`sturdy` was said once, delivered twice"
-    assert words(spark, [*rows, said(6, "z", "sturdy", rating=4.0)]) == {
-        ("a", "en"): ["sturdy"],
-        ("z", "en"): ["sturdy"],
-    }
-
-
-def test_chinese_comes_in_short_clauses(spark: SparkSession) -> None:
-    rows = [
-        said(
-            1, "k", "很安静，做工好！用了3天，这个水壶真的是我买过的最好的一个。", language="zh-CN"
-        ),
-        said(2, "k", "很安静。Sturdy，做工好", language="zh"),
-        said(3, "l", "很亮，sturdy", language="zh"),
-        said(4, "l", "很亮", language=None),
-        said(5, "m", "很亮", language=None),
-    ]
-    found = words(spark, rows)
-    assert found["k", "zh"] == ["做工好", "很安静", "sturdy"]
-    assert found["l", "zh"] == ["sturdy"]
-    assert found["m", "und"] == ["很亮"]
+    assert words(spark, rows) == {}, "`lid` was said once, delivered twice"
+    more = [*rows, said(3, "c", "lid", run_date=BEFORE)]
+    assert set(words(spark, more)) == {("a", "en"), ("c", "en")}
+    # A retraction takes back what was delivered before it, not what came again after it.
+    review_id, writer = "r3", user_id_of("u3")
+    taken_back = [("reviews", writer, review_id, DAY)]
+    assert words(spark, more, retracted=taken_back) == {}
+    older = [("reviews", writer, review_id, BEFORE), ("events", writer, review_id, DAY)]
+    assert set(words(spark, more, retracted=older)) == {("a", "en"), ("c", "en")}
 
 
 def test_the_items_own_title_is_not_a_word_of_it(spark: SparkSession) -> None:
-    rows = [said(1, "a", "sturdy kettle"), said(2, "b", "sturdy kettle")]
-    found = words(spark, rows, {"a": "Acme KETTLE 2000"})
-    assert found == {("a", "en"): ["sturdy"], ("b", "en"): ["kettle", "sturdy"]}
+    rows = [said(n, name, "quiet kettle", "kettle") for n, name in enumerate("ab")]
+    rows += [said(n, "c", "音质 好", "音质", language="zh", aspect="音质") for n in (7, 8)]
+    found = words(spark, rows, {"a": "Acme QUIET Kettle 2000", "c": "高音质耳机"})
+    assert {pair: row["words"] for pair, row in found.items()} == {
+        ("b", "en"): ["quiet kettle"],
+        ("c", "zh"): ["音质 好"],
+    }
 
 
-def test_hostile_strings(spark: SparkSession, shared_data: Path) -> None:
-    naughty = json.loads((shared_data / "hostile_strings" / "blns.json").read_text("utf-8"))
-    texts = [text.replace("\x00", "") for text in naughty if text.strip()]
-    rows = [
-        said(2 * number + half, f"i{number % 9}", text, language=None if number % 2 else "en")
-        for number, text in enumerate(texts)
-        for half in (0, 1)
-    ]
-    found = words(spark, rows, most=1000)
-    kept = {word for row in found.values() for word in row}
-    assert len(kept) > 100
-    for word in kept:
-        assert 2 <= len(word) <= 24
-        assert not any(letter.isdigit() or letter in "@<>[]\x00\x1b" for letter in word), word
+def test_the_texts_of_a_delivery_are_read_once(
+    spark: SparkSession, lake: Lake, tmp_path: Path
+) -> None:
+    def deliver(day: dt.date, run_id: str, *rows: dict[str, Any]) -> None:
+        write_rows(lake, "cleaned_reviews", Run(day, run_id), list(rows))
+
+    def phrases_of(night: dt.date) -> set[tuple[Any, ...]]:
+        frame = read_past(spark, lake, "review_phrases", night)
+        return {(str(row["run_date"]), row["language"], row["phrase"]) for row in frame.collect()}
+
+    quiet = review("u1", "i1", TIME, text="It is so good that the fan has low noise.", language=None)
+    loud = review("u2", "i1", TIME, text="音质非常好", language="zh-CN")
+    deliver(BEFORE, "a", quiet)
+    deliver(DAY, "a", loud)
+    first = {(str(BEFORE), "en", phrase) for phrase in ("fan", "noise", "low noise")}
+    assert extract_phrases(spark, lake, Run(BEFORE, "R"), 2) == 1
+    assert phrases_of(BEFORE) == first
+    assert extract_phrases(spark, lake, Run(DAY, "R"), 2) == 1, "only the new delivery's review"
+    both = first | {(str(DAY), "zh", phrase) for phrase in ("音质", "音质 好")}
+    assert phrases_of(DAY) == both
+    assert phrases_of(BEFORE) == first
+    assert extract_phrases(spark, lake, Run(DAY, "R2"), 2) == 0
+    # Cleaned again, with another text; and a delivery in which nothing is left.
+    deliver(BEFORE, "b", quiet | {"text": "The lid is tight.", "language": "en"})
+    deliver(DAY, "b")
+    assert extract_phrases(spark, lake, Run(DAY, "R3"), 2) == 1
+    assert phrases_of(DAY) == {(str(BEFORE), "en", phrase) for phrase in ("lid", "tight lid")}

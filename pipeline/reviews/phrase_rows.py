@@ -1,0 +1,50 @@
+"""Cleaned reviews as rows of `review_phrases`: Arrow batches through Python, in parallel.
+
+The models are loaded once a Python worker, at its first review. A review whose text breaks the
+extraction would stop the night; none of the hostile strings does (a test holds that).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import pyarrow as pa
+from pyspark.sql import DataFrame
+from pyspark.sql import types as T
+
+from pipeline.contracts.arrow import arrow_schema
+from pipeline.contracts.contract import load_contract
+from pipeline.contracts.spark import spark_schema
+from pipeline.reviews.language import language_of
+from pipeline.reviews.phrases import phrases
+
+_READ = ("review_id", "user_id", "item_id", "review_date", "rating", "title", "text", "language")
+
+
+def phrase_rows(reviews: DataFrame, delivered: str) -> DataFrame:
+    """The columns of `review_phrases` and the delivery day, a row for each phrase of a review.
+
+    Args:
+        reviews: the columns of `cleaned_reviews` and `delivered`.
+        delivered: the name of the column of the delivery day, a date.
+    """
+    contract = load_contract("review_phrases")
+    schema = spark_schema(contract).add(delivered, T.DateType())
+    arrow = arrow_schema(contract).append(pa.field(delivered, pa.date32()))
+
+    def extract(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
+        for batch in batches:
+            rows = [row for review in batch.to_pylist() for row in _rows(review, delivered)]
+            yield pa.RecordBatch.from_pylist(rows, schema=arrow)
+
+    return reviews.select(*_READ, delivered).mapInArrow(extract, schema)
+
+
+def _rows(review: dict[str, object], delivered: str) -> Iterator[dict[str, object]]:
+    title, text = review["title"], str(review["text"])
+    whole = f"{title}\n{text}" if title else text
+    language = language_of(review["language"], whole)  # type: ignore[arg-type]
+    same = {name: review[name] for name in ("review_id", "user_id", "item_id", "review_date")}
+    same |= {"language": language, delivered: review[delivered]}
+    for phrase in phrases(title, text, language, review["rating"]):  # type: ignore[arg-type]
+        yield same | phrase._asdict()
