@@ -1,0 +1,29 @@
+"""Rows are shuffled once, whatever the size and the number of the days."""
+
+from __future__ import annotations
+
+import pytest
+from pyspark.sql import SparkSession, Window
+from pyspark.sql import functions as F
+
+from pipeline.cleaning.day_files import place
+from pipeline.cleaning.tagging import BUCKET, OWN_DAY
+
+LARGE = 200 * 1024 * 1024
+
+
+@pytest.mark.parametrize(("days", "bytes_per_day"), [(1, 1), (1, LARGE), (9, 1), (9, LARGE)])
+def test_what_is_judged_together_needs_no_second_shuffle(
+    spark: SparkSession, days: int, bytes_per_day: int
+) -> None:
+    """A window over a user's own day finds its rows in one task already."""
+    rows = spark.range(100).select(
+        F.lit(0).alias(BUCKET),
+        F.expr("date_add(DATE '2026-03-01', CAST(id % 3 AS int))").alias(OWN_DAY),
+        F.col("id").cast("string").alias("user_id"),
+    )
+    placed = place(rows, "events", partitions=4, days=days, bytes_per_day=bytes_per_day)
+    user_day = Window.partitionBy(OWN_DAY, BUCKET, "user_id")
+    judged = placed.withColumn("n", F.count("*").over(user_day))
+    plan = judged._jdf.queryExecution().executedPlan().toString()
+    assert plan.count("Exchange ") == 1
