@@ -81,6 +81,7 @@ def fill(
             "item_id": item(n),
             "language": "en",
             "words": ["quiet", "sturdy", "cheap"],
+            "aspects": [],
             "n_reviews": 2,
         }
         for n in range(N_ITEMS)

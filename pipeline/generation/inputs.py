@@ -19,8 +19,9 @@ from pipeline.lake import Lake, Run, storage_errors
 from pipeline.settings import Settings
 
 # Part of the fingerprint: raise it when the same inputs come to mean other rows.
-FORMAT = 1
+FORMAT = 2
 
+_WORD_COLUMNS = ["item_id", "language", "words", "aspects"]
 _CATALOGUE_COLUMNS = ["item_id", "title", "brand", "category", "price", "sellable"]
 
 
@@ -94,11 +95,15 @@ class NightInputs:
     def words(self) -> ItemWords:
         """The words that reasons are written from; none where there are no reviews."""
         words: dict[Pair, list[str]] = {}
+        aspects: dict[Pair, list[str]] = {}
         for path in self.item_words.files if self.item_words else ():
             with storage_errors(f"cannot read {path}"):
-                rows = pq.read_table(path, columns=["item_id", "language", "words"]).to_pylist()
-            words |= {(row["item_id"], row["language"]): row["words"] for row in rows}
-        return ItemWords(words, self._texts("brand"), self._texts("title"))
+                rows = pq.read_table(path, columns=_WORD_COLUMNS).to_pylist()
+            for row in rows:
+                pair = row["item_id"], row["language"]
+                words[pair] = row["words"]
+                aspects[pair] = [told["aspect"] for told in row["aspects"]]
+        return ItemWords(words, self._texts("brand"), self._texts("title"), aspects)
 
     @cached_property
     def _catalogue_table(self) -> pa.Table:

@@ -1,7 +1,7 @@
 """A sentence for each first item: written once per item and language, shared by all its users.
 
-The model is shown the item and words that satisfied shoppers use of it, in the user's language,
-and goes on greedily: once for all the words, once for each two that follow each other, once for
+The model is shown the item and phrases that satisfied shoppers praise it with ("low noise"), each
+of another aspect, in the user's language, and goes on greedily: once for all the words, once for each two that follow each other, once for
 each alone, since which of them go together in a sentence is not known. Of the sentences that keep
 to every rule the surest is taken, if it is sure enough: its least likely token tells, because a
 sentence that breaks in the middle breaks at one token. Words of another language are never used: a sentence that mixes
@@ -58,16 +58,21 @@ class ItemWords:
     words: Mapping[Pair, Sequence[str]]
     brand_of: Mapping[str, str]
     title_of: Mapping[str, str] = field(default_factory=dict)
+    aspects: Mapping[Pair, Sequence[str]] = field(default_factory=dict)
 
     @cached_property
-    def all_words(self) -> frozenset[str]:
-        """Every word of every item and language."""
-        return frozenset(word for words in self.words.values() for word in words)
+    def all_told(self) -> frozenset[str]:
+        """Each aspect and each phrase of one word, of every item and language."""
+        told = (phrase for phrases in self.words.values() for phrase in phrases)
+        aspects = (aspect for pair in self.aspects.values() for aspect in pair)
+        return frozenset(word for word in (*told, *aspects) if " " not in word)
 
     def untold(self, pair: Pair) -> frozenset[str]:
         """What is said of other items, or in other languages, and not of this item."""
+        own = [*self.words.get(pair, ()), *self.aspects.get(pair, ())]
+        own_words = [word for phrase in own for word in phrase.split()]
         title = runs(self.title_of.get(pair[0], ""))
-        return self.all_words.difference(self.words.get(pair, ()), title)
+        return self.all_told.difference(own, own_words, title)
 
 
 def word_choices(words: Sequence[str], max_words: int) -> list[list[str]]:

@@ -13,6 +13,8 @@ import unicodedata
 from collections.abc import Collection, Iterable, Sequence
 from itertools import pairwise
 
+from pipeline.model.phrase import UNSPACED as _SPACELESS
+from pipeline.model.phrase import is_unspaced, stands_in
 from pipeline.model.voice import is_contrast, is_personal
 
 TEMPLATE_LANGUAGES = ("en", "zh", "de", "es")
@@ -58,12 +60,11 @@ _TEMPLATES = {
     },
 }
 
-_SPACELESS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
 # A word is a run of letters; in scripts without spaces every character counts as one.
 _WORD = re.compile(rf"[{_SPACELESS}]|[^\W\d_{_SPACELESS}]+(?:['’][^\W\d_{_SPACELESS}]+)*")
 _FIRST_SENTENCE = re.compile(r".*?(?:[.!?…]+(?=\s|$)|[。！？]+)", re.DOTALL)
 _ADDRESS = re.compile(r"https?:|www\.|@|\w\.(?:com|net|org|de|es|cn|co|uk|io)\b", re.IGNORECASE)
-# A run of letters; in scripts without spaces that is a clause, as `item_words` cuts them.
+# A run of letters; in scripts without spaces that is a clause.
 _RUN = re.compile(r"[^\W\d_]+")
 _DOUBLED_MARK = re.compile(r"[^\w\s]\s*[^\w\s]")
 # Shorter ones ("the", "und", "que") may well come twice in a good sentence.
@@ -88,7 +89,7 @@ def fault(
     """The first rule that a model's sentence breaks, or none: it may be shown.
 
     Args:
-        words: what the model was asked to say; at least one must be there.
+        words: phrases that the model was asked to say; one at least must be there whole.
         brands: every brand of the shop; only the item's own and the given words may be named.
         own_brand: the item's.
         untold: what shoppers say of other items and not of this one; none of it may be said.
@@ -102,29 +103,28 @@ def fault(
         ("address", bool(_ADDRESS.search(sentence))),
         ("placeholder", bool(_PLACEHOLDER.search(sentence))),
         ("other_brand", _names_any(found, brands - brand_words([own_brand, *words]))),
-        ("word_missing", not any(mentions(sentence, word) for word in words)),
+        ("word_missing", not any(stands_in(word, sentence) for word in words)),
         ("personal", is_personal(sentence)),
         ("contrast", is_contrast(sentence)),
         ("repeats", _repeats(found) or bool(_DOUBLED_MARK.search(sentence))),
-        ("untold", not runs(sentence).isdisjoint(untold)),
+        ("untold", _tells(sentence, untold)),
         ("no_end", not sentence.endswith((".", "!", "?", "…", "。", "！", "？"))),
     )
     return next((name for name, broken in checks if broken), None)
 
 
-def mentions(sentence: str, word: str) -> bool:
-    """Whether a sentence has a word, as a whole word where its script has spaces."""
-    text, wanted = sentence.casefold(), word.casefold().strip()
-    if not wanted:
-        return False
-    if re.search(rf"[{_SPACELESS}]", wanted):
-        return wanted in text
-    return re.search(rf"(?<!\w){re.escape(wanted)}(?!\w)", text) is not None
-
-
 def runs(text: str) -> set[str]:
     """The words of a text; in scripts without spaces, its clauses."""
     return set(_RUN.findall(text.casefold()))
+
+
+def _tells(sentence: str, untold: Collection[str]) -> bool:
+    """Whether one of the words stands in the sentence, anywhere in scripts without spaces."""
+    if not runs(sentence).isdisjoint(untold):
+        return True
+    return is_unspaced(sentence) and any(
+        len(word) > 1 and word in sentence for word in untold if is_unspaced(word)
+    )
 
 
 def brand_words(brands: Iterable[str]) -> frozenset[tuple[str, ...]]:

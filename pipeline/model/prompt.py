@@ -101,8 +101,8 @@ def name_prompt(vocabulary: Vocabulary, item_id: str) -> Prompt:
 
 
 def encode_word(vocabulary: Vocabulary, word: str) -> list[int]:
-    """A word's tokens as they stand in the middle of a sentence."""
-    spaced = word if _SPACELESS.match(word) else f" {word}"
+    """A phrase's tokens as they stand in the middle of a sentence."""
+    spaced = word.replace(" ", "") if _SPACELESS.match(word) else f" {word}"
     return vocabulary.encode_text(spaced)
 
 

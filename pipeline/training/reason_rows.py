@@ -1,7 +1,7 @@
 """What the model learns to write reasons from: sentences of satisfied shoppers' reviews.
 
-Reads `cleaned_reviews` of the past and the night's `item_words`. A row is an item, the words of it
-that one sentence uses, the review's language, and that sentence. Only reviews of four stars or
+Reads `cleaned_reviews` of the past and the night's `item_words`. A row is an item, the phrases of
+it that one sentence says, the review's language, and that sentence. Only reviews of four stars or
 more by shoppers who agree to personalised marketing are learned from; a sentence with a digit, an
 address, a placeholder or markup is left out, so the model never sees a price or a contact to
 repeat. Left out too is what no shop would say of its own wares: a reviewer speaking of themselves,
@@ -24,6 +24,7 @@ from itertools import pairwise
 import pyarrow.parquet as pq
 
 from pipeline.lake import Lake
+from pipeline.model.phrase import stands_in
 from pipeline.model.prompt import reason_prompt
 from pipeline.model.vocabulary import Vocabulary
 from pipeline.model.voice import is_contrast, is_personal
@@ -42,7 +43,6 @@ _UNWANTED = re.compile(
     r"\d|@|https?:|www\.|[<>\[\]{}|\\#*_=]|\ufffd"
     r"|[\x00-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]"
 )
-_SPACELESS = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 # Between punctuation, or between spaces where there are any.
 _TERM = re.compile(r"\w+")
 
@@ -116,7 +116,7 @@ def reason_rows(
                 continue
             if is_complaint(sentence, leaning[review.language]):
                 continue
-            used = [word for word in words if uses(sentence, word)]
+            used = [word for word in words if stands_in(word, sentence)]
             text = vocabulary.encode_text(sentence) if used else []
             if text and len(text) < max_new_tokens:
                 alone = used[zlib.crc32(sentence.encode()) % len(used)]
@@ -163,14 +163,6 @@ def sentences(text: str) -> Iterator[str]:
         sentence = " ".join(part.split())
         if MIN_CHARACTERS <= len(sentence) <= MAX_CHARACTERS and not _UNWANTED.search(sentence):
             yield sentence
-
-
-def uses(sentence: str, word: str) -> bool:
-    """Whether the word stands in the sentence: whole, in scripts that have spaces."""
-    lower = sentence.lower()
-    if _SPACELESS.search(word):
-        return word in lower
-    return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", lower) is not None
 
 
 def primary_language(tag: str | None) -> str:

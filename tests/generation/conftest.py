@@ -37,7 +37,7 @@ def shop(lake: Lake, settings: Settings) -> Shop:
     shop.put("histories", many_histories(30, seed=3))
     shop.put("catalogue", [catalogue_item(item(n)) for n in range(N_ITEMS)])
     words = [
-        {"item_id": item(n), "language": language, "words": said, "n_reviews": 3}
+        {"item_id": item(n), "language": language, "words": said, "aspects": [], "n_reviews": 3}
         for n in range(N_ITEMS)
         for language, said in (("en", ["soft", "brush"]), ("zh", ["柔软"]))
     ]

@@ -6,6 +6,7 @@ import pytest
 
 from pipeline.generation import night, reasons
 from pipeline.generation.reasons import ItemWords, word_choices, write_reasons
+from pipeline.generation.sentences import fault
 from pipeline.model.checkpoint import Checkpoint
 from tests.generation_shop import Shop, item, rows_of
 
@@ -46,11 +47,13 @@ def test_the_models_sentence_where_it_is_good_in_the_users_language(
     assert by_language["zh-CN"] == "model"
     assert by_language["de"] == "template"
     pairs = {
-        (row["items"][0]["item_id"], row["reason"])
+        (row["items"][0]["item_id"], row["language"])
         for row in rows
         if row["reason_method"] == "model"
     }
-    assert len(eloquent) >= len(pairs)
+    # In English both words, the one and the other are asked for; in Chinese there is one.
+    prompts = {"en": 3, "zh-CN": 1}
+    assert len(eloquent) == sum(prompts[language] for _, language in pairs)
     assert made.report["reason_methods"]["model"] > len(pairs)
 
 
@@ -96,6 +99,22 @@ def test_what_is_said_of_others_only_is_untold() -> None:
         {"a": "Steel Kettle"},
     )
     assert words.untold(("a", "en")) == {"loud", "weich"}
+
+
+def test_a_phrase_of_several_words_is_told_and_its_aspect_too() -> None:
+    words = ItemWords(
+        {("a", "en"): ["low noise"], ("b", "en"): ["long cable", "easy to clean"]},
+        {},
+        aspects={("a", "en"): ["noise"], ("b", "en"): ["cable", "clean"], ("c", "zh"): ["电池"]},
+    )
+    assert words.untold(("a", "en")) == {"cable", "clean", "电池"}
+    assert words.untold(("b", "en")) == {"noise", "电池"}
+    assert fault("The noise is really low.", ["low noise"]) is None
+    assert fault("It is really low.", ["low noise"]) == "word_missing"
+    untold = words.untold(("a", "en"))
+    assert fault("Low noise and a good cable.", ["low noise"], untold=untold) == "untold"
+    assert fault("音质非常好，电池耐用。", ["音质 好"], untold=untold) == "untold"
+    assert fault("音质非常好。", ["音质 好"], untold=untold) is None
 
 
 def test_the_surest_whole_sentence_is_taken(

@@ -17,7 +17,6 @@ from pipeline.training.reason_rows import (
     read_reviews,
     reason_rows,
     sentences,
-    uses,
 )
 from tests.lake_rows import user_id_of, write_rows
 from tests.small_shop import NIGHT, review_row
@@ -115,13 +114,6 @@ def test_a_complaint_in_a_satisfied_review_is_known_by_its_words() -> None:
     )
     written = {V.decode_text(row.targets) for row in rows}
     assert written == {"The lid is quiet.", "The lid is tight and quiet."}
-
-
-def test_words_are_whole() -> None:
-    assert uses("So QUIET!", "quiet")
-    assert not uses("quietly", "quiet")
-    assert uses("don't worry", "don't")
-    assert uses("这个手机很好", "手机")
 
 
 def test_only_satisfied_consenting_past_reviews_each_once(tmp_path: Path) -> None:
