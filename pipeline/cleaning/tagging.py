@@ -136,7 +136,7 @@ def _with_context(frame: DataFrame, rules: Rules, known_items: DataFrame | None)
     if known_items is None or "item_id" not in frame.columns:
         return frame.withColumns(context)
     known = known_items.select(F.col("item_id").alias("__known_item"), "first_day")
-    joined = frame.join(F.broadcast(known), F.col("item_id") == F.col("__known_item"), "left")
+    joined = frame.join(known, F.col("item_id") == F.col("__known_item"), "left")
     is_known = F.col("item_id").isNull() | F.coalesce(
         F.col("first_day") <= F.col(DAY), F.lit(False)
     )
