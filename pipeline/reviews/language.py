@@ -13,6 +13,10 @@ import re
 from functools import cache
 from typing import Any
 
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
 UNKNOWN = "und"
 # Fewer letters than this tell nothing; a character of a script without spaces weighs three.
 MIN_LETTERS = 12
@@ -45,6 +49,17 @@ def language_of(tag: str | None, text: str) -> str:
         return detected_language(text)
     seen = _detected(text, MIN_LETTERS_AGAINST_A_TAG, SURE_AGAINST_A_TAG)
     return primary if seen == UNKNOWN else seen
+
+
+def language_column(tag: Column, text: Column) -> Column:
+    """The retailer's tag, or `language_of` the text where that says something else; null: unknown."""
+    return F.coalesce(_other_language(tag, text), tag)
+
+
+@F.udf(T.StringType(), useArrow=True)
+def _other_language(tag: str | None, text: str | None) -> str | None:
+    language = language_of(tag, text or "")
+    return None if language in (UNKNOWN, primary_language(tag)) else language
 
 
 def _detected(text: str, min_letters: int, sure: float) -> str:
