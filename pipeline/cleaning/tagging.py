@@ -36,6 +36,8 @@ from pipeline.cleaning.redaction import FREE_TEXT
 from pipeline.cleaning.scrubbing import may_hold_contacts, scrub, without_markup
 from pipeline.contracts.contract import load_contract
 from pipeline.contracts.spark import first_broken_rule
+from pipeline.reviews.encoding import repaired_column
+from pipeline.reviews.language import language_column
 from pipeline.sources.readers import DAY, FILE, LINE
 from pipeline.sources.source import KEY_COLUMN, TIME_COLUMN, SourceDataset
 
@@ -112,7 +114,14 @@ def first_tag(frame: DataFrame, dataset: SourceDataset) -> DataFrame:
 
 def _scrubbed(frame: DataFrame, dataset: str) -> DataFrame:
     if dataset == "reviews":
-        replaced = {name: scrub(without_markup(F.col(name))) for name in FREE_TEXT[dataset]}
+        legible = {
+            name: repaired_column(without_markup(F.col(name))) for name in FREE_TEXT[dataset]
+        }
+        frame = frame.withColumns(legible)
+        replaced = {name: scrub(F.col(name)) for name in FREE_TEXT[dataset]}
+        replaced["language"] = language_column(F.col("language"), F.col("text"))
+    elif dataset == "items":
+        replaced = {name: repaired_column(F.col(name)) for name in ("title", "brand")}
     else:
         replaced = {
             name: F.when(may_hold_contacts(F.col(name)), scrub(F.col(name))).otherwise(F.col(name))
