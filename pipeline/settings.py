@@ -75,7 +75,9 @@ class Cleaning:
 class Validation:
     """The gate between stages."""
 
-    only_warn: tuple[str, ...] = ()  # "<dataset>.<rule>" of drift rules that are not to stop a night
+    only_warn: tuple[
+        str, ...
+    ] = ()  # "<dataset>.<rule>" of drift rules that are not to stop a night
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,9 @@ def test_the_texts_of_a_delivery_are_read_once(
         frame = read_past(spark, lake, "review_phrases", night)
         return {(str(row["run_date"]), row["language"], row["phrase"]) for row in frame.collect()}
 
-    quiet = review("u1", "i1", TIME, text="It is so good that the fan has low noise.", language=None)
+    quiet = review(
+        "u1", "i1", TIME, text="It is so good that the fan has low noise.", language=None
+    )
     loud = review("u2", "i1", TIME, text="音质非常好", language="zh-CN")
     deliver(BEFORE, "a", quiet)
     deliver(DAY, "a", loud)
