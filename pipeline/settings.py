@@ -113,6 +113,7 @@ class Training:
     learning_rate: float = 3e-3
     weight_decay: float = 0.01
     warmup_share: float = 0.05
+    sampled_items: int = 3000  # items that each batch's targets are told from; 0: all of them
     text_weight: float = 1.0
     text_epochs: int = 24  # at most, before items are trained; 0: no such phase
     # Below any of these nothing is trained (pipeline/training/sufficiency.py).

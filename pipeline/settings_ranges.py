@@ -73,6 +73,7 @@ ALLOWED: Mapping[str, Allowed] = {
         "must be a number above 0", lambda value: 0 < value < math.inf
     ),
     "training.weight_decay": _at_least(0),
+    "training.sampled_items": _at_least(0),
     "training.text_weight": _at_least(0),
     "training.text_epochs": _at_least(0),
     "training.min_users": _at_least(1),

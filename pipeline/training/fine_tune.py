@@ -25,12 +25,15 @@ from pipeline.evaluation.ranking import Items, measurable, model_scorer, rank_us
 from pipeline.lake import Lake, Partition, Run, storage_errors
 from pipeline.model.champion import champion_before
 from pipeline.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from pipeline.model.user_history import held_out
+from pipeline.model.transitions import Prior
+from pipeline.model.user_history import UserHistory, held_out
 from pipeline.model.vocabulary import Vocabulary, build_vocabulary
 from pipeline.settings import Settings
 from pipeline.training.fit import EpochLog, Fitted, fit
+from pipeline.training.item_descriptions import feature_matrix
 from pipeline.training.model_card import model_card
 from pipeline.training.night_inputs import NightInputs, read_inputs
+from pipeline.training.prior_choice import choose_prior
 from pipeline.training.reason_rows import reason_rows
 from pipeline.training.starting_model import BaseModel, load_base_model, starting_model
 from pipeline.training.text_phase import TextFitted, TextLog, fit_text, split_text
@@ -89,15 +92,21 @@ def fine_tune(lake: Lake, run: Run, settings: Settings) -> FineTuned:
     }
     log.info("%s", ", ".join(f"{name} {value}" for name, value in report.items()))
     fitted, texts = _train(model, vocabulary, rows, inputs, settings, champion is not None)
+    prior = _prior(model, vocabulary, inputs, settings)
     report |= {
         "epochs": len(fitted.epochs),
         "best_epoch": fitted.best_epoch,
         "best_validation_ndcg": fitted.best_ndcg,
+        "prior_weight": prior.weight,
         "text_epochs": len(texts.epochs),
         "text_loss_held_out": texts.held_out_loss,
     }
     partition, checkpoint = _save(
-        lake, run, settings, trained=(model, vocabulary, fitted.epochs, texts.epochs), report=report
+        lake,
+        run,
+        settings,
+        trained=(model, vocabulary, prior, fitted.epochs, texts.epochs),
+        report=report,
     )
     report["model_version"] = checkpoint.model_version
     return FineTuned(
@@ -193,6 +202,7 @@ def _train(  # noqa: PLR0917  what fine_tune has at hand
         settings=settings.training,
         seed=settings.seed,
         may_keep_start=from_champion or written.best_epoch > 0,
+        features_IF=feature_matrix(inputs.catalogue, vocabulary),
     )
     return fitted, written
 
@@ -201,12 +211,7 @@ def _validation(
     vocabulary: Vocabulary, inputs: NightInputs, settings: Settings
 ) -> Callable[[GPT2LMHeadModel], float] | None:
     """NDCG@k on the validation half; none where that half is empty."""
-    items = Items(
-        tuple(item.item_id for item in inputs.catalogue),
-        np.array([item.sellable for item in inputs.catalogue], dtype=np.bool_),
-    )
-    users = measurable(held_out(inputs.users, "validation"), items)
-    users = users[: settings.evaluation.max_users]
+    items, users = _validation_half(inputs, settings)
     k = settings.evaluation.k
 
     def validation_ndcg(model: GPT2LMHeadModel) -> float:
@@ -216,18 +221,43 @@ def _validation(
     return validation_ndcg if users else None
 
 
+def _prior(
+    model: GPT2LMHeadModel, vocabulary: Vocabulary, inputs: NightInputs, settings: Settings
+) -> Prior:
+    """Transitions of the past, weighed by the validation half."""
+    items, users = _validation_half(inputs, settings)
+    return choose_prior(
+        model,
+        vocabulary,
+        [user.known_items for user in inputs.users],
+        users,
+        items,
+        settings.histories.max_events,
+        settings.evaluation.k,
+    )
+
+
+def _validation_half(inputs: NightInputs, settings: Settings) -> tuple[Items, list[UserHistory]]:
+    items = Items(
+        tuple(item.item_id for item in inputs.catalogue),
+        np.array([item.sellable for item in inputs.catalogue], dtype=np.bool_),
+    )
+    users = measurable(held_out(inputs.users, "validation"), items)
+    return items, users[: settings.evaluation.max_users]
+
+
 def _save(
     lake: Lake,
     run: Run,
     settings: Settings,
     *,
-    trained: tuple[GPT2LMHeadModel, Vocabulary, Sequence[EpochLog], Sequence[TextLog]],
+    trained: tuple[GPT2LMHeadModel, Vocabulary, Prior, Sequence[EpochLog], Sequence[TextLog]],
     report: Mapping[str, Any],
 ) -> tuple[Partition, Checkpoint]:
-    model, vocabulary, epochs, text_epochs = trained
+    model, vocabulary, prior, epochs, text_epochs = trained
     directory = lake.begin("models", run)
     with storage_errors(f"cannot write the model to {directory}"):
-        checkpoint = save_checkpoint(directory, model, vocabulary, run.run_date)
+        checkpoint = save_checkpoint(directory, model, vocabulary, run.run_date, prior)
         lines = [asdict(line) for line in epochs]
         (directory / TRAINING_LOG).write_text(json.dumps(lines, indent=1) + "\n", encoding="utf-8")
         lines = [asdict(line) for line in text_epochs]

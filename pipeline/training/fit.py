@@ -6,7 +6,8 @@ decides when to stop and which epoch is kept; the test half is never looked at.
 
 Loss: at the asked positions only. Their hidden states are gathered first and projected on item
 tokens, or on text tokens and `end`, so that the logits of a whole batch are never made. Text counts
-`text_weight` of an item.
+`text_weight` of an item. While training, items' rows are their own plus what their descriptions
+say (`pipeline.training.item_descriptions`); what is validated and kept has the sum.
 
 Shapes: B rows, T tokens, N asked positions, D width, V candidates of a target kind.
 """
@@ -17,12 +18,14 @@ import copy
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch.nn.functional import cross_entropy
+from scipy import sparse
+from torch import nn
+from torch.nn.functional import cross_entropy, embedding
 from transformers import GPT2LMHeadModel, get_cosine_schedule_with_warmup
 
 from pipeline.errors import GateError
@@ -30,11 +33,14 @@ from pipeline.model.next_item import padded
 from pipeline.model.prompt import Prompt
 from pipeline.model.vocabulary import Vocabulary
 from pipeline.settings import Training
+from pipeline.training.item_descriptions import DescribedTable
+from pipeline.training.item_softmax import item_cross_entropy
 from pipeline.training.training_rows import TrainingRow
 
 log = logging.getLogger("nightcart")
 
 MAX_GRADIENT_NORM = 1.0
+BETAS = (0.9, 0.98)  # the second as for other small transformers: rows are met rarely
 _SECONDS_BETWEEN_LINES = 10.0
 
 
@@ -74,6 +80,7 @@ class _Steps:
     """What one optimiser step needs."""
 
     model: GPT2LMHeadModel
+    described: DescribedTable
     vocabulary: Vocabulary
     optimizer: torch.optim.Optimizer
     schedule: torch.optim.lr_scheduler.LRScheduler
@@ -89,6 +96,7 @@ def fit(
     settings: Training,
     seed: int,
     may_keep_start: bool = False,
+    features_IF: sparse.csr_matrix | None = None,
 ) -> Fitted:
     """Train in place; the model ends in evaluation mode with its best epoch's weights.
 
@@ -99,18 +107,25 @@ def fit(
             (nobody in that half) every epoch is run and the last is kept.
         may_keep_start: whether a start that every epoch makes worse may come out again: yes for
             a champion, no for a model that has yet to learn to write.
+        features_IF: what descriptions say of the vocabulary's items; none are used without.
 
     Raises:
         GateError: the loss is not a finite number.
     """
+    if features_IF is None:
+        features_IF = sparse.csr_matrix((len(vocabulary.item_ids), 0))
+    described = DescribedTable(model, vocabulary, features_IF)
     plan = _plan(rows, settings, np.random.default_rng([seed, 1]))
     n_steps = sum(len(batches) for batches in plan)
     optimizer = torch.optim.AdamW(
-        parameter_groups(model, settings.weight_decay), lr=settings.learning_rate
+        parameter_groups([*model.parameters(), described.vectors_FD], settings.weight_decay),
+        lr=settings.learning_rate,
+        betas=BETAS,
+        fused=True,
     )
     warmup = max(1, round(settings.warmup_share * n_steps))
     schedule = get_cosine_schedule_with_warmup(optimizer, warmup, n_steps)
-    steps = _Steps(model, vocabulary, optimizer, schedule, settings)
+    steps = _Steps(model, described, vocabulary, optimizer, schedule, settings)
     start_ndcg = validation_ndcg(model.eval()) if validation_ndcg else 0.0
     log.info("before training: validation NDCG %.4f", start_ndcg)
     best_ndcg, best_epoch = (start_ndcg if may_keep_start else -1.0), 0
@@ -123,7 +138,11 @@ def fit(
             epoch_started = time.monotonic()
             loss, n_targets = _train_epoch(steps, batches, epoch)
             rate = n_targets / max(time.monotonic() - epoch_started, 1e-9)
-            ndcg = validation_ndcg(model.eval()) if validation_ndcg else 0.0
+            with described.folded():
+                ndcg = validation_ndcg(model.eval()) if validation_ndcg else 0.0
+                if ndcg > best_ndcg or validation_ndcg is None:
+                    best_ndcg, best_epoch = ndcg, epoch
+                    best_state = copy.deepcopy(model.state_dict())
             lines.append(EpochLog(epoch, loss, ndcg, round(time.monotonic() - epoch_started, 2)))
             left = (time.monotonic() - started) / epoch * (settings.max_epochs - epoch)
             log.info(
@@ -135,10 +154,7 @@ def fit(
                 f"{rate:,.0f}",
                 left,
             )
-            if ndcg > best_ndcg or validation_ndcg is None:
-                best_ndcg, best_epoch = ndcg, epoch
-                best_state = copy.deepcopy(model.state_dict())
-            elif epoch - best_epoch >= settings.patience:
+            if epoch - best_epoch >= settings.patience:
                 log.info("no gain for %d epochs: stopping", settings.patience)
                 break
     model.load_state_dict(best_state)
@@ -157,7 +173,9 @@ def _train_epoch(
     for step, rows in enumerate(batches, start=1):
         batch = make_batch(rows, steps.vocabulary.control["pad"])
         weight = settings.text_weight if batch.is_text else 1.0
-        loss = target_loss(model, steps.vocabulary, batch) * weight
+        loss = weight * target_loss(
+            model, steps.vocabulary, batch, steps.described, settings.sampled_items
+        )
         value = loss.item()
         if not math.isfinite(value):
             raise GateError(
@@ -167,7 +185,9 @@ def _train_epoch(
             )
         steps.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(model.parameters(), MAX_GRADIENT_NORM)
+        torch.nn.utils.clip_grad_norm_(
+            [*model.parameters(), steps.described.vectors_FD], MAX_GRADIENT_NORM
+        )
         steps.optimizer.step()
         steps.schedule.step()
         total += value * len(batch.target_N)
@@ -180,19 +200,26 @@ def _train_epoch(
     return total / max(n_targets, 1), n_targets
 
 
-def target_loss(model: GPT2LMHeadModel, vocabulary: Vocabulary, batch: Batch) -> torch.Tensor:
+def target_loss(
+    model: GPT2LMHeadModel,
+    vocabulary: Vocabulary,
+    batch: Batch,
+    described: DescribedTable | None = None,
+    sampled_items: int = 0,
+) -> torch.Tensor:
     """Mean cross-entropy at the asked positions, over the tokens that could be right there."""
+    table_VD = model.transformer.wte.weight if described is None else described.table_VD()
     hidden_BTD = model.transformer(
-        input_ids=batch.tokens_BT, token_type_ids=batch.types_BT, use_cache=False
+        inputs_embeds=embedding(batch.tokens_BT, table_VD),
+        token_type_ids=batch.types_BT,
+        use_cache=False,
     ).last_hidden_state
     hidden_ND = hidden_BTD[batch.row_N, batch.position_N]
-    low, high = (
-        (0, vocabulary.control["end"] + 1)
-        if batch.is_text
-        else (vocabulary.first_item_token, vocabulary.size)
-    )
-    logits_NV = hidden_ND @ model.transformer.wte.weight[low:high].T
-    return cross_entropy(logits_NV, batch.target_N - low)
+    if batch.is_text:
+        logits_NV = hidden_ND @ table_VD[: vocabulary.control["end"] + 1].T
+        return cross_entropy(logits_NV, batch.target_N)
+    first = vocabulary.first_item_token
+    return item_cross_entropy(hidden_ND, table_VD[first:], batch.target_N - first, sampled_items)
 
 
 def make_batch(rows: Sequence[TrainingRow], pad: int) -> Batch:
@@ -257,10 +284,12 @@ def _epoch_batches(
     return [batches[n] for n in order.permutation(len(batches))]
 
 
-def parameter_groups(model: GPT2LMHeadModel, weight_decay: float) -> list[dict[str, object]]:
+def parameter_groups(
+    parameters: Iterable[nn.Parameter], weight_decay: float
+) -> list[dict[str, object]]:
     """Matrices decay; biases and layer norms do not (as GPT-2's own training did)."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
+    learned = [p for p in parameters if p.requires_grad]
     return [
-        {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
+        {"params": [p for p in learned if p.dim() >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in learned if p.dim() < 2], "weight_decay": 0.0},
     ]

@@ -104,7 +104,7 @@ def fit_text(
     measured = bucketed(held_out, settings.batch_tokens, order)
     n_steps = sum(map(len, plan))
     optimizer = torch.optim.AdamW(
-        parameter_groups(model, settings.weight_decay), lr=settings.learning_rate
+        parameter_groups(model.parameters(), settings.weight_decay), lr=settings.learning_rate
     )
     schedule = get_cosine_schedule_with_warmup(
         optimizer, max(1, round(settings.warmup_share * n_steps)), n_steps
