@@ -99,7 +99,7 @@ class Model:
     n_head: int = 2
     n_embd: int = 64
     n_positions: int = 256
-    dropout: float = 0.2
+    dropout: float = 0.4
     text_vocab_size: int = 4000
 
 
@@ -114,6 +114,7 @@ class Training:
     weight_decay: float = 0.01
     warmup_share: float = 0.05
     sampled_items: int = 3000  # items that each batch's targets are told from; 0: all of them
+    later_weight: float = 0.25  # of the item after the next one, beside the next
     text_weight: float = 1.0
     text_epochs: int = 24  # at most, before items are trained; 0: no such phase
     # Below any of these nothing is trained (pipeline/training/sufficiency.py).
