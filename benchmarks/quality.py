@@ -13,8 +13,9 @@ counted too, as a night would, with every choice (epochs, prior) taken from the 
 same seed. Every choice is made on validation; the test is scored once for each row printed.
 `--mask` leaves out of a list what the user has; `--no-mask` leaves it in; by default both are shown.
 
-The recipe is the settings' own: `--set training.max_epochs=8` tries another, `--quick` takes a
-tenth of the users and two epochs to see that everything runs. Prints a line per figure and,
+The recipe is the settings' own but for `RECIPE`, what many items with few events each ask for;
+`--set training.max_epochs=8` tries another, `--quick` takes a tenth of the users and two epochs to
+see that everything runs. Prints a line per figure and,
 last, one line of JSON.
 """
 
@@ -53,6 +54,14 @@ from pipeline.training.starting_model import starting_model
 from pipeline.training.training_rows import history_rows
 
 CUTOFFS = (5, 10, 20)
+# Chosen on the validation items of amazon_beauty (docs/experiments.md).
+RECIPE = {
+    "model.n_layer": "2",
+    "model.n_embd": "128",
+    "model.dropout": "0.5",
+    "training.learning_rate": "2e-3",
+    "training.max_epochs": "14",
+}
 MAX_EVENTS = 50
 # A tenth of a percent of NDCG is noise here: so many users tell which epoch is best.
 VALIDATION_USERS = 5000
@@ -294,11 +303,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run what was asked for."""
     asked = arguments(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    given = [change.partition("=") for change in asked.set]
-    environ = {f"NIGHTCART_{key.replace('.', '__').upper()}": value for key, _, value in given}
-    if asked.quick:
-        environ["NIGHTCART_TRAINING__MAX_EPOCHS"] = "2"
-    settings = load_settings(None, environ)
+    changed = dict(change.split("=", 1) for change in asked.set)
+    recipe = RECIPE | ({"training.max_epochs": "2"} if asked.quick else {}) | changed
+    settings = load_settings(
+        None,
+        {f"NIGHTCART_{key.replace('.', '__').upper()}": value for key, value in recipe.items()},
+    )
     torch.set_num_threads(settings.training.threads or torch.get_num_threads())
     data = read_dataset(asked.dataset, every=10 if asked.quick else 1)
     protocols = ["strict", "refit"] if asked.protocol == "both" else [asked.protocol]
@@ -316,7 +326,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 "dataset": data.name,
                 "users": len(data.pasts),
                 "items": len(data.catalogue),
-                "changed": {key: value for key, _, value in given},
+                "recipe": recipe,
                 "quick": asked.quick,
                 "rows": rows,
                 "means": found,

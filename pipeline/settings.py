@@ -99,7 +99,7 @@ class Model:
     n_head: int = 2
     n_embd: int = 64
     n_positions: int = 256
-    dropout: float = 0.4
+    dropout: float = 0.2
     text_vocab_size: int = 4000
 
 
