@@ -81,10 +81,18 @@ def rank_users(
 def held_out_ranks(
     scorer: Scorer, users: Sequence[UserHistory], items: Items, *, mask_owned: bool = True
 ) -> Integers:
-    """The ranks of `rank_users` without the lists, which cost several times as much."""
-    ranks = [np.zeros(0, np.int64)]
-    ranks += [target_ranks(*scored) for scored in _scored(scorer, users, items, mask_owned)]
-    return np.concatenate(ranks)
+    """The ranks of `rank_users` without the lists, which cost several times as much.
+
+    Users of nearly one length are scored together: a model spends no time on padding.
+    """
+    order_B = np.argsort(np.array([user.n_known for user in users], dtype=np.int64), kind="stable")
+    sorted_users = [users[place] for place in order_B]
+    ranks_B = np.zeros(len(users), np.int64)
+    done = 0
+    for scores_BI, targets_B in _scored(scorer, sorted_users, items, mask_owned):
+        ranks_B[order_B[done : done + len(targets_B)]] = target_ranks(scores_BI, targets_B)
+        done += len(targets_B)
+    return ranks_B
 
 
 def _scored(
