@@ -125,6 +125,7 @@ class Training:
     weight_decay: float = 0.01
     warmup_share: float = 0.05
     sampled_items: int = 3000  # items that each batch's targets are told from; 0: all of them
+    later_weight: float = 0.25  # of the item after the next one, beside the next
     text_weight: float = 1.0
     text_epochs: int = 24  # at most, before items are trained; 0: no such phase
     # Below any of these nothing is trained (pipeline/training/sufficiency.py).

@@ -78,6 +78,7 @@ ALLOWED: Mapping[str, Allowed] = {
     ),
     "training.weight_decay": _at_least(0),
     "training.sampled_items": _at_least(0),
+    "training.later_weight": _at_least(0),
     "training.text_weight": _at_least(0),
     "training.text_epochs": _at_least(0),
     "training.min_users": _at_least(1),

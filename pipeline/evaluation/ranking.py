@@ -10,7 +10,7 @@ Shapes: B users, I items (all known ones, sellable or not).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,23 +63,51 @@ def measurable(users: Sequence[UserHistory], items: Items) -> list[UserHistory]:
     ]
 
 
-def rank_users(scorer: Scorer, users: Sequence[UserHistory], items: Items, k: int) -> Ranks:
-    """Rank every user's held-out item; `users` come from `measurable`."""
+def rank_users(
+    scorer: Scorer, users: Sequence[UserHistory], items: Items, k: int, *, mask_owned: bool = True
+) -> Ranks:
+    """Rank every user's held-out item and list the first k; `users` come from `measurable`.
+
+    Args:
+        mask_owned: whether what a user owned before the held-out event may not come again.
+    """
+    ranks, tops = [np.zeros(0, np.int64)], [np.zeros((0, k), np.int64)]
+    for scores_BI, targets_B in _scored(scorer, users, items, mask_owned):
+        ranks.append(target_ranks(scores_BI, targets_B))
+        tops.append(top_items(scores_BI, k))
+    return Ranks(np.concatenate(ranks), np.concatenate(tops))
+
+
+def held_out_ranks(
+    scorer: Scorer, users: Sequence[UserHistory], items: Items, *, mask_owned: bool = True
+) -> Integers:
+    """The ranks of `rank_users` without the lists, which cost several times as much.
+
+    Users of nearly one length are scored together: a model spends no time on padding.
+    """
+    order_B = np.argsort(np.array([user.n_known for user in users], dtype=np.int64), kind="stable")
+    sorted_users = [users[place] for place in order_B]
+    ranks_B = np.zeros(len(users), np.int64)
+    done = 0
+    for scores_BI, targets_B in _scored(scorer, sorted_users, items, mask_owned):
+        ranks_B[order_B[done : done + len(targets_B)]] = target_ranks(scores_BI, targets_B)
+        done += len(targets_B)
+    return ranks_B
+
+
+def _scored(
+    scorer: Scorer, users: Sequence[UserHistory], items: Items, mask_owned: bool
+) -> Iterator[tuple[Floats, Integers]]:
+    """Scores and held-out item numbers, a batch of users at a time; minus infinity is masked."""
     index = items.index
-    ranks, tops = [], []
     for start in range(0, len(users), BATCH_USERS):
         batch = users[start : start + BATCH_USERS]
         scores_BI = np.array(scorer(batch), dtype=np.float64)
         scores_BI[:, ~items.sellable_I] = -np.inf
-        for row, user in enumerate(batch):
+        for row, user in enumerate(batch if mask_owned else ()):
             owned = [index[item] for item in user.owned_before_holdout() if item in index]
             scores_BI[row, owned] = -np.inf
-        targets_B = np.array([index[user.held_out_item] for user in batch], dtype=np.int64)
-        ranks.append(target_ranks(scores_BI, targets_B))
-        tops.append(top_items(scores_BI, k))
-    if not users:
-        return Ranks(np.zeros(0, np.int64), np.zeros((0, k), np.int64))
-    return Ranks(np.concatenate(ranks), np.concatenate(tops))
+        yield scores_BI, np.array([index[user.held_out_item] for user in batch], dtype=np.int64)
 
 
 def model_scorer(

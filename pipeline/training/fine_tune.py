@@ -21,7 +21,7 @@ from transformers import GPT2LMHeadModel
 
 from pipeline.errors import NightcartError
 from pipeline.evaluation.metrics import ndcg
-from pipeline.evaluation.ranking import Items, measurable, model_scorer, rank_users
+from pipeline.evaluation.ranking import Items, held_out_ranks, measurable, model_scorer
 from pipeline.lake import Lake, Partition, Run, storage_errors
 from pipeline.model.champion import champion_before
 from pipeline.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -216,7 +216,7 @@ def _validation(
 
     def validation_ndcg(model: GPT2LMHeadModel) -> float:
         scorer = model_scorer(model, vocabulary, items, settings.histories.max_events)
-        return ndcg(rank_users(scorer, users, items, k).rank_B, k)
+        return ndcg(held_out_ranks(scorer, users, items), k)
 
     return validation_ndcg if users else None
 

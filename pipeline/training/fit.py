@@ -65,13 +65,17 @@ class Fitted:
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows of one kind, padded on the right, and where they are asked for what."""
+    """Rows of one kind, padded on the right, and where they are asked for what.
+
+    `later_N` is the row's next target after the one asked for, -1 after its last.
+    """
 
     tokens_BT: torch.Tensor
     types_BT: torch.Tensor
     row_N: torch.Tensor
     position_N: torch.Tensor
     target_N: torch.Tensor
+    later_N: torch.Tensor
     is_text: bool
 
 
@@ -174,7 +178,12 @@ def _train_epoch(
         batch = make_batch(rows, steps.vocabulary.control["pad"])
         weight = settings.text_weight if batch.is_text else 1.0
         loss = weight * target_loss(
-            model, steps.vocabulary, batch, steps.described, settings.sampled_items
+            model,
+            steps.vocabulary,
+            batch,
+            steps.described,
+            sampled_items=settings.sampled_items,
+            later_weight=settings.later_weight,
         )
         value = loss.item()
         if not math.isfinite(value):
@@ -205,9 +214,16 @@ def target_loss(
     vocabulary: Vocabulary,
     batch: Batch,
     described: DescribedTable | None = None,
+    *,
     sampled_items: int = 0,
+    later_weight: float = 0.0,
 ) -> torch.Tensor:
-    """Mean cross-entropy at the asked positions, over the tokens that could be right there."""
+    """Mean cross-entropy at the asked positions, over the tokens that could be right there.
+
+    Args:
+        sampled_items: how many items the batch's targets are told from; 0: all.
+        later_weight: how much the item after the next one counts beside it.
+    """
     table_VD = model.transformer.wte.weight if described is None else described.table_VD()
     hidden_BTD = model.transformer(
         inputs_embeds=embedding(batch.tokens_BT, table_VD),
@@ -219,7 +235,15 @@ def target_loss(
         logits_NV = hidden_ND @ table_VD[: vocabulary.control["end"] + 1].T
         return cross_entropy(logits_NV, batch.target_N)
     first = vocabulary.first_item_token
-    return item_cross_entropy(hidden_ND, table_VD[first:], batch.target_N - first, sampled_items)
+    # A row's last place has no later item: its target stands in with a weight of 0.
+    has_later_N = batch.later_N >= 0
+    later_N = torch.where(has_later_N, batch.later_N, batch.target_N)
+    target_NK = torch.stack([batch.target_N, later_N], dim=1) - first
+    weight_NK = torch.stack(
+        [torch.ones_like(hidden_ND[:, 0]), has_later_N * later_weight], dim=1
+    ).to(hidden_ND.dtype)
+    weight_NK = weight_NK / weight_NK.sum(dim=1, keepdim=True)
+    return item_cross_entropy(hidden_ND, table_VD[first:], target_NK, weight_NK, sampled_items)
 
 
 def make_batch(rows: Sequence[TrainingRow], pad: int) -> Batch:
@@ -231,6 +255,7 @@ def make_batch(rows: Sequence[TrainingRow], pad: int) -> Batch:
         torch.tensor([n for n, row in enumerate(rows) for _ in row.positions]),
         torch.tensor([position for row in rows for position in row.positions]),
         torch.tensor([target for row in rows for target in row.targets]),
+        torch.tensor([target for row in rows for target in [*row.targets[1:], -1]]),
         rows[0].is_text,
     )
 

@@ -63,6 +63,7 @@ def choose_prior(  # noqa: PLR0917  what evaluation is told too
     candidates = [fit_transitions(histories, n_items, shape) for shape in SHAPES]
     users = [user for user in users if user.held_out_item in index]
     users = users[: max(1, MAX_LOGITS // max(1, n_items))]
+    users = sorted(users, key=lambda user: user.n_known)  # batches of nearly one length
     if not users:
         return Prior(candidates[0], 0.0)
     sellable = {item for item, sold in zip(items.item_ids, items.sellable_I, strict=True) if sold}
