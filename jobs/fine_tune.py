@@ -2,8 +2,10 @@
 
 Reads the date's histories, catalogue and item_words, the reviews of the past, and the champion of
 the night before; writes the dataset `models`. Too little to train on (shoppers, events to
-predict, items, days), or a loss that is not a number, ends the night (exit code 65): the message
-says what is there, what is needed and which setting asks for it; readers keep the last lists.
+predict, items, days) ends the night (exit code 65): the message says what is there, what is needed
+and which setting asks for it; readers keep the last lists. A model that breaks in training (a loss
+that is no number, exploding gradients, no item to learn) is not saved: the night goes on with the
+champion, and evaluate and the report say why.
 """
 
 from __future__ import annotations
@@ -11,7 +13,9 @@ from __future__ import annotations
 import argparse
 import logging
 
+from pipeline.errors import BrokenModelError
 from pipeline.ledger import LedgerLine, write_ledger
+from pipeline.model.training_fault import clear_fault, write_fault
 from pipeline.stage import Report, Stage, run_stage, stage_parser
 from pipeline.training.fine_tune import fine_tune
 
@@ -20,7 +24,13 @@ log = logging.getLogger("nightcart")
 
 def train(stage: Stage, _arguments: argparse.Namespace) -> Report:
     """Train, then account for every history."""
-    made = fine_tune(stage.lake, stage.run, stage.settings)
+    clear_fault(stage.lake, stage.run)
+    try:
+        made = fine_tune(stage.lake, stage.run, stage.settings)
+    except BrokenModelError as error:
+        log.error("no model tonight, the champion stays: %s", error)
+        write_fault(stage.lake, stage.run, str(error))
+        return {"fault": str(error)}
     line = LedgerLine(
         run_date=stage.run.run_date,
         run_id=stage.run.run_id,

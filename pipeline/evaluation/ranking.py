@@ -44,10 +44,14 @@ class Items:
 
 @dataclass(frozen=True)
 class Ranks:
-    """Each user's rank of the held-out item, from 1, and the first k items."""
+    """Each user's rank of the held-out item, from 1, and the first k items.
+
+    `probability_BK` is what the scorer itself gives those items of all that the user may get.
+    """
 
     rank_B: Integers
     top_BK: Integers
+    probability_BK: Floats
 
 
 def measurable(users: Sequence[UserHistory], items: Items) -> list[UserHistory]:
@@ -62,10 +66,21 @@ def measurable(users: Sequence[UserHistory], items: Items) -> list[UserHistory]:
     ]
 
 
-def rank_users(scorer: Scorer, users: Sequence[UserHistory], items: Items, k: int) -> Ranks:
-    """Rank every user's held-out item; `users` come from `measurable`."""
+def rank_users(
+    scorer: Scorer,
+    users: Sequence[UserHistory],
+    items: Items,
+    k: int,
+    *,
+    log_scores: bool = False,
+) -> Ranks:
+    """Rank every user's held-out item; `users` come from `measurable`.
+
+    Args:
+        log_scores: whether scores are logits (a model's), not shares (a baseline's).
+    """
     index = items.index
-    ranks, tops = [], []
+    ranks, tops, probabilities = [], [], []
     for start in range(0, len(users), BATCH_USERS):
         batch = users[start : start + BATCH_USERS]
         scores_BI = np.array(scorer(batch), dtype=np.float64)
@@ -75,10 +90,25 @@ def rank_users(scorer: Scorer, users: Sequence[UserHistory], items: Items, k: in
             scores_BI[row, owned] = -np.inf
         targets_B = np.array([index[user.held_out_item] for user in batch], dtype=np.int64)
         ranks.append(target_ranks(scores_BI, targets_B))
-        tops.append(top_items(scores_BI, k))
+        top_BK = top_items(scores_BI, k)
+        tops.append(top_BK)
+        shares_BI = _shares(scores_BI, log_scores)
+        probabilities.append(np.take_along_axis(shares_BI, top_BK, axis=1))
     if not users:
-        return Ranks(np.zeros(0, np.int64), np.zeros((0, k), np.int64))
-    return Ranks(np.concatenate(ranks), np.concatenate(tops))
+        return Ranks(np.zeros(0, np.int64), np.zeros((0, k), np.int64), np.zeros((0, k)))
+    return Ranks(np.concatenate(ranks), np.concatenate(tops), np.concatenate(probabilities))
+
+
+def _shares(scores_BI: Floats, log_scores: bool) -> Floats:
+    """Scores of the items that are not masked, as shares of one; all 0 where none is left."""
+    if log_scores:
+        best_B1 = scores_BI.max(axis=1, keepdims=True)
+        mass_BI = np.exp(scores_BI - np.where(np.isfinite(best_B1), best_B1, 0.0))
+    else:
+        mass_BI = np.where(np.isfinite(scores_BI), scores_BI, 0.0)
+    total_B1 = mass_BI.sum(axis=1, keepdims=True)
+    shares: Floats = mass_BI / np.where(total_B1 > 0, total_B1, 1.0)
+    return shares
 
 
 def model_scorer(

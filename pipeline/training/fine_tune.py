@@ -11,23 +11,26 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from transformers import GPT2LMHeadModel
 
-from pipeline.errors import NightcartError
+from pipeline.code_version import code_version
+from pipeline.errors import BrokenModelError, NightcartError
 from pipeline.evaluation.metrics import ndcg
 from pipeline.evaluation.ranking import Items, measurable, model_scorer, rank_users
-from pipeline.lake import Lake, Partition, Run, storage_errors
+from pipeline.lake import Lake, Partition, Run, storage_errors, write_json
 from pipeline.model.champion import champion_before
 from pipeline.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from pipeline.model.user_history import held_out
 from pipeline.model.vocabulary import Vocabulary, build_vocabulary
 from pipeline.settings import Settings
+from pipeline.training.cost import Meter
 from pipeline.training.fit import EpochLog, Fitted, fit
 from pipeline.training.model_card import model_card
 from pipeline.training.night_inputs import NightInputs, read_inputs
@@ -40,6 +43,7 @@ log = logging.getLogger("nightcart")
 
 TRAINING_LOG = "training_log.json"
 TEXT_LOG = "text_log.json"
+TRAINING_REPORT = "training_report.json"
 MODEL_CARD = "README.md"
 
 
@@ -59,10 +63,13 @@ def fine_tune(lake: Lake, run: Run, settings: Settings) -> FineTuned:
     """Train the night's model and commit it.
 
     Raises:
-        GateError: there is too little to train on, or the loss is not a finite number.
+        GateError: there is too little to train on.
+        BrokenModelError: nothing came of it: no item to learn, or a loss or weights that are no
+            numbers.
         InputError: the night has no histories or no catalogue.
         SettingsError: the base model cannot be used.
     """
+    meter = Meter.start()
     inputs = read_inputs(lake, run, settings)
     champion = _champion(lake, run) if settings.training.warm_start else None
     base = load_base_model(settings.model.base_model) if settings.model.base_model else None
@@ -79,6 +86,7 @@ def fine_tune(lake: Lake, run: Run, settings: Settings) -> FineTuned:
         champion=champion,
     )
     rows = _rows(vocabulary, inputs, settings, model.config.n_positions)
+    _refuse_nothing_to_learn(vocabulary, rows, inputs)
     report: dict[str, Any] = {
         "users": inputs.n_trainable,
         "items": len(vocabulary.item_ids),
@@ -95,6 +103,9 @@ def fine_tune(lake: Lake, run: Run, settings: Settings) -> FineTuned:
         "best_validation_ndcg": fitted.best_ndcg,
         "text_epochs": len(texts.epochs),
         "text_loss_held_out": texts.held_out_loss,
+        "data": _data(lake, run, inputs),
+        "code": _code(),
+        "cost": meter.spent(),
     }
     partition, checkpoint = _save(
         lake, run, settings, trained=(model, vocabulary, fitted.epochs, texts.epochs), report=report
@@ -108,6 +119,54 @@ def fine_tune(lake: Lake, run: Run, settings: Settings) -> FineTuned:
         len(inputs.users),
         report,
     )
+
+
+def _refuse_nothing_to_learn(
+    vocabulary: Vocabulary, rows: Mapping[str, list[TrainingRow]], inputs: NightInputs
+) -> None:
+    """A catalogue without items, or one in which no history's item is found."""
+    if rows["history"]:
+        return
+    met = {item for user in inputs.users for item in user.known_items}
+    raise BrokenModelError(
+        f"there is no history to learn from: the catalogue has {len(vocabulary.item_ids):,} items, "
+        f"and {len(met & set(vocabulary.item_ids)):,} of the {len(met):,} items of the histories "
+        f"are among them (histories have {_example(met)}, the catalogue "
+        f"{_example(vocabulary.item_ids)}); see that events and the item files name items alike"
+    )
+
+
+def _example(item_ids: Iterable[str]) -> str:
+    first = min(item_ids, default=None)
+    return "none" if first is None else repr(first)
+
+
+def _data(lake: Lake, run: Run, inputs: NightInputs) -> dict[str, Any]:
+    """What was read, and the days that its events cover."""
+    days = {time.date() for user in inputs.users for time in user.event_times[: user.n_known]}
+    read = {
+        name: lake.current(name, run.run_date) for name in ("histories", "catalogue", "item_words")
+    }
+    return {
+        "first_day": min(days).isoformat(),
+        "last_day": max(days).isoformat(),
+        "days": len(days),
+        "datasets": {
+            name: {
+                "run_date": partition.run_date.isoformat(),
+                "run_id": partition.directory_id,
+                "rows": partition.rows,
+                "files": {entry["path"]: entry["sha256"] for entry in partition.manifest["files"]},
+            }
+            for name, partition in read.items()
+            if partition is not None
+        },
+    }
+
+
+def _code() -> dict[str, Any]:
+    libraries = f"torch {torch.__version__}, transformers {transformers.__version__}"
+    return code_version() | {"libraries": libraries, "threads": torch.get_num_threads()}
 
 
 def _champion(lake: Lake, run: Run) -> Checkpoint | None:
@@ -216,6 +275,12 @@ def _validation(
     return validation_ndcg if users else None
 
 
+def _told(settings: Settings) -> dict[str, Any]:
+    """The settings that made the model, without paths."""
+    sections = ("model.", "training.", "histories.", "reasons.", "evaluation.", "seed")
+    return {name: value for name, value in settings.values().items() if name.startswith(sections)}
+
+
 def _save(
     lake: Lake,
     run: Run,
@@ -232,7 +297,9 @@ def _save(
         (directory / TRAINING_LOG).write_text(json.dumps(lines, indent=1) + "\n", encoding="utf-8")
         lines = [asdict(line) for line in text_epochs]
         (directory / TEXT_LOG).write_text(json.dumps(lines, indent=1) + "\n", encoding="utf-8")
-        card = model_card(run, settings, {**report, "model_version": checkpoint.model_version})
+        said = {**report, "model_version": checkpoint.model_version}
+        write_json(directory / TRAINING_REPORT, {**said, "settings": _told(settings)})
+        card = model_card(run, settings, said)
         (directory / MODEL_CARD).write_text(card, encoding="utf-8")
     partition = lake.commit(
         "models",

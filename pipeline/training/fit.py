@@ -25,7 +25,7 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import GPT2LMHeadModel, get_cosine_schedule_with_warmup
 
-from pipeline.errors import GateError
+from pipeline.errors import BrokenModelError
 from pipeline.model.next_item import padded
 from pipeline.model.prompt import Prompt
 from pipeline.model.vocabulary import Vocabulary
@@ -101,7 +101,7 @@ def fit(
             a champion, no for a model that has yet to learn to write.
 
     Raises:
-        GateError: the loss is not a finite number.
+        BrokenModelError: the loss is not a finite number.
     """
     plan = _plan(rows, settings, np.random.default_rng([seed, 1]))
     n_steps = sum(len(batches) for batches in plan)
@@ -160,14 +160,14 @@ def _train_epoch(
         loss = target_loss(model, steps.vocabulary, batch) * weight
         value = loss.item()
         if not math.isfinite(value):
-            raise GateError(
+            raise BrokenModelError(
                 f"the training loss became {value} in epoch {epoch}, batch {step} of "
                 f"{len(batches)}; lower training.learning_rate (now {settings.learning_rate}), or "
                 "set training.warm_start to false if the champion's weights are at fault"
             )
         steps.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(model.parameters(), MAX_GRADIENT_NORM)
+        clip_gradients(model, f"epoch {epoch}, batch {step} of {len(batches)}")
         steps.optimizer.step()
         steps.schedule.step()
         total += value * len(batch.target_N)
@@ -178,6 +178,21 @@ def _train_epoch(
             left = (now - started) / step * (len(batches) - step)
             log.info("epoch %d: batch %d/%d, %.0f s left of it", epoch, step, len(batches), left)
     return total / max(n_targets, 1), n_targets
+
+
+def clip_gradients(model: GPT2LMHeadModel, where: str) -> None:
+    """Scale all gradients down to `MAX_GRADIENT_NORM` together.
+
+    Raises:
+        BrokenModelError: they have no finite norm: a step would leave weights that are no numbers.
+    """
+    norm = float(torch.nn.utils.clip_grad_norm_(model.parameters(), MAX_GRADIENT_NORM))
+    if not math.isfinite(norm):
+        raise BrokenModelError(
+            f"the gradients exploded in {where}: their norm became {norm}; lower "
+            "training.learning_rate, or set training.warm_start to false if the champion's weights "
+            "are at fault"
+        )
 
 
 def target_loss(model: GPT2LMHeadModel, vocabulary: Vocabulary, batch: Batch) -> torch.Tensor:

@@ -24,12 +24,12 @@ import numpy as np
 import torch
 from transformers import GPT2LMHeadModel, get_cosine_schedule_with_warmup
 
-from pipeline.errors import GateError
+from pipeline.errors import BrokenModelError
 from pipeline.model.vocabulary import Vocabulary
 from pipeline.settings import Training
 from pipeline.training.fit import (
-    MAX_GRADIENT_NORM,
     bucketed,
+    clip_gradients,
     make_batch,
     parameter_groups,
     target_loss,
@@ -91,7 +91,7 @@ def fit_text(
     Without a row to train on or a row to measure by, nothing is done.
 
     Raises:
-        GateError: the loss is not a finite number.
+        BrokenModelError: the loss is not a finite number.
     """
     if not trained_on or not held_out or not settings.text_epochs:
         return TextFitted([], 0, None)
@@ -119,7 +119,7 @@ def fit_text(
             started = time.monotonic()
             train_loss = _train_epoch(model, vocabulary, batches, order, (optimizer, schedule))
             if not math.isfinite(train_loss):
-                raise GateError(
+                raise BrokenModelError(
                     f"the text loss became {train_loss} in epoch {epoch}; lower "
                     f"training.learning_rate (now {settings.learning_rate}), or set "
                     "training.warm_start to false if the champion's weights are at fault"
@@ -161,16 +161,18 @@ def _train_epoch(
     order: np.random.Generator,
     steps: tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler],
 ) -> float:
-    """One pass; returns the mean loss per token of text."""
+    """One pass; returns the mean loss per token of text, or the first that is no number."""
     optimizer, schedule = steps
     model.train()
     total, n = 0.0, 0
     for place in order.permutation(len(batches)):
         batch = make_batch(batches[place], vocabulary.control["pad"])
         loss = target_loss(model, vocabulary, batch)
+        if not math.isfinite(loss.item()):
+            return loss.item()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(model.parameters(), MAX_GRADIENT_NORM)
+        clip_gradients(model, "the text phase")
         optimizer.step()
         schedule.step()
         if batch.is_text:
