@@ -37,7 +37,14 @@ from pipeline.training.night_inputs import NightInputs, read_inputs
 from pipeline.training.reason_rows import reason_rows
 from pipeline.training.starting_model import BaseModel, load_base_model, starting_model
 from pipeline.training.text_phase import TextFitted, TextLog, fit_text, split_text
-from pipeline.training.training_rows import TrainingRow, history_rows, query_rows, title_rows
+from pipeline.training.training_rows import (
+    TrainingRow,
+    asked_rows,
+    history_rows,
+    need_rows,
+    query_rows,
+    title_rows,
+)
 
 log = logging.getLogger("nightcart")
 
@@ -205,6 +212,8 @@ def _rows(
     rows = {
         "history": history_rows(vocabulary, inputs.users, *limits),
         "query": query_rows(vocabulary, inputs.users, *limits),
+        "asked": asked_rows(vocabulary, inputs.users, n_positions),
+        "need": need_rows(vocabulary, inputs.catalogue, n_positions),
         "title": title_rows(vocabulary, [(item.item_id, item.title) for item in inputs.catalogue]),
         "reason": reason_rows(
             vocabulary,
