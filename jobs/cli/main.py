@@ -18,6 +18,7 @@ from jobs.cli import (
     query,
     recommend,
     run,
+    server,
     show,
     simulate,
     source,
@@ -25,7 +26,20 @@ from jobs.cli import (
 )
 from pipeline.errors import NightcartError
 
-COMMANDS = (run, demo, simulate, config, source, query, show, recommend, models, status, contracts)
+COMMANDS = (
+    run,
+    server,
+    demo,
+    simulate,
+    config,
+    source,
+    query,
+    show,
+    recommend,
+    models,
+    status,
+    contracts,
+)
 INTERRUPTED = 130  # what a shell reports for Ctrl-C
 
 EXAMPLES = """\

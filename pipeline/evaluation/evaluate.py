@@ -206,6 +206,7 @@ def _scorers(
                 loaded.checkpoint.vocabulary,
                 items,
                 settings.histories.max_events,
+                loaded.checkpoint.prior,
             )
     return scorers
 

@@ -19,7 +19,8 @@ from transformers import GPT2LMHeadModel
 
 from pipeline.evaluation.metrics import Floats, Integers, target_ranks, top_items
 from pipeline.model.next_item import next_item_logits
-from pipeline.model.prompt import history_prompt
+from pipeline.model.prompt import Prompt, history_prompt
+from pipeline.model.transitions import Prior
 from pipeline.model.user_history import UserHistory
 from pipeline.model.vocabulary import Vocabulary
 
@@ -112,33 +113,56 @@ def _shares(scores_BI: Floats, log_scores: bool) -> Floats:
 
 
 def model_scorer(
-    model: GPT2LMHeadModel, vocabulary: Vocabulary, items: Items, max_events: int
+    model: GPT2LMHeadModel,
+    vocabulary: Vocabulary,
+    items: Items,
+    max_events: int,
+    prior: Prior | None = None,
 ) -> Scorer:
-    """Scores by the model in evaluation mode. Items it does not know come last."""
+    """Scores by the model in evaluation mode. Items it does not know come last.
+
+    Args:
+        prior: what is added to the model's scores; none, or one without weight, leaves them alone.
+    """
     columns = np.array(
         [vocabulary.item_index.get(item_id, -1) for item_id in items.item_ids], dtype=np.int64
     )
 
     def score(users: Sequence[UserHistory]) -> Floats:
-        prompts = [
-            history_prompt(
-                vocabulary,
-                user.known_items,
-                user.known_event_types,
-                user.known_queries,
-                user.language,
-                max_events,
-                max_tokens=model.config.n_positions,
-            )
-            for user in users
-        ]
-        logits_BI = next_item_logits(model, vocabulary, prompts).cpu().numpy()
+        prompts = history_prompts(users, vocabulary, max_events, model.config.n_positions)
+        logits_BI: Floats = next_item_logits(model, vocabulary, prompts).cpu().numpy()
+        if prior is not None and prior.weight:
+            logits_BI = logits_BI + prior.scores(known_numbers(users, vocabulary)).toarray()
         # Below any logit, above the masked: a model that does not know an item ranks it last.
         unknown = logits_BI.min(initial=0.0) - 1.0
         scores: Floats = np.where(columns >= 0, logits_BI[:, columns], unknown)
         return scores
 
     return score
+
+
+def history_prompts(
+    users: Sequence[UserHistory], vocabulary: Vocabulary, max_events: int, n_positions: int
+) -> list[Prompt]:
+    """What the model is shown of each user: everything before the held-out event that fits."""
+    return [
+        history_prompt(
+            vocabulary,
+            user.known_items,
+            user.known_event_types,
+            user.known_queries,
+            user.language,
+            max_events,
+            max_tokens=n_positions,
+        )
+        for user in users
+    ]
+
+
+def known_numbers(users: Sequence[UserHistory], vocabulary: Vocabulary) -> list[list[int]]:
+    """Each user's items before the held-out event, as numbers of the vocabulary's items."""
+    index = vocabulary.item_index
+    return [[index[item] for item in user.known_items if item in index] for user in users]
 
 
 def history_scorer(scores: Callable[[Sequence[int]], Floats], items: Items) -> Scorer:
