@@ -133,6 +133,10 @@ class Training:
     min_target_events: int = 10
     min_items: int = 5
     min_days: int = 1
+    accumulate: int = 1  # batches whose gradients make one step
+    checkpoint_seconds: int = 60  # how often a run notes how far it came; 0: after every step
+    processes: int = 1  # that train together; more pay off with a GPU each
+    launcher: str = "torchrun"  # what starts them: torchrun, or spark (its TorchDistributor)
     threads: int = 1  # more pay off on idle cores only; 0: all of them
     warm_start: bool = True
 

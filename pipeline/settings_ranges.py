@@ -85,6 +85,12 @@ ALLOWED: Mapping[str, Allowed] = {
     "training.min_target_events": _at_least(1),
     "training.min_items": _at_least(1),
     "training.min_days": _at_least(1),
+    "training.accumulate": _at_least(1),
+    "training.checkpoint_seconds": _at_least(0),
+    "training.processes": _at_least(1),
+    "training.launcher": Allowed(
+        "must be torchrun or spark", lambda value: value in ("torchrun", "spark")
+    ),
     "training.threads": _at_least(0),
     "evaluation.k": _at_least(1),
     "evaluation.max_users": _at_least(1),
