@@ -26,8 +26,9 @@ from enum import Enum
 
 import torch
 
-from pipeline.generation.decoder import BeamKeys, Decoder, PromptKeys
+from pipeline.generation.decoder import Decoder
 from pipeline.generation.item_trie import Entries, ItemTrie, Level
+from pipeline.generation.kv_cache import BeamKeys, PromptKeys
 
 
 class Normalise(Enum):
