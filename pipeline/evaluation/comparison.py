@@ -77,7 +77,11 @@ def compare(lake: Lake, first: Run, second: Run, date: dt.date, settings: Settin
         checkpoint = load_checkpoint(lake.run_directory("models", run))
         versions.append(checkpoint.model_version)
         scorer = model_scorer(
-            checkpoint.model, checkpoint.vocabulary, items, settings.histories.max_events
+            checkpoint.model,
+            checkpoint.vocabulary,
+            items,
+            settings.histories.max_events,
+            checkpoint.prior,
         )
         ranks = rank_users(scorer, users, items, k, log_scores=True)
         measured.append(Measures(checkpoint.model_version, "test", ranks, k).accuracy_B)
