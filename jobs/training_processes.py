@@ -50,10 +50,12 @@ def _by_torchrun(n_processes: int, arguments: Sequence[str]) -> int:
 
 def _by_spark(settings: Settings, arguments: Sequence[str]) -> int:
     from pyspark.ml.torch.distributor import TorchDistributor
+    from pyspark.sql import SparkSession
 
     from jobs import fine_tune
     from pipeline.spark_session import open_spark
 
+    ours = SparkSession.getActiveSession() is None
     session = open_spark(settings.spark, "fine_tune")
     try:
         import torch
@@ -67,5 +69,6 @@ def _by_spark(settings: Settings, arguments: Sequence[str]) -> int:
         log.error("%s", error)
         return FAILED
     finally:
-        session.stop()
+        if ours:
+            session.stop()
     return OK
