@@ -81,6 +81,17 @@ class Validation:
 
 
 @dataclass(frozen=True)
+class Reviews:
+    """Which reviews are not an honest word of one shopper: nothing is learned of items from them."""
+
+    copied_min_characters: int = 60  # letters and digits; shorter texts may well be alike
+    copied_min_reviews: int = 3
+    bomb_min_reviews: int = 30  # of one item, or by one writer, on one day
+    bomb_times_usual: float = 10.0
+    bomb_extreme_share: float = 0.8
+
+
+@dataclass(frozen=True)
 class Histories:
     """What of a user's past is kept, and who counts as active."""
 
@@ -171,6 +182,7 @@ class Settings:
     spark: Spark = field(default_factory=Spark)
     cleaning: Cleaning = field(default_factory=Cleaning)
     validation: Validation = field(default_factory=Validation)
+    reviews: Reviews = field(default_factory=Reviews)
     histories: Histories = field(default_factory=Histories)
     model: Model = field(default_factory=Model)
     training: Training = field(default_factory=Training)

@@ -53,6 +53,10 @@ ALLOWED: Mapping[str, Allowed] = {
     "cleaning.near_duplicate_types": Allowed(
         f"must be some of {', '.join(CLICKS)}", lambda value: set(value) <= set(CLICKS)
     ),
+    "reviews.copied_min_characters": _at_least(1),
+    "reviews.copied_min_reviews": _at_least(2),
+    "reviews.bomb_min_reviews": _at_least(2),
+    "reviews.bomb_times_usual": _at_least(1),
     "histories.active_days": _at_least(1),
     "histories.max_events": _at_least(1),
     "histories.words_per_item": _at_least(1),
