@@ -40,9 +40,8 @@ def free_ports(count: int) -> int:
 
 def test_nights_by_backfill_and_one_of_them_again() -> None:
     proof = [sys.executable, "-m", "benchmarks.nights_on_a_server", "--nights", "2", "--again", "1"]
-    done = subprocess.run(
-        [*proof, "--port", str(free_ports(6))], cwd=REPOSITORY, capture_output=True, text=True
-    )
+    proof += ["--port", str(free_ports(6))]
+    done = subprocess.run(proof, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     said = json.loads(done.stdout)
     assert (said["nights"], said["again"], said["asset_events"]) == (2, 1, 2)
