@@ -91,7 +91,7 @@ def ceiling(width: int) -> float:
 
 def block_weights(model: GPT2LMHeadModel) -> int:
     """Weights that every token is multiplied by, the vocabulary's not among them."""
-    return 12 * model.config.n_layer * int(model.config.n_embd) ** 2
+    return int(12 * model.config.n_layer * model.config.n_embd**2)
 
 
 def beauty_lengths(folder: Path | None, n_users: int, rng: np.random.Generator) -> Integers:
@@ -101,7 +101,8 @@ def beauty_lengths(folder: Path | None, n_users: int, rng: np.random.Generator) 
     with (folder / "interactions.csv").open(encoding="utf-8") as file:
         counts = Counter(row["user_id"] for row in csv.DictReader(file))
     lengths = np.array(list(counts.values()), dtype=np.int64)
-    return np.minimum(rng.permutation(lengths)[:n_users], 50)
+    chosen: Integers = np.minimum(rng.permutation(lengths)[:n_users], 50)
+    return chosen
 
 
 def random_prompts(rng: np.random.Generator, lengths: Integers, ids: Integers) -> list[Prompt]:

@@ -178,6 +178,24 @@ class Privacy:
 
 
 @dataclass(frozen=True)
+class Compute:
+    """Where Airflow starts a job (dags/compute.py): in a process here, unless told otherwise."""
+
+    spark_connection: str = ""  # an Airflow connection: the Spark stages are submitted to it
+    kubernetes_image: str = ""  # an image: fine_tune and generate run as pods (not exercised)
+    gpus: int = 1  # models at a time on this machine; without a GPU: 1
+
+
+@dataclass(frozen=True)
+class Alerts:
+    """Who is told when a night fails, beside Airflow's own pages."""
+
+    email_to: tuple[str, ...] = ()  # by the Airflow connection `smtp_default`
+    webhook: str = ""  # URL that a JSON object is posted to
+    deadline_minutes: int = 480  # from the moment a night is queued
+
+
+@dataclass(frozen=True)
 class Settings:
     """Everything a night can be told. See each section's docstring."""
 
@@ -194,6 +212,8 @@ class Settings:
     generation: Generation = field(default_factory=Generation)
     reasons: Reasons = field(default_factory=Reasons)
     privacy: Privacy = field(default_factory=Privacy)
+    compute: Compute = field(default_factory=Compute)
+    alerts: Alerts = field(default_factory=Alerts)
     seed: int = 20260301
     origin: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 

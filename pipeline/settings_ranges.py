@@ -98,6 +98,9 @@ ALLOWED: Mapping[str, Allowed] = {
     "generation.k": _at_least(1),
     "generation.shards": _at_least(1),
     "generation.batch_users": _at_least(1),
+    "compute.gpus": _at_least(1),
+    "alerts.webhook": _matching(r"|https?://\S+", "must be empty or an http(s) address"),
+    "alerts.deadline_minutes": _at_least(1),
     "reasons.max_new_tokens": _at_least(1),
     "reasons.max_prompt_words": _at_least(1),
 }

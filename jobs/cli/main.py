@@ -11,12 +11,14 @@ import os
 import sys
 
 from jobs.cli import (
+    backfill,
     config,
     contracts,
     demo,
     models,
     query,
     recommend,
+    redo,
     run,
     server,
     show,
@@ -28,6 +30,9 @@ from pipeline.errors import NightcartError
 
 COMMANDS = (
     run,
+    backfill,
+    redo,
+    status,
     server,
     demo,
     simulate,
@@ -37,7 +42,6 @@ COMMANDS = (
     show,
     recommend,
     models,
-    status,
     contracts,
 )
 INTERRUPTED = 130  # what a shell reports for Ctrl-C

@@ -76,8 +76,13 @@ class Evaluated:
     report: dict[str, Any]
 
 
-def evaluate(lake: Lake, run: Run, settings: Settings) -> Evaluated:
+def evaluate(
+    lake: Lake, run: Run, settings: Settings, *, no_candidate: str | None = None
+) -> Evaluated:
     """Measure, decide and commit.
+
+    Args:
+        no_candidate: why this night has no model of its own; one that is there is not looked at.
 
     Raises:
         InputError: the night has no histories or no catalogue.
@@ -90,7 +95,7 @@ def evaluate(lake: Lake, run: Run, settings: Settings) -> Evaluated:
         tuple(item.item_id for item in catalogue),
         np.array([item.sellable for item in catalogue], dtype=np.bool_),
     )
-    candidate = _candidate(lake, run)
+    candidate = Loaded(None, None, no_candidate) if no_candidate else _candidate(lake, run)
     previous = _previous(lake, run)
     known = _known(users, items, settings)
     popularity = fit_popularity(*known, len(items.item_ids))
