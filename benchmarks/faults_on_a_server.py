@@ -26,7 +26,7 @@ from jobs.server.supervisor import living
 from pipeline.lake import Lake
 
 HELD_SECONDS = 20
-POLL_SECONDS = 0.1
+POLL_SECONDS = 1.0
 
 
 def main() -> None:

@@ -107,7 +107,9 @@ def execute(arguments: argparse.Namespace) -> int:
         raise InputError(f"--wait-minutes must be at least 0, found {arguments.wait_minutes}")
     scheduler = None if arguments.in_process else find_scheduler(arguments.state, os.environ)
     environ = os.environ if scheduler is None else scheduler.environ
-    config = chosen_config(arguments) or config_of(environ)
+    # The server's own nights: its settings, unless others are asked for.
+    theirs = config_of(environ) if scheduler is not None and arguments.config is None else None
+    config = theirs or chosen_config(arguments)
     settings = load_settings(config, os.environ)
     lake, zone = Lake(settings.paths.lake), shop_timezone(settings)
     dates = _dates(arguments)
@@ -231,6 +233,8 @@ def follow_runs(scheduler: Scheduler, runs: Mapping[str, date]) -> int:
             if task is not None:
                 if state in ("running", "failed", "up_for_retry", "up_for_reschedule", "skipped"):
                     print(f"  {run_date}  {task:<18} {state.replace('_', ' ')}", flush=True)
+            elif state == "queued":
+                print(f"  {run_date}  queued: it starts when no other night runs", flush=True)
             elif state in ("success", "failed"):
                 ended[change["run_id"]] = state
                 print(f"  {run_date}  {state}", flush=True)

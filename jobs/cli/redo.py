@@ -63,7 +63,9 @@ def execute(arguments: argparse.Namespace) -> int:
 
     scheduler = None if arguments.in_process else find_scheduler(arguments.state, os.environ)
     environ = os.environ if scheduler is None else scheduler.environ
-    config = chosen_config(arguments) or config_of(environ)
+    # The server's own nights: its settings, unless others are asked for.
+    theirs = config_of(environ) if scheduler is not None and arguments.config is None else None
+    config = theirs or chosen_config(arguments)
     settings = load_settings(config, os.environ)
     lake = Lake(settings.paths.lake)
     if scheduler is not None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.dags.test_nightly_dag import ENGINES, import_dag
+from tests.dags.test_nightly_dag import ENGINES, REPOSITORY, import_dag
 
 
 @pytest.fixture(scope="session")
@@ -50,3 +50,10 @@ def test_params_are_described_and_refuse_nonsense(export: Any) -> None:
 
 def test_its_page_names_its_task(export: Any) -> None:
     assert "| `export_lists` |" in export.doc_md
+
+
+def test_airflow_parses_the_dags_and_nothing_else_of_the_folder(airflow_home: Path) -> None:
+    from airflow.utils.file import list_py_file_paths
+
+    found = list_py_file_paths(str(REPOSITORY / "dags"), safe_mode=False)
+    assert {Path(path).name for path in found} == {"nightly_recommendations.py", "export_lists.py"}
