@@ -37,6 +37,15 @@ _FLAT = """
         language, model_version, last_event_time
     FROM (SELECT *, unnest(items) AS entry FROM {wide})"""
 
+# Each version of an item and the days it held: the last one still does. What an item was on a day:
+# WHERE DATE '2026-03-01' BETWEEN valid_from AND coalesce(valid_to, DATE '9999-12-31')
+_VERSIONS = """
+    SELECT item_id, changed_date AS valid_from,
+        (lead(changed_date) OVER (PARTITION BY item_id ORDER BY changed_date)
+            - INTERVAL 1 DAY)::DATE AS valid_to,
+        changed, title, brand, category, price, stock, listed, in_assortment
+    FROM {changes}"""
+
 _TYPES = {"bigint": "BIGINT", "int": "INTEGER", "string": "VARCHAR"}
 
 
@@ -72,6 +81,10 @@ def view_statements(
         "recommendations": _FLAT.format(wide="recommendations_wide"),
         "catalogue_latest": _input(lake, "catalogue", latest),
         "histories_latest": _input(lake, "histories", latest),
+        "catalogue_changes": _stored(
+            load_contract("catalogue_changes"), lake.past("catalogue_changes", dt.date.max)
+        ),
+        "item_versions": _VERSIONS.format(changes="catalogue_changes"),
         "ledger": _ledger(lake),
         "metrics": _stored(load_contract("metrics"), lake.past("metrics", dt.date.max)),
     }
