@@ -9,7 +9,7 @@ over, and sees what was known by then and nothing later, whenever it is run.
 | `wait_for_raw` | looks every few minutes for the files that the source expects of the day, and holds no worker in between | `wait_minutes` are over: the message names what is missing and its folder. Ask whoever delivers it; then `nightcart redo --date D` |
 | `clean` | maps, pseudonymises, scrubs, refuses bad rows to `quarantine`, counts every row in `ledger` | the files are not what `schemas/sources/<source>.yaml` says (try `nightcart source check`), or too many rows were refused (read `quarantine`) |
 | `validate_cleaned` | Great Expectations over the cleaned day | a whole day looks wrong: the run's `data_docs` shows which expectation; nothing after it has run |
-| `build_histories` | one row per user: ordered past, active flag, consent | the catalogue or the events are empty as of this date |
+| `build_histories` | goes on from an earlier night, or rebuilds and says why: one row per user, the ordered past, active flag, consent | the catalogue or the events are empty as of this date |
 | `validate_histories` | Great Expectations over the catalogue, the histories and the item words | the model is not trained: the run's `data_docs` shows which expectation |
 | `fine_tune` | warm-starts from the last promoted model, or starts small | memory, threads, GPU: retried, after want of memory with half the `training.batch_tokens`. Skipped where `retrain` says so |
 | `evaluate` | ranks held-out events against popularity, Markov and the champion; promotes or not | a candidate that loses is **not** a failure: the champion generates, and the report says so |

@@ -99,6 +99,9 @@ class Histories:
     max_events: int = 50
     target_event_types: tuple[str, ...] = ("purchase", "rating")
     words_per_item: int = 12
+    session_gap_minutes: int = 30
+    cancellation_days: int = 90  # a return of a purchase longer ago cancels nothing
+    incremental: bool = True  # false: every night from the whole past, with the same rows
 
 
 @dataclass(frozen=True)

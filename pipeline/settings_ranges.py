@@ -60,6 +60,8 @@ ALLOWED: Mapping[str, Allowed] = {
     "histories.active_days": _at_least(1),
     "histories.max_events": _at_least(1),
     "histories.words_per_item": _at_least(1),
+    "histories.session_gap_minutes": _at_least(1),
+    "histories.cancellation_days": _at_least(0),
     "histories.target_event_types": Allowed(
         f"must be some of {', '.join(EVENT_TYPES)}",
         lambda value: len(value) > 0 and set(value) <= set(EVENT_TYPES),

@@ -41,6 +41,8 @@ def history_row(n: int) -> dict[str, Any]:
         "item_ids": items,
         "event_types": ["purchase"] * 6,
         "event_times": times,
+        "session_numbers": [1] * 6,
+        "cancelled": [False] * 6,
         "queries": ["good kettle"] if n % 3 == 0 else [],
         "query_times": [times[3]] if n % 3 == 0 else [],
         "owned_item_ids": sorted(items),
@@ -100,6 +102,8 @@ def catalogue_row(n: int) -> Row:
         "stock": 3,
         "sellable": True,
         "first_seen_date": NIGHT,
+        "listed": True,
+        "delivered_date": NIGHT,
     }
 
 

@@ -48,6 +48,15 @@ _STANDING = """
     ON delivered.user_id = back.user_id AND delivered.{own_day} = back.event_date
         AND delivered.{key} = back.event_id AND back.run_date > delivered.run_date"""
 
+# Each version of an item and the days it held: the last one still does. What an item was on a day:
+# WHERE DATE '2026-03-01' BETWEEN valid_from AND coalesce(valid_to, DATE '9999-12-31')
+_VERSIONS = """
+    SELECT item_id, changed_date AS valid_from,
+        (lead(changed_date) OVER (PARTITION BY item_id ORDER BY changed_date)
+            - INTERVAL 1 DAY)::DATE AS valid_to,
+        changed, title, brand, category, price, stock, listed, in_assortment
+    FROM {changes}"""
+
 _TYPES = {"bigint": "BIGINT", "int": "INTEGER", "string": "VARCHAR"}
 
 
@@ -85,6 +94,10 @@ def view_statements(
         "histories_latest": _input(lake, "histories", latest),
         "events": _standing(lake, "events", "event"),
         "reviews": _standing(lake, "reviews", "review"),
+        "catalogue_changes": _stored(
+            load_contract("catalogue_changes"), lake.past("catalogue_changes", dt.date.max)
+        ),
+        "item_versions": _VERSIONS.format(changes="catalogue_changes"),
         "ledger": _ledger(lake),
         "metrics": _metrics(lake),
     }

@@ -213,7 +213,7 @@ def test_the_job_balances(lake: Lake, settings: Settings, tmp_path: Path) -> Non
 
 
 def _user(items: str, kinds: str, owned: str, held: int) -> UserHistory:
-    names = {"v": "view", "p": "purchase", "r": "return"}
+    names = {"v": "view", "p": "purchase", "r": "return", "x": "purchase"}  # x: cancelled
     return UserHistory(
         user_id="u",
         item_ids=tuple(items),
@@ -225,6 +225,7 @@ def _user(items: str, kinds: str, owned: str, held: int) -> UserHistory:
         language=None,
         holdout_index=held,
         holdout_split="test",
+        cancelled=frozenset(place for place, kind in enumerate(kinds) if kind == "x"),
     )
 
 
@@ -233,6 +234,8 @@ def _user(items: str, kinds: str, owned: str, held: int) -> UserHistory:
     [
         ("abc", "ppp", "abc", 2, "ab"),
         ("avc", "pvp", "ac", 2, "a"),  # a view owns nothing
+        ("bac", "pxp", "bc", 2, "b"),  # nor does a cancelled purchase
+        ("acab", "ppxp", "abc", 3, "ac"),  # which takes nothing away from an earlier one
         ("abcd", "pppp", "abcd", 2, "ab"),  # what came after was not owned yet
         ("abca", "pppp", "abc", 2, "ab"),  # bought again later, owned before
         ("bc", "pp", "abc", 1, "ab"),  # owned before the arrays begin

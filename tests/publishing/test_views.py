@@ -104,6 +104,30 @@ def test_metrics_of_nights_before_there_were_segments(night: Night) -> None:
     assert rows(lake, sql)[1] == (later.run_date, 0.5, "all", 0.25)
 
 
+def test_what_an_item_was_on_a_day(night: Night) -> None:
+    night.publish()
+    assert rows(night.lake, "SELECT * FROM item_versions") == []
+    new = {"item_id": "a", "changed": ["new"], "price": 1.0, "listed": True, "in_assortment": True}
+    prices = {1: 1.0, 4: 2.0, 9: 3.0}
+    for day, price in prices.items():
+        date = NIGHT.replace(day=day)
+        change = new | {"changed_date": date, "price": price}
+        write_rows(night.lake, "catalogue_changes", Run(date, "r1"), [change])
+    sql = "SELECT valid_from, valid_to, price FROM item_versions ORDER BY 1"
+    first, fourth, ninth = (NIGHT.replace(day=day) for day in prices)
+    assert rows(night.lake, sql) == [
+        (first, NIGHT.replace(day=3), 1.0),
+        (fourth, NIGHT.replace(day=8), 2.0),
+        (ninth, None, 3.0),
+    ]
+    on = "SELECT price FROM item_versions WHERE DATE '2026-03-{:02}' BETWEEN valid_from AND "
+    on += "coalesce(valid_to, DATE '9999-12-31')"
+    priced = {1: 1.0, 3: 1.0, 4: 2.0, 8: 2.0, 9: 3.0, 31: 3.0}
+    assert {day: rows(night.lake, on.format(day)) for day in priced} == {
+        day: [(price,)] for day, price in priced.items()
+    }
+
+
 def test_a_view_without_data_has_its_columns(night: Night) -> None:
     night.publish()
     ledger = next(night.lake.dataset("ledger").glob("run_date=*/run_id=*/publish.jsonl"))
