@@ -53,6 +53,7 @@ ALLOWED: Mapping[str, Allowed] = {
     "cleaning.near_duplicate_types": Allowed(
         f"must be some of {', '.join(CLICKS)}", lambda value: set(value) <= set(CLICKS)
     ),
+    "cleaning.on_corrupt_file": _matching("stop|continue", 'must be "stop" or "continue"'),
     "histories.active_days": _at_least(1),
     "histories.max_events": _at_least(1),
     "histories.words_per_item": _at_least(1),

@@ -98,6 +98,7 @@ def write_quarantine(tagged: DataFrame, dataset: str, source: str, scratch: Path
         F.col(FILE).alias("file"),
         F.col(REASON).alias("reason"),
         F.col(RAW).alias("raw"),
+        F.lit(1).cast("bigint").alias("rows"),
         F.col(DAY).alias("run_date"),
     )
     ordered = rows.repartition(1).sortWithinPartitions("run_date", "file", "reason", "raw")
@@ -139,7 +140,10 @@ def reasons_in(files: list[Path]) -> dict[str, int]:
     """Refused rows by reason, counted in what was written."""
     counts: Counter[str] = Counter()
     for file in files:
-        counts.update(str(value) for value in pq.read_table(file, columns=["reason"])["reason"])
+        # Not by pq.read_table, which takes the directory's name for a column.
+        refused = pq.ParquetFile(file).read(columns=["reason", "rows"])
+        for group in refused.group_by("reason").aggregate([("rows", "sum")]).to_pylist():
+            counts[group["reason"]] += group["rows_sum"]
     return dict(sorted(counts.items()))
 
 

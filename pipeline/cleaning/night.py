@@ -28,9 +28,11 @@ from pipeline.cleaning.day_files import (
     move_cleaned,
     move_into,
     quarantine_scratch,
+    rows_in,
     write_empty,
 )
 from pipeline.cleaning.delivery_days import days_to_clean, delivery_calendar
+from pipeline.cleaning.releases import items_known_on
 from pipeline.errors import InputError, SettingsError
 from pipeline.lake import Lake, Run, storage_errors
 from pipeline.ledger import LedgerLine, stage_lines, write_ledger
@@ -51,6 +53,7 @@ class CleanedNight:
     lines: list[LedgerLine]
     bots: dict[str, int] = field(default_factory=dict)
     consent_unread: int = 0
+    warnings: list[str] = field(default_factory=list)
 
 
 def clean_night(
@@ -82,12 +85,15 @@ def clean_night(
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(parents=True)
     key = read_or_make_key(settings.privacy.key_file)
-    night = Night(spark, settings, lake, run, source, calendar, days, key, scratch)
+    known = {day: items_known_on(lake, day, run.run_date) for day in days}
+    released = {day: on for day, on in known.items() if on != day}
+    night = Night(spark, settings, lake, run, source, calendar, days, key, scratch, released)
     log.info("source %s: %d days to clean, %s to %s", source.name, len(days), days[0], days[-1])
 
     lines: list[LedgerLine] = []
     bots: dict[str, int] = {}
     consent_unread = 0
+    warnings: list[str] = []
     # Every file is looked at before the first is cleaned: a wrong one stops the night in seconds.
     deliveries = [look_at(night, dataset) for dataset in source.datasets.values()]
     for delivery in deliveries:
@@ -95,13 +101,14 @@ def clean_night(
         lines += cleaned.lines
         bots |= cleaned.bots
         consent_unread += cleaned.consent_unread
+        warnings += cleaned.warnings
         if delivery.dataset.name == "items":
             _refuse_empty_catalogue(night, cleaned.lines)
     done = [line for line in stage_lines(lake, run, STAGE) if line.run_date not in set(days)]
     write_ledger(lake, run, STAGE, [*done, *lines])
     _commit(night, deliveries, lines)
     shutil.rmtree(scratch, ignore_errors=True)
-    return CleanedNight(days, lines, bots, consent_unread)
+    return CleanedNight(days, lines, bots, consent_unread, warnings)
 
 
 def _first_day(settings: Settings) -> dt.date | None:
@@ -137,16 +144,17 @@ def _commit(night: Night, deliveries: list[Delivery], lines: list[LedgerLine]) -
     3 ms each where it was measured), and a dump has thousands of them.
     """
     of = {(line.run_date, line.dataset): line for line in lines}
-    with ThreadPoolExecutor(len(deliveries) + 1) as pool:
+    with ThreadPoolExecutor(len(deliveries)) as pool:
         for day in night.days:
             todays = [of[day, delivery.dataset.name] for delivery in deliveries]
             commits = [
                 pool.submit(_commit_dataset, night, delivery, line)
                 for delivery, line in zip(deliveries, todays, strict=True)
             ]
-            commits.append(pool.submit(_commit_quarantine, night, day, todays))
             for commit in commits:
                 commit.result()
+            # Last, alone: it spends a release of the day, which must not be before the rest.
+            _commit_quarantine(night, day, todays)
 
 
 def _commit_dataset(night: Night, delivery: Delivery, line: LedgerLine) -> None:
@@ -163,7 +171,7 @@ def _commit_dataset(night: Night, delivery: Delivery, line: LedgerLine) -> None:
         rows=line.rows_out,
         source=night.source.name,
         raw_files=raw_files,
-        raw_rows=line.rows_in,
+        raw_rows=line.rows_in - delivery.rows_in_damaged(night.run.run_date)[day],
         complete=dataset.complete and bool(raw_files),
         late=late,
     )
@@ -172,10 +180,19 @@ def _commit_dataset(night: Night, delivery: Delivery, line: LedgerLine) -> None:
 def _commit_quarantine(night: Night, day: dt.date, lines: list[LedgerLine]) -> None:
     run = Run(day, night.run.run_id)
     directory = night.lake.begin("quarantine", run)
+    rows = 0
     for line in lines:
         refused = quarantine_scratch(night.scratch, line.dataset)
-        move_into(directory, day_files(refused, day), f"{line.dataset}-")
-    rows = sum(sum(line.quarantined.values()) for line in lines)
+        files = day_files(refused, day)
+        rows += rows_in(files)
+        move_into(directory, files, f"{line.dataset}-")
     if not rows:
         write_empty(directory, "quarantine", "none-")
-    night.lake.commit("quarantine", run, rows=rows, source=night.source.name)
+    known_on = night.items_known_on.get(day)
+    night.lake.commit(
+        "quarantine",
+        run,
+        rows=rows,
+        source=night.source.name,
+        items_known_on=known_on.isoformat() if known_on else None,
+    )

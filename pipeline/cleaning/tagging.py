@@ -27,7 +27,9 @@ and a million rows without a user do not meet in one place.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -69,6 +71,8 @@ class Rules:
     timezone: str
     late_horizon_days: int
     bot_max_events_per_day: int
+    # Of a delivery day whose unknown items were released: whose catalogue knows them.
+    items_known_on: Mapping[dt.date, dt.date] = field(default_factory=dict)
 
 
 def own_day_column(dataset: str) -> str:
@@ -146,8 +150,12 @@ def _with_context(frame: DataFrame, rules: Rules, known_items: DataFrame | None)
         return frame.withColumns(context)
     known = known_items.select(F.col("item_id").alias("__known_item"), "first_day")
     joined = frame.join(known, F.col("item_id") == F.col("__known_item"), "left")
+    released = [
+        F.when(F.col(DAY) == F.lit(day), F.lit(known))
+        for day, known in rules.items_known_on.items()
+    ]
     is_known = F.col("item_id").isNull() | F.coalesce(
-        F.col("first_day") <= F.col(DAY), F.lit(False)
+        F.col("first_day") <= F.coalesce(*released, F.col(DAY)), F.lit(False)
     )
     return joined.withColumns(context | {"item_known": is_known})
 
