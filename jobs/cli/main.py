@@ -10,10 +10,21 @@ import argparse
 import os
 import sys
 
-from jobs.cli import config, contracts, demo, query, run, show, simulate, source, status
+from jobs.cli import (
+    config,
+    contracts,
+    demo,
+    quarantine,
+    query,
+    run,
+    show,
+    simulate,
+    source,
+    status,
+)
 from pipeline.errors import NightcartError
 
-COMMANDS = (run, demo, simulate, config, source, query, show, status, contracts)
+COMMANDS = (run, demo, simulate, config, source, query, show, status, quarantine, contracts)
 INTERRUPTED = 130  # what a shell reports for Ctrl-C
 
 EXAMPLES = """\
