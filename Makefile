@@ -12,9 +12,11 @@ BIN := $(VENV)/bin
 # TORCH_BACKEND=…  the torch build to install: cpu, auto, cu130 … (default: the index's own)
 # DEMO_FLAGS=…     arguments for `nightcart demo`, such as --small
 # PYTEST_FLAGS=…   arguments for pytest, such as "-m 'not slow'"
+# UP_FLAGS=…       arguments for `nightcart server up`, such as "--config shop.toml" or --sqlite
 export PYTHON TORCH_BACKEND
 DEMO_FLAGS ?=
 PYTEST_FLAGS ?=
+UP_FLAGS ?=
 
 # Nothing that runs here reports its usage to anyone.
 export AIRFLOW__USAGE_DATA_COLLECTION__ENABLED := False
@@ -30,6 +32,14 @@ help: ## List the targets
 .PHONY: demo
 demo: setup ## Simulate a shop under demo/ and run one night of it
 	$(BIN)/nightcart demo $(DEMO_FLAGS)
+
+.PHONY: up
+up: setup ## Start PostgreSQL, Airflow and Spark on this machine
+	@scripts/up.sh $(UP_FLAGS)
+
+.PHONY: down
+down: ## Stop what `make up` started
+	@scripts/down.sh
 
 .PHONY: test
 test: lint ## Everything CI checks: lint, types, import rules, all tests

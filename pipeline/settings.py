@@ -84,6 +84,17 @@ class Validation:
 
 
 @dataclass(frozen=True)
+class Reviews:
+    """Which reviews are not an honest word of one shopper: nothing is learned of items from them."""
+
+    copied_min_characters: int = 60  # letters and digits; shorter texts may well be alike
+    copied_min_reviews: int = 3
+    bomb_min_reviews: int = 30  # of one item, or by one writer, on one day
+    bomb_times_usual: float = 10.0
+    bomb_extreme_share: float = 0.8
+
+
+@dataclass(frozen=True)
 class Histories:
     """What of a user's past is kept, and who counts as active."""
 
@@ -116,6 +127,8 @@ class Training:
     learning_rate: float = 3e-3
     weight_decay: float = 0.01
     warmup_share: float = 0.05
+    sampled_items: int = 3000  # items that each batch's targets are told from; 0: all of them
+    later_weight: float = 0.25  # of the item after the next one, beside the next
     text_weight: float = 1.0
     text_epochs: int = 24  # at most, before items are trained; 0: no such phase
     # Below any of these nothing is trained (pipeline/training/sufficiency.py).
@@ -123,6 +136,10 @@ class Training:
     min_target_events: int = 10
     min_items: int = 5
     min_days: int = 1
+    accumulate: int = 1  # batches whose gradients make one step
+    checkpoint_seconds: int = 60  # how often a run notes how far it came; 0: after every step
+    processes: int = 1  # that train together; more pay off with a GPU each
+    launcher: str = "torchrun"  # what starts them: torchrun, or spark (its TorchDistributor)
     threads: int = 1  # more pay off on idle cores only; 0: all of them
     warm_start: bool = True
 
@@ -164,6 +181,24 @@ class Privacy:
 
 
 @dataclass(frozen=True)
+class Compute:
+    """Where Airflow starts a job (dags/compute.py): in a process here, unless told otherwise."""
+
+    spark_connection: str = ""  # an Airflow connection: the Spark stages are submitted to it
+    kubernetes_image: str = ""  # an image: fine_tune and generate run as pods (not exercised)
+    gpus: int = 1  # models at a time on this machine; without a GPU: 1
+
+
+@dataclass(frozen=True)
+class Alerts:
+    """Who is told when a night fails, beside Airflow's own pages."""
+
+    email_to: tuple[str, ...] = ()  # by the Airflow connection `smtp_default`
+    webhook: str = ""  # URL that a JSON object is posted to
+    deadline_minutes: int = 480  # from the moment a night is queued
+
+
+@dataclass(frozen=True)
 class Settings:
     """Everything a night can be told. See each section's docstring."""
 
@@ -172,6 +207,7 @@ class Settings:
     spark: Spark = field(default_factory=Spark)
     cleaning: Cleaning = field(default_factory=Cleaning)
     validation: Validation = field(default_factory=Validation)
+    reviews: Reviews = field(default_factory=Reviews)
     histories: Histories = field(default_factory=Histories)
     model: Model = field(default_factory=Model)
     training: Training = field(default_factory=Training)
@@ -179,6 +215,8 @@ class Settings:
     generation: Generation = field(default_factory=Generation)
     reasons: Reasons = field(default_factory=Reasons)
     privacy: Privacy = field(default_factory=Privacy)
+    compute: Compute = field(default_factory=Compute)
+    alerts: Alerts = field(default_factory=Alerts)
     seed: int = 20260301
     origin: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 

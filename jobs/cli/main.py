@@ -11,12 +11,17 @@ import os
 import sys
 
 from jobs.cli import (
+    backfill,
     config,
     contracts,
     demo,
+    models,
     quarantine,
     query,
+    recommend,
+    redo,
     run,
+    server,
     show,
     simulate,
     source,
@@ -24,7 +29,23 @@ from jobs.cli import (
 )
 from pipeline.errors import NightcartError
 
-COMMANDS = (run, demo, simulate, config, source, query, show, status, quarantine, contracts)
+COMMANDS = (
+    run,
+    backfill,
+    redo,
+    status,
+    server,
+    demo,
+    simulate,
+    config,
+    source,
+    quarantine,
+    query,
+    show,
+    recommend,
+    models,
+    contracts,
+)
 INTERRUPTED = 130  # what a shell reports for Ctrl-C
 
 EXAMPLES = """\

@@ -83,6 +83,15 @@ def is_of_run(partition: Partition | None, run: Run) -> bool:
 
 def last_nights(lake: Lake, limit: int) -> list[NightRecord]:
     """The runs that started last, newest first."""
+    return _nights(lake, "run_date=*")[:limit]
+
+
+def nights_of(lake: Lake, run_date: date) -> list[NightRecord]:
+    """The runs of one date, newest first."""
+    return _nights(lake, f"run_date={run_date.isoformat()}")
+
+
+def _nights(lake: Lake, dates: str) -> list[NightRecord]:
     nights = [
         read_night(
             lake,
@@ -91,10 +100,10 @@ def last_nights(lake: Lake, limit: int) -> list[NightRecord]:
                 path.name.removeprefix("run_id="),
             ),
         )
-        for path in lake.dataset("runs").glob("run_date=*/run_id=*")
+        for path in lake.dataset("runs").glob(f"{dates}/run_id=*")
     ]
     begun = [night for night in nights if night.stages]
-    return sorted(begun, key=lambda night: (night.started, night.run.run_id), reverse=True)[:limit]
+    return sorted(begun, key=lambda night: (night.started, night.run.run_id), reverse=True)
 
 
 def stage_record(lake: Lake, run: Run, stage: str) -> Record | None:

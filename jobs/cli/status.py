@@ -74,8 +74,9 @@ def _print_nights(shown: Console, lake: Lake, nights: list[NightRecord]) -> None
     from jobs.cli.stage_records import RECOMMENDATIONS, fallback_share
 
     table = Table(box=None, header_style="bold")
-    for name in ("night", "started (UTC)", "took", "stages", "shoppers", "fallback", "published"):
-        right = name in ("took", "shoppers", "fallback")
+    names = ("night", "started (UTC)", "took", "stages", "NDCG", "shoppers", "fallback")
+    for name in (*names, "published"):
+        right = name in ("took", "NDCG", "shoppers", "fallback")
         table.add_column(name, justify="right" if right else "left", overflow="fold")
     for night in nights:
         partition = lake.current(RECOMMENDATIONS, night.run.run_date) if night.published else None
@@ -86,6 +87,7 @@ def _print_nights(shown: Console, lake: Lake, nights: list[NightRecord]) -> None
             night.started[:16].replace("T", " "),
             f"{night.seconds:.0f} s",
             f"{done} done",
+            _ndcg(night),
             f"{partition.rows:,}" if partition is not None else "",
             f"{share:.1%}" if share is not None else "",
             escape(_outcome(night)),
@@ -97,6 +99,17 @@ def _print_nights(shown: Console, lake: Lake, nights: list[NightRecord]) -> None
         if len(night.warnings) > SHOWN_WARNINGS:
             more = len(night.warnings) - SHOWN_WARNINGS
             shown.print(f"warning: {night.run.run_date}: {more} more", markup=False)
+
+
+def _ndcg(night: NightRecord) -> str:
+    """The night's own model on the test half; in brackets the champion's where none was trained."""
+    report = night.stages.get("evaluate", {}).get("report") or {}
+    values = report.get("ndcg") or {}
+    for name, shown in (("candidate", "{:.3f}"), ("champion", "({:.3f})")):
+        value = values.get(name)
+        if isinstance(value, int | float):
+            return shown.format(value)
+    return ""
 
 
 def _outcome(night: NightRecord) -> str:

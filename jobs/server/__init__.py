@@ -1,0 +1,1 @@
+"""The server on one machine: PostgreSQL, Airflow and Spark standalone, without containers."""
