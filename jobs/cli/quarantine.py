@@ -29,7 +29,7 @@ examples:
   nightcart quarantine
   nightcart quarantine --dataset events --from 2026-03-01 --by-day
   nightcart quarantine --reason item_unknown --samples 20 --json
-  nightcart quarantine release --reason item_unknown --dry-run
+  nightcart quarantine release --reason price_unparsable --dry-run
   nightcart quarantine release --reason event_type_unknown_value --from 2026-03-01 --now
 """
 

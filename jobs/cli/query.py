@@ -10,6 +10,7 @@ from jobs.cli.settings_choice import add_config_argument, chosen_settings
 EXAMPLES = """\
 views: recommendations_latest (one row per shopper and rank), recommendations (every night),
        recommendations_wide_latest (one row per shopper), catalogue_latest, histories_latest,
+       events, reviews (all that was cleaned and stands, by delivery as run_date),
        ledger, metrics
 
 examples:

@@ -45,7 +45,8 @@ def execute(arguments: argparse.Namespace) -> int:
     from jobs.cli.terminal import console
     from pipeline.lake import Lake
 
-    lake = Lake(chosen_settings(arguments).paths.lake)
+    settings = chosen_settings(arguments)
+    lake = Lake(settings.paths.lake)
     shown = console()
     nights = last_nights(lake, arguments.nights)
     latest = lake.latest(RECOMMENDATIONS)
@@ -61,6 +62,7 @@ def execute(arguments: argparse.Namespace) -> int:
         shown.print(f"No night has run. Try: {again}", markup=False)
         return 0
     _print_nights(shown, lake, nights)
+    _print_outdated(shown, lake, settings.cleaning.late_horizon_days)
     if arguments.stages:
         for night in nights:
             _print_stages(shown, lake, night)
@@ -110,6 +112,29 @@ def _ndcg(night: NightRecord) -> str:
         if isinstance(value, int | float):
             return shown.format(value)
     return ""
+
+
+def _print_outdated(shown: Console, lake: Lake, horizon_days: int) -> None:
+    from pipeline.publishing.outdated import outdated_nights
+
+    nights = outdated_nights(lake, horizon_days)
+    if late := [night for night in nights if night.late]:
+        shown.print(
+            f"\nMade without rows that came late (events up to {horizon_days} days late are taken "
+            "in; a night made again knows what it knew):",
+            markup=False,
+        )
+        for night in late:
+            shown.print(
+                f"  {night.run_date}  {night}; nights from {night.complete_from} on have them",
+                markup=False,
+            )
+    if changed := [night for night in nights if night.changed]:
+        shown.print("\nTo be made again, deliveries were cleaned again since:", markup=False)
+        for night in changed:
+            again = command_line("run", "--date", str(night.run_date))
+            days = ", ".join(map(str, night.changed[:3])) + (" …" if night.changed[3:] else "")
+            shown.print(f"  {night.run_date}  {days}: {again}", markup=False)
 
 
 def _outcome(night: NightRecord) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from pyspark.sql import SparkSession
 
 from pipeline.cleaning.changed_days import changed_days
+from pipeline.cleaning.judged_days import JudgedDays
 from pipeline.cleaning.mapping import Calendar
 from pipeline.cleaning.releases import marked_days
 from pipeline.errors import InputError
@@ -16,6 +17,9 @@ from pipeline.lake import Lake
 from pipeline.sources.expressions import own_day
 from pipeline.sources.readers import read_rows
 from pipeline.sources.source import Source, delivered_dates, missing_files
+
+# Committed with every delivery, whatever its source has.
+BESIDE = ("quarantine", "removed_events", "retractions")
 
 log = logging.getLogger("nightcart")
 
@@ -60,9 +64,10 @@ def days_to_clean(
     """The night itself, and each earlier day that is not committed, or changed since it was.
 
     After a changed catalogue every later day is cleaned again too, because its events and reviews
-    were asked what the catalogue knew.
+    were asked what the catalogue knew; after any other change those later days that had late rows
+    to judge by it.
     """
-    names = [*(f"cleaned_{name}" for name in source.datasets), "quarantine"]
+    names = [*(f"cleaned_{name}" for name in source.datasets), *BESIDE]
     night = calendar.days[-1]
     again: set[dt.date] = set()
     released = marked_days(lake, raw_root, calendar.days)
@@ -87,11 +92,17 @@ def days_to_clean(
         if changed and dataset.name == "items":
             changed = [day for day in calendar.days if day >= changed[0]]
         again |= {*changed}
-    return [
+    again |= {
         day
         for day in calendar.days
-        if day == night or day in again or any(lake.current(name, day) is None for name in names)
-    ]
+        if day == night or any(lake.current(name, day) is None for name in names)
+    }
+    judged = JudgedDays(lake).out_of_date(calendar.days, again)
+    if judged:
+        log.warning(
+            "%d later days had late rows of such days: these are cleaned again", len(judged)
+        )
+    return sorted(again | judged)
 
 
 def _dump_days(

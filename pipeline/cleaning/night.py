@@ -1,8 +1,9 @@
 """One night's cleaning: raw files in; cleaned datasets, quarantine and ledger lines out.
 
 Reads the source's files below `paths.raw` and, for what the catalogue knew, `cleaned_items` of
-days before. Writes `cleaned_<dataset>` of every dataset of the source and `quarantine`, one
-partition per delivery day. Everything is written to scratch, counted and checked first: a night
+days before, and what earlier deliveries brought of days of which rows come late. Writes
+`cleaned_<dataset>` of every dataset of the source, `quarantine`, `removed_events` and
+`retractions`, one partition per delivery day. Everything is written to scratch, counted and checked first: a night
 that is refused commits nothing. Days are committed oldest first, so a night that is cut off in the
 middle leaves whole days, and the next one takes in the rest. The ledger is written before them, so
 that no day is ever in the lake without its lines; a retry keeps the lines of days that it finds done.
@@ -14,16 +15,21 @@ import datetime as dt
 import logging
 import shutil
 from collections import Counter
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pyspark.sql import SparkSession
 
 from pipeline.cleaning.changed_days import file_sizes
 from pipeline.cleaning.dataset_pass import Delivery, Night, clean_dataset, look_at
 from pipeline.cleaning.day_files import (
+    LATE_REMOVED,
+    REMOVED_EVENTS,
     day_files,
+    late_quarantine,
     late_rows,
     move_cleaned,
     move_into,
@@ -32,13 +38,14 @@ from pipeline.cleaning.day_files import (
     write_empty,
 )
 from pipeline.cleaning.delivery_days import days_to_clean, delivery_calendar
-from pipeline.cleaning.releases import items_known_on
+from pipeline.cleaning.judged_days import JUDGED_WITH, JudgedDays
+from pipeline.cleaning.late_pass import RETRACTIONS, LateRows, retractions_scratch
 from pipeline.errors import InputError, SettingsError
 from pipeline.lake import Lake, Run, storage_errors
 from pipeline.ledger import LedgerLine, stage_lines, write_ledger
 from pipeline.pseudonym import read_or_make_key
 from pipeline.settings import Settings
-from pipeline.sources.source import load_source, with_timezone
+from pipeline.sources.source import TIME_COLUMN, load_source, with_timezone
 
 log = logging.getLogger("nightcart")
 
@@ -85,14 +92,13 @@ def clean_night(
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(parents=True)
     key = read_or_make_key(settings.privacy.key_file)
-    known = {day: items_known_on(lake, day, run.run_date) for day in days}
-    released = {day: on for day, on in known.items() if on != day}
-    night = Night(spark, settings, lake, run, source, calendar, days, key, scratch, released)
+    night = Night(spark, settings, lake, run, source, calendar, days, key, scratch)
     log.info("source %s: %d days to clean, %s to %s", source.name, len(days), days[0], days[-1])
 
     lines: list[LedgerLine] = []
     bots: dict[str, int] = {}
     consent_unread = 0
+    late: dict[str, LateRows] = {}
     warnings: list[str] = []
     # Every file is looked at before the first is cleaned: a wrong one stops the night in seconds.
     deliveries = [look_at(night, dataset) for dataset in source.datasets.values()]
@@ -101,12 +107,13 @@ def clean_night(
         lines += cleaned.lines
         bots |= cleaned.bots
         consent_unread += cleaned.consent_unread
+        late[delivery.dataset.name] = cleaned.late
         warnings += cleaned.warnings
         if delivery.dataset.name == "items":
             _refuse_empty_catalogue(night, cleaned.lines)
     done = [line for line in stage_lines(lake, run, STAGE) if line.run_date not in set(days)]
     write_ledger(lake, run, STAGE, [*done, *lines])
-    _commit(night, deliveries, lines)
+    _commit(night, deliveries, lines, late)
     shutil.rmtree(scratch, ignore_errors=True)
     return CleanedNight(days, lines, bots, consent_unread, warnings)
 
@@ -137,62 +144,100 @@ def _refuse_empty_catalogue(night: Night, lines: list[LedgerLine]) -> None:
         )
 
 
-def _commit(night: Night, deliveries: list[Delivery], lines: list[LedgerLine]) -> None:
+def _commit(
+    night: Night,
+    deliveries: list[Delivery],
+    lines: list[LedgerLine],
+    late: Mapping[str, LateRows],
+) -> None:
     """Move each day into the lake, oldest first.
 
     The datasets of one day go at once: a commit is mostly waiting for the disk (two flushes of
-    3 ms each where it was measured), and a dump has thousands of them.
+    3 ms each where it was measured), and a dump has thousands of them. The cleaned ones go last:
+    it is their manifests that say what a day was made from, so one that was cut off before them is
+    cleaned again.
     """
     of = {(line.run_date, line.dataset): line for line in lines}
-    with ThreadPoolExecutor(len(deliveries)) as pool:
+    with ThreadPoolExecutor(len(deliveries) + 3) as pool:
         for day in night.days:
-            todays = [of[day, delivery.dataset.name] for delivery in deliveries]
-            commits = [
-                pool.submit(_commit_dataset, night, delivery, line)
-                for delivery, line in zip(deliveries, todays, strict=True)
+            beside = [
+                pool.submit(_commit_quarantine, night, day, deliveries),
+                pool.submit(_commit_removed, night, day),
+                pool.submit(_commit_retractions, night, day, deliveries),
             ]
-            for commit in commits:
+            for commit in beside:
                 commit.result()
-            # Last, alone: it spends a release of the day, which must not be before the rest.
-            _commit_quarantine(night, day, todays)
+            commits = [
+                pool.submit(_commit_dataset, night, delivery, of[day, name], late[name])
+                for delivery in deliveries
+                if (name := delivery.dataset.name)
+            ]
+            for done in commits:
+                done.result()
 
 
-def _commit_dataset(night: Night, delivery: Delivery, line: LedgerLine) -> None:
+def _commit_dataset(night: Night, delivery: Delivery, line: LedgerLine, late: LateRows) -> None:
     day, dataset = line.run_date, delivery.dataset
     name, run = f"cleaned_{dataset.name}", Run(day, night.run.run_id)
     directory = night.lake.begin(name, run)
     files = day_files(night.scratch / dataset.name, day)
-    late = late_rows(files, day)
+    facts: dict[str, Any] = {}
+    if dataset.name in TIME_COLUMN:
+        facts = {"late": late_rows(files, day), "restored": late.restored(day)}
+        if oldest := late.oldest.get(day):
+            facts[JUDGED_WITH] = JudgedDays(night.lake).judged_with(dataset.name, day, oldest)
     move_cleaned(directory, files, dataset.name, day)
     raw_files = file_sizes(delivery.files_of(day))
     night.lake.commit(
         name,
         run,
-        rows=line.rows_out,
+        rows=line.rows_out + late.restored(day) + late.released_in(day),
         source=night.source.name,
         raw_files=raw_files,
         raw_rows=line.rows_in - delivery.rows_in_damaged(night.run.run_date)[day],
         complete=dataset.complete and bool(raw_files),
-        late=late,
+        **facts,
     )
 
 
-def _commit_quarantine(night: Night, day: dt.date, lines: list[LedgerLine]) -> None:
-    run = Run(day, night.run.run_id)
-    directory = night.lake.begin("quarantine", run)
+def _commit_quarantine(night: Night, day: dt.date, deliveries: list[Delivery]) -> None:
+    directory = night.lake.begin("quarantine", Run(day, night.run.run_id))
     rows = 0
-    for line in lines:
-        refused = quarantine_scratch(night.scratch, line.dataset)
-        files = day_files(refused, day)
+    for dataset in (delivery.dataset.name for delivery in deliveries):
+        refused = day_files(quarantine_scratch(night.scratch, dataset), day)
+        again = day_files(late_quarantine(night.scratch, dataset), day)
+        rows += rows_in([*refused, *again])
+        move_into(directory, refused, f"{dataset}-")
+        move_into(directory, again, f"{dataset}-late-")
+    _close(night, "quarantine", day, directory, rows=rows)
+
+
+def _commit_removed(night: Night, day: dt.date) -> None:
+    directory = night.lake.begin(REMOVED_EVENTS, Run(day, night.run.run_id))
+    rows = 0
+    for kind, prefix in ((REMOVED_EVENTS, "part-"), (LATE_REMOVED, "late-")):
+        files = day_files(night.scratch / kind, day)
         rows += rows_in(files)
-        move_into(directory, files, f"{line.dataset}-")
+        move_into(directory, files, prefix)
+    _close(night, REMOVED_EVENTS, day, directory, rows=rows)
+
+
+def _commit_retractions(night: Night, day: dt.date, deliveries: list[Delivery]) -> None:
+    """The manifest says how many rows are of which dataset, so that nobody has to count."""
+    directory = night.lake.begin(RETRACTIONS, Run(day, night.run.run_id))
+    rows = {}
+    for dataset in (delivery.dataset.name for delivery in deliveries):
+        files = day_files(retractions_scratch(night.scratch, dataset), day)
+        if files:
+            rows[dataset] = rows_in(files)
+        move_into(directory, files, f"{dataset}-")
+    _close(night, RETRACTIONS, day, directory, rows=sum(rows.values()), by_dataset=rows)
+
+
+def _close(
+    night: Night, name: str, day: dt.date, directory: Path, *, rows: int, **facts: Any
+) -> None:
     if not rows:
-        write_empty(directory, "quarantine", "none-")
-    known_on = night.items_known_on.get(day)
-    night.lake.commit(
-        "quarantine",
-        run,
-        rows=rows,
-        source=night.source.name,
-        items_known_on=known_on.isoformat() if known_on else None,
-    )
+        write_empty(directory, name, "none-")
+    run = Run(day, night.run.run_id)
+    night.lake.commit(name, run, rows=rows, source=night.source.name, **facts)

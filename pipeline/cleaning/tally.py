@@ -61,13 +61,13 @@ def tally(tagged: DataFrame) -> list[Count]:
     )
 
 
-def removed_by_rule(counts: Iterable[Count], day: dt.date) -> dict[str, int]:
-    """A day's removed rows, by rule."""
+def removed_by_rule(counts: Iterable[Count], day: dt.date) -> Counter[str]:
+    """A day's removed rows, by rule; those that came late are not among them."""
     found: Counter[str] = Counter()
     for count in counts:
         if count.day == day and count.fate == REMOVED:
             found[count.reason] += count.rows
-    return dict(sorted(found.items()))
+    return found
 
 
 def taken_as_no(counts: Iterable[Count]) -> int:

@@ -23,7 +23,7 @@ from pipeline.errors import GateError, InputError
 from pipeline.histories import history
 from pipeline.histories.catalogue import catalogue_as_of, newest_complete
 from pipeline.histories.item_words import item_words, standing_phrases
-from pipeline.histories.past import file_count, past_rows, read_past, write_sorted
+from pipeline.histories.past import directories_read, file_count, past_rows, read_past, write_sorted
 from pipeline.histories.review_phrases import extract_phrases
 from pipeline.lake import Lake, Run
 from pipeline.ledger import LedgerLine
@@ -109,7 +109,13 @@ def build(spark: SparkSession, lake: Lake, run: Run, settings: Settings) -> Buil
         line.check()
     lake.commit("catalogue", run, rows=items, sellable=sellable)
     lake.commit("item_words", run, rows=item_word_rows)
-    lake.commit("histories", run, rows=users, to_recommend=counts["active AND consent"])
+    lake.commit(
+        "histories",
+        run,
+        rows=users,
+        to_recommend=counts["active AND consent"],
+        read=directories_read(lake, run.run_date),
+    )
     report = {
         "items": items,
         "sellable": sellable,

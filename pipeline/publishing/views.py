@@ -37,6 +37,17 @@ _FLAT = """
         language, model_version, last_event_time
     FROM (SELECT *, unnest(items) AS entry FROM {wide})"""
 
+# What was delivered and still stands: of an accepted row, no later delivery took it back
+# (docs/adr/0007). `run_date` is the delivery.
+_STANDING = """
+    SELECT delivered.* FROM ({delivered}) AS delivered
+    ANTI JOIN (
+        SELECT user_id, event_date, event_id, max(run_date) AS run_date FROM ({retractions})
+        WHERE dataset = {dataset} GROUP BY ALL
+    ) AS back
+    ON delivered.user_id = back.user_id AND delivered.{own_day} = back.event_date
+        AND delivered.{key} = back.event_id AND back.run_date > delivered.run_date"""
+
 _TYPES = {"bigint": "BIGINT", "int": "INTEGER", "string": "VARCHAR"}
 
 
@@ -72,6 +83,8 @@ def view_statements(
         "recommendations": _FLAT.format(wide="recommendations_wide"),
         "catalogue_latest": _input(lake, "catalogue", latest),
         "histories_latest": _input(lake, "histories", latest),
+        "events": _standing(lake, "events", "event"),
+        "reviews": _standing(lake, "reviews", "review"),
         "ledger": _ledger(lake),
         "metrics": _metrics(lake),
     }
@@ -113,15 +126,34 @@ def _input(lake: Lake, name: str, lists: Partition) -> str:
     return _stored(load_contract(name), [input_of(lake, name, lists)])
 
 
+def _standing(lake: Lake, dataset: str, act: str) -> str:
+    """All events, or reviews, that were delivered so far and stand."""
+    deliveries = {
+        name: _stored(load_contract(name), lake.past(name, dt.date.max))
+        for name in (f"cleaned_{dataset}", "retractions")
+    }
+    return _STANDING.format(
+        delivered=deliveries[f"cleaned_{dataset}"],
+        retractions=deliveries["retractions"],
+        dataset=sql_text(dataset),
+        own_day=f"{act}_date",
+        key=f"{act}_id",
+    )
+
+
 def _stored(contract: Contract, partitions: Sequence[Partition]) -> str:
     return _parquet(contract, [file for partition in partitions for file in partition.files])
 
 
 def _parquet(contract: Contract, files: Sequence[Path]) -> str:
     """The contract's columns, behind the run they belong to."""
-    names = ", ".join(contract.column_names)
     if not files:
         return _no_rows(contract)
+    # A date that is in the path too is read from there, as text.
+    names = ", ".join(
+        f"{column.name}::DATE AS {column.name}" if column.type == "date" else column.name
+        for column in contract.columns
+    )
     return f"""
     SELECT run_date::DATE AS run_date, run_id::VARCHAR AS run_id, {names}
     FROM read_parquet({sql_files(_absolute(files))},

@@ -256,8 +256,10 @@ def test_no_mutated_file_breaks_a_night_or_loses_a_row(
     assert {row[FILE]: row["count"] for row in rows} == {f: n for f, n in lines.items() if n}
 
     night = clean_night(spark, settings, lake, Run(DAY, "fuzz"))
-    (line,) = night.lines
-    assert line.check().rows_in == sum(lines.values()) + sum(map(rows_of, damaged))
+    # A mutated time may make a row late: what such rows have judged again is counted apart.
+    line, *_ = [found.check() for found in night.lines]
+    assert line.dataset == "events"
+    assert line.rows_in == sum(lines.values()) + sum(map(rows_of, damaged))
     assert line.quarantined["corrupt_file"] == sum(map(rows_of, damaged))
     quarantine = rows_in_lake(lake, "quarantine", DAY)
     assert sum(row["rows"] for row in quarantine) == sum(line.quarantined.values())

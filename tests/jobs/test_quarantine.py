@@ -83,7 +83,7 @@ def test_a_release_marks_days_that_can_be_cleaned_again(
     assert "next night" in capsys.readouterr().out
     (made,) = shop.dataset("releases").iterdir()
     assert made.name == "run_date=2026-03-03.json"
-    assert json.loads(made.read_text())["datasets"] == {"events": ["item_unknown"]}
+    assert json.loads(made.read_text()) == {"events": {"reasons": ["item_unknown"], "cleaned": "r"}}
     assert main(["quarantine", "release", "--reason", "item_unknwon"]) == 65
     assert "did you mean 'item_unknown'" in capsys.readouterr().err
     assert main([*order, "--to", "2026-03-01"]) == 65

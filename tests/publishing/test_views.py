@@ -14,6 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.contracts.arrow import arrow_schema
+from pipeline.contracts.contract import load_contract
 from pipeline.errors import InputError
 from pipeline.lake import Lake, Run
 from pipeline.ledger import LedgerLine, write_ledger
@@ -235,3 +237,45 @@ def test_there_is_no_other_format(night: Night) -> None:
     night.publish()
     with pytest.raises(InputError, match="no format 'xml'; choose one of table, csv, json"):
         printed(night.lake, "SELECT 1", "xml")
+
+
+def test_events_that_a_later_delivery_took_back_are_not_seen(night: Night) -> None:
+    """One is taken back; one is taken back and accepted again; one is another user's."""
+    lake, user, other = night.lake, user_id_of("a"), user_id_of("b")
+    day = YESTERDAY
+
+    def event(event_id: str, user_id: str = user) -> dict[str, object]:
+        return {
+            "event_id": event_id,
+            "event_time": dt.datetime(2026, 3, 1, 10, tzinfo=dt.UTC),
+            "event_date": day,
+            "event_type": "view",
+            "user_id": user_id,
+            "item_id": "a",
+            "source": "simulator",
+        }
+
+    first = [event("back"), event("again"), event("stays"), event("back", other)]
+    for name, date, brought in (
+        ("cleaned_events", day, first),
+        ("cleaned_events", NIGHT, [event("again")]),
+    ):
+        directory = lake.begin(name, Run(date, "r"))
+        (directory / f"event_date={day}").mkdir()
+        schema = arrow_schema(load_contract(name))
+        table = pa.Table.from_pylist(
+            brought, schema=pa.schema(f.with_nullable(True) for f in schema)
+        )
+        pq.write_table(table, directory / f"event_date={day}" / "part-00000.parquet")
+        lake.commit(name, Run(date, "r"), rows=len(brought))
+    back = {"dataset": "events", "user_id": user, "event_date": day, "rule": "bot"}
+    taken = [back | {"event_id": event_id} for event_id in ("back", "again")]
+    write_rows(lake, "retractions", Run(NIGHT, "r"), taken)
+    night.publish()
+    sql = "SELECT event_id, run_date, event_date FROM events ORDER BY ALL"
+    assert rows(lake, sql) == [
+        ("again", NIGHT, day),
+        ("back", day, day),
+        ("stays", day, day),
+    ]
+    assert rows(lake, "SELECT count(*) FROM reviews") == [(0,)]
