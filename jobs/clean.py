@@ -49,6 +49,7 @@ def report(night: CleanedNight) -> Report:
         "datasets": datasets,
         "bots": night.bots,
         "consent_unreadable_taken_as_no": night.consent_unread,
+        "warnings": night.warnings,
     }
 
 

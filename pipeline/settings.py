@@ -69,6 +69,9 @@ class Cleaning:
     near_duplicate_types: tuple[str, ...] = ("view", "cart", "search")
     max_quarantined_share: float = 0.5
     max_unreadable_share: float = 0.2
+    # What a night does with a file that cannot be read, or is mostly unreadable: "stop", or
+    # "continue" without it, whole and by name in quarantine.
+    on_corrupt_file: str = "stop"
 
 
 @dataclass(frozen=True)

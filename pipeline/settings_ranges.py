@@ -53,6 +53,7 @@ ALLOWED: Mapping[str, Allowed] = {
     "cleaning.near_duplicate_types": Allowed(
         f"must be some of {', '.join(CLICKS)}", lambda value: set(value) <= set(CLICKS)
     ),
+    "cleaning.on_corrupt_file": _matching("stop|continue", 'must be "stop" or "continue"'),
     "reviews.copied_min_characters": _at_least(1),
     "reviews.copied_min_reviews": _at_least(2),
     "reviews.bomb_min_reviews": _at_least(2),

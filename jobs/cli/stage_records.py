@@ -45,6 +45,16 @@ class NightRecord:
         """The first stage that failed."""
         return next((s for s in self.in_order() if self.stages[s]["status"] == "failed"), None)
 
+    @property
+    def warnings(self) -> list[tuple[str, str]]:
+        """What stages went on in spite of: stage and warning."""
+        return [
+            (stage, str(text))
+            for stage in self.in_order()
+            for report in [self.stages[stage].get("report")]
+            for text in (report.get("warnings") or () if isinstance(report, dict) else ())
+        ]
+
     def in_order(self) -> list[str]:
         """The recorded stages, in the order of the night."""
         return [stage for stage in STAGES if stage in self.stages]

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from jobs.cli.stage_records import NightRecord
     from pipeline.lake import Lake
 
+SHOWN_WARNINGS = 5  # of a night
+
 EXAMPLES = """\
 examples:
   nightcart status
@@ -93,6 +95,12 @@ def _print_nights(shown: Console, lake: Lake, nights: list[NightRecord]) -> None
             escape(_outcome(night)),
         )
     shown.print(table)
+    for night in nights:
+        for stage, warning in night.warnings[:SHOWN_WARNINGS]:
+            shown.print(f"warning: {night.run.run_date}, {stage}: {warning}", markup=False)
+        if len(night.warnings) > SHOWN_WARNINGS:
+            more = len(night.warnings) - SHOWN_WARNINGS
+            shown.print(f"warning: {night.run.run_date}: {more} more", markup=False)
 
 
 def _ndcg(night: NightRecord) -> str:

@@ -10,15 +10,18 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import unquote
 
 from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from pipeline.cleaning.corrupt_files import refuse_or_warn, rows_of, write_damaged
 from pipeline.cleaning.day_files import (
     bots_in,
     day_files,
@@ -42,16 +45,17 @@ from pipeline.cleaning.tagging import FATE, KEPT_RULES, LATE, OUT, QUARANTINED, 
 from pipeline.cleaning.tally import (
     Count,
     refuse_too_many_quarantined,
-    refuse_unreadable_files,
     removed_by_rule,
     taken_as_no,
     tally,
+    unreadable_files,
 )
 from pipeline.cleaning.user_days import judge_user_days
 from pipeline.errors import ContractError, InputError, StorageError
 from pipeline.lake import Lake, Run
 from pipeline.ledger import LedgerLine
 from pipeline.settings import Settings
+from pipeline.sources.damage import FileDamageError
 from pipeline.sources.file_checks import check_files
 from pipeline.sources.file_pattern import DeliveredFile
 from pipeline.sources.readers import DAY, count_rows, read_rows
@@ -87,10 +91,19 @@ class Delivery:
     dataset: SourceDataset
     files: list[DeliveredFile]
     rows: Counter[dt.date]
+    damaged: list[FileDamageError] = field(default_factory=list)
 
     def files_of(self, day: dt.date) -> list[DeliveredFile]:
-        """A day's files; all of a dump's, which belong to every day."""
-        return [file for file in self.files if file.date in (day, None)]
+        """A day's files, damaged ones too; all of a dump's, which belong to every day."""
+        files = sorted([*self.files, *(damage.file for damage in self.damaged)])
+        return [file for file in files if file.date in (day, None)]
+
+    def rows_in_damaged(self, night: dt.date) -> Counter[dt.date]:
+        """Rows that damaged files stand for, by day; a dump's are the night's."""
+        counts: Counter[dt.date] = Counter()
+        for damage in self.damaged:
+            counts[damage.file.date or night] += rows_of(damage)
+        return counts
 
 
 @dataclass(frozen=True)
@@ -101,6 +114,7 @@ class CleanedDataset:
     bots: dict[str, int]
     consent_unread: int
     late: LateRows
+    warnings: list[str]
 
 
 def look_at(night: Night, dataset: SourceDataset) -> Delivery:
@@ -110,8 +124,16 @@ def look_at(night: Night, dataset: SourceDataset) -> Delivery:
         InputError: a required file is missing or empty, or a file is of another kind.
     """
     files = _delivered(night, dataset)
-    check_files(dataset, files)
-    return Delivery(dataset, files, _rows_read(night, dataset, files))
+    damaged = check_files(dataset, files)
+    refuse_or_warn(damaged, night.settings.cleaning.on_corrupt_file)
+    lost = {damage.file for damage in damaged}
+    files = [file for file in files if file not in lost]
+    try:
+        rows = _rows_read(night, dataset, files, damaged)
+    except (PySparkException, Py4JJavaError) as error:
+        _explain(error, dataset)
+        raise
+    return Delivery(dataset, files, rows, damaged)
 
 
 def clean_dataset(night: Night, delivery: Delivery) -> CleanedDataset:
@@ -141,7 +163,8 @@ def clean_dataset(night: Night, delivery: Delivery) -> CleanedDataset:
     tagged = in_order(judge(placed, rules), dataset.name).persist()
     try:
         counts = tally(tagged)
-        refuse_unreadable_files(counts, dataset, night.raw_root, limits.max_unreadable_share)
+        unreadable = unreadable_files(counts, dataset, night.raw_root, limits.max_unreadable_share)
+        refuse_or_warn(unreadable, limits.on_corrupt_file)
         refuse_too_many_quarantined(counts, dataset, limits.max_quarantined_share)
         fates = {count.fate for count in counts}
         if OUT in fates:
@@ -156,6 +179,9 @@ def clean_dataset(night: Night, delivery: Delivery) -> CleanedDataset:
         raise
     finally:
         tagged.unpersist()
+    refused = quarantine_scratch(night.scratch, dataset.name)
+    write_damaged(delivery.damaged, dataset.name, night.source.name, night.run.run_date, refused)
+    read = read + delivery.rows_in_damaged(night.run.run_date)
     lines = [
         line
         for day in night.days
@@ -167,7 +193,8 @@ def clean_dataset(night: Night, delivery: Delivery) -> CleanedDataset:
         )
     ]
     bots = bots_in(night.scratch, night.days) if dataset.name == "events" else {}
-    return CleanedDataset(lines, bots, taken_as_no(counts), late)
+    warnings = [str(damage) for damage in [*delivery.damaged, *unreadable]]
+    return CleanedDataset(lines, bots, taken_as_no(counts), late, warnings)
 
 
 def _late_rows(
@@ -255,7 +282,10 @@ def _remedy(night: Night, day: dt.date) -> str:
 
 
 def _rows_read(
-    night: Night, dataset: SourceDataset, files: list[DeliveredFile]
+    night: Night,
+    dataset: SourceDataset,
+    files: list[DeliveredFile],
+    damaged: list[FileDamageError],
 ) -> Counter[dt.date]:
     """Rows per delivery day, counted apart from the pass that cleans them.
 
@@ -270,6 +300,12 @@ def _rows_read(
             read[file.date] += counted[file.relative]
         empty = [day for day in night.days if not read[day]]
         if empty and dataset.required:
+            lost = [damage for damage in damaged if damage.file.date == empty[0]]
+            if lost:
+                raise InputError(
+                    f"{lost[0]}; no other file of {empty[0]} holds a row, and {dataset.where} is "
+                    f"required; {_remedy(night, empty[0])}"
+                )
             raise InputError(
                 f"{Path(night.raw_root) / dataset.pattern.on(empty[0])} holds no row; "
                 f"{dataset.where} is required, so an empty file is taken for a failed delivery "
@@ -299,6 +335,16 @@ def _explain(error: Exception, dataset: SourceDataset) -> None:
                 f"cleaning {dataset.name} could not write: {reason}. Nothing was committed; "
                 "make room or give permission, then run the same date again"
             ) from error
+    unread = re.search(r"FAILED_READ_FILE.*?reading file (\S+?)\.?\s", str(error))
+    if unread:
+        cause = re.search(
+            r"Caused by: (?!org\.apache\.spark\.SparkException)([^\n]{1,300})", str(error)
+        )
+        raise InputError(
+            f"{dataset.where}: Spark cannot read {unquote(unread[1])}"
+            f"{': ' + cause[1] if cause else ''}. Nothing was written; deliver the file again, or "
+            "take it away"
+        ) from None
     condition = error.getCondition() if isinstance(error, PySparkException) else None
     if (condition or "").startswith(_FAILED_ON_A_ROW):
         raise ContractError(

@@ -112,6 +112,7 @@ def quarantine_columns(dataset: str, source: str) -> list[Column]:
         F.col(FILE).alias("file"),
         F.col(REASON).alias("reason"),
         F.col(RAW).alias("raw"),
+        F.lit(1).cast("bigint").alias("rows"),
         F.col(DELIVERY),
     ]
 
@@ -171,7 +172,10 @@ def reasons_in(files: list[Path]) -> dict[str, int]:
     """Refused rows by reason, counted in what was written."""
     counts: Counter[str] = Counter()
     for file in files:
-        counts.update(str(value) for value in pq.read_table(file, columns=["reason"])["reason"])
+        # Not by pq.read_table, which takes the directory's name for a column.
+        refused = pq.ParquetFile(file).read(columns=["reason", "rows"])
+        for group in refused.group_by("reason").aggregate([("rows", "sum")]).to_pylist():
+            counts[group["reason"]] += group["rows_sum"]
     return dict(sorted(counts.items()))
 
 

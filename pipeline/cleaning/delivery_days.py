@@ -11,6 +11,7 @@ from pyspark.sql import SparkSession
 from pipeline.cleaning.changed_days import changed_days
 from pipeline.cleaning.judged_days import JudgedDays
 from pipeline.cleaning.mapping import Calendar
+from pipeline.cleaning.releases import marked_days
 from pipeline.errors import InputError
 from pipeline.lake import Lake
 from pipeline.sources.expressions import own_day
@@ -69,6 +70,7 @@ def days_to_clean(
     names = [*(f"cleaned_{name}" for name in source.datasets), *BESIDE]
     night = calendar.days[-1]
     again: set[dt.date] = set()
+    released = marked_days(lake, raw_root, calendar.days)
     for dataset in source.datasets.values():
         changed = changed_days(spark, lake, dataset, raw_root, calendar)
         if changed:
@@ -78,6 +80,15 @@ def days_to_clean(
                 len(changed),
                 changed[0],
             )
+        of_release = [day for day, datasets in released.items() if dataset.name in datasets]
+        if of_release:
+            log.info(
+                "refused %s of %d days are released, from %s on: these are cleaned again",
+                dataset.name,
+                len(of_release),
+                of_release[0],
+            )
+        changed = sorted({*changed, *of_release})
         if changed and dataset.name == "items":
             changed = [day for day in calendar.days if day >= changed[0]]
         again |= {*changed}

@@ -60,6 +60,7 @@ class CleanedNight:
     lines: list[LedgerLine]
     bots: dict[str, int] = field(default_factory=dict)
     consent_unread: int = 0
+    warnings: list[str] = field(default_factory=list)
 
 
 def clean_night(
@@ -98,6 +99,7 @@ def clean_night(
     bots: dict[str, int] = {}
     consent_unread = 0
     late: dict[str, LateRows] = {}
+    warnings: list[str] = []
     # Every file is looked at before the first is cleaned: a wrong one stops the night in seconds.
     deliveries = [look_at(night, dataset) for dataset in source.datasets.values()]
     for delivery in deliveries:
@@ -106,13 +108,14 @@ def clean_night(
         bots |= cleaned.bots
         consent_unread += cleaned.consent_unread
         late[delivery.dataset.name] = cleaned.late
+        warnings += cleaned.warnings
         if delivery.dataset.name == "items":
             _refuse_empty_catalogue(night, cleaned.lines)
     done = [line for line in stage_lines(lake, run, STAGE) if line.run_date not in set(days)]
     write_ledger(lake, run, STAGE, [*done, *lines])
     _commit(night, deliveries, lines, late)
     shutil.rmtree(scratch, ignore_errors=True)
-    return CleanedNight(days, lines, bots, consent_unread)
+    return CleanedNight(days, lines, bots, consent_unread, warnings)
 
 
 def _first_day(settings: Settings) -> dt.date | None:
@@ -191,7 +194,7 @@ def _commit_dataset(night: Night, delivery: Delivery, line: LedgerLine, late: La
         rows=line.rows_out + late.restored(day) + late.released_in(day),
         source=night.source.name,
         raw_files=raw_files,
-        raw_rows=line.rows_in,
+        raw_rows=line.rows_in - delivery.rows_in_damaged(night.run.run_date)[day],
         complete=dataset.complete and bool(raw_files),
         **facts,
     )

@@ -27,6 +27,8 @@ SUBCOMMANDS = (
     ("query",),
     ("show",),
     ("status",),
+    ("quarantine",),
+    ("quarantine", "release"),
     ("contracts", "list"),
     ("contracts", "show"),
     ("contracts", "docs"),
@@ -119,6 +121,7 @@ def test_status_tells_a_failed_night_from_one_that_was_cut_off(
     # Newest first, and the failed stage's error stands in the list of stages too.
     assert out.index("2026-03-02 ") < out.index("2026-03-01 ")
     assert out.count("events.csv line 3 is odd") == 2
+    assert out.count("warning: 2026-03-01, clean: a.csv.gz cannot be read") == 1
 
 
 @pytest.fixture
@@ -128,6 +131,11 @@ def lake_of_two_nights(shop: Path) -> Lake:
     write_json(
         lake.records(first) / "fine_tune.json",
         {"stage": "fine_tune", "status": "running", "started": "2026-03-02T00:10:00+00:00"},
+    )
+    warned = {"warnings": ["a.csv.gz cannot be read"]}
+    write_json(
+        lake.records(first) / "clean.json",
+        {"stage": "clean", "status": "done", "seconds": 1.0, "report": warned},
     )
     write_json(
         lake.records(second) / "clean.json",
