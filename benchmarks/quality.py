@@ -29,7 +29,7 @@ import json
 import logging
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ from benchmarks.quality_baselines import baseline_scorers
 from pipeline.evaluation.metrics import ndcg, recall
 from pipeline.evaluation.ranking import Items, Scorer, held_out_ranks, measurable, model_scorer
 from pipeline.model.catalogue import CatalogueItem
-from pipeline.model.checkpoint import save_checkpoint
+from pipeline.model.checkpoint import load_checkpoint, save_checkpoint
 from pipeline.model.transitions import Prior, fit_transitions
 from pipeline.model.user_history import UserHistory
 from pipeline.model.vocabulary import Vocabulary, build_vocabulary
@@ -65,6 +65,8 @@ RECIPE = {
 MAX_EVENTS = 50
 # So many users tell which epoch is best; the prior is chosen with all of them.
 VALIDATION_USERS = 3000
+# What a kept model must have been made with to be used again.
+_DECIDES = ("model.", "training.", "seed")
 # No figure depends on when: the histories' type needs a time.
 _START = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
 
@@ -198,12 +200,12 @@ def measure_seed(
     data: Dataset, settings: Settings, protocols: Sequence[str], masks: Sequence[bool], keep: str
 ) -> list[dict[str, Any]]:
     """Every row of one seed. The strict model is made even where only refit is asked for."""
-    items = all_items(data)
     validation, test = histories(data.pasts, 2), histories(data.pasts, 1)
-    users = measurable(test, items)
-    strict = train(data, validation, settings, validate=True)
-    trained = {"strict": strict}
-    if "refit" in protocols:
+
+    def strict_model() -> Trained:
+        return train(data, validation, settings, validate=True)
+
+    def refit_model() -> Trained:
         again = train(data, test, settings, validate=False)
         index = again.vocabulary.item_index
         counted = fit_transitions(
@@ -211,28 +213,68 @@ def measure_seed(
             len(index),
             strict.prior.transitions.shape,
         )
-        trained["refit"] = dataclasses.replace(again, prior=Prior(counted, strict.prior.weight))
+        return dataclasses.replace(again, prior=Prior(counted, strict.prior.weight))
+
+    strict = made_once(strict_model, data, settings, "strict", keep)
     rows = []
-    for protocol in protocols:
-        made = trained[protocol]
-        if keep:
-            directory = Path(keep) / f"{data.name}-{protocol}-{settings.seed}"
-            directory.mkdir(parents=True, exist_ok=True)
-            save_checkpoint(directory, made.model, made.vocabulary, _START.date(), made.prior)
-        for name, prior in (("gpt2", None), ("gpt2+prior", made.prior)):
-            scorer = model_scorer(made.model, made.vocabulary, items, MAX_EVENTS, prior)
-            for mask in masks:
-                row = {
-                    "model": name,
-                    "protocol": protocol,
-                    "mask": mask,
-                    "seed": settings.seed,
-                    "prior_weight": prior.weight if prior else 0.0,
-                    "cpu_seconds": round(made.cpu_seconds),
-                    **figures(scorer, users, items, mask),
-                }
-                rows.append(row)
-                say(row)
+    if "strict" in protocols:
+        rows += measure_model(strict, data, test, masks, ("strict", settings.seed))
+    if "refit" in protocols:
+        refit = made_once(refit_model, data, settings, "refit", keep)
+        rows += measure_model(refit, data, test, masks, ("refit", settings.seed))
+    return rows
+
+
+def made_once(
+    make: Callable[[], Trained], data: Dataset, settings: Settings, protocol: str, keep: str
+) -> Trained:
+    """A model of this data, protocol and settings from `keep`, or made and left there."""
+    if not keep:
+        return make()
+    directory = Path(keep) / f"{data.name}-{protocol}-{settings.seed}"
+    made_with = {
+        "users": len(data.pasts),
+        **{name: value for name, value in settings.values().items() if name.startswith(_DECIDES)},
+    }
+    label = directory / "benchmark.json"
+    if label.is_file() and json.loads(label.read_text(encoding="utf-8"))["made_with"] == made_with:
+        found = load_checkpoint(directory)
+        seconds = json.loads(label.read_text(encoding="utf-8"))["cpu_seconds"]
+        assert found.prior is not None  # saved with the label
+        return Trained(found.model, found.vocabulary, found.prior, seconds)
+    made = make()
+    directory.mkdir(parents=True, exist_ok=True)
+    save_checkpoint(directory, made.model, made.vocabulary, _START.date(), made.prior)
+    text = json.dumps({"made_with": made_with, "cpu_seconds": made.cpu_seconds}, indent=1)
+    label.write_text(text + "\n", encoding="utf-8")
+    return made
+
+
+def measure_model(
+    made: Trained,
+    data: Dataset,
+    test: Sequence[UserHistory],
+    masks: Sequence[bool],
+    which: tuple[str, int],
+) -> list[dict[str, Any]]:
+    """The test's rows of a model: alone and with its prior, masked and not."""
+    items = all_items(data)
+    users = measurable(test, items)
+    rows = []
+    for name, prior in (("gpt2", None), ("gpt2+prior", made.prior)):
+        scorer = model_scorer(made.model, made.vocabulary, items, MAX_EVENTS, prior)
+        for mask in masks:
+            row = {
+                "model": name,
+                "protocol": which[0],
+                "mask": mask,
+                "seed": which[1],
+                "prior_weight": prior.weight if prior else 0.0,
+                "cpu_seconds": round(made.cpu_seconds),
+                **figures(scorer, users, items, mask),
+            }
+            rows.append(row)
+            say(row)
     return rows
 
 
@@ -295,7 +337,9 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--baselines", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--quick", action="store_true", help="a tenth of the users, two epochs")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
-    parser.add_argument("--keep", default="", metavar="DIR", help="where to leave the models")
+    parser.add_argument(
+        "--keep", default="", metavar="DIR", help="leave models there, use them again"
+    )
     return parser.parse_args(argv)
 
 

@@ -85,6 +85,25 @@ def transition_counts(
     return counts
 
 
+def counts_by_distance(  # noqa: PLR0917  the columns of the dataset
+    before: Integers,
+    after: Integers,
+    distance: Integers,
+    n: Integers,
+    n_items: int,
+    shape: TransitionShape,
+) -> sparse.csr_matrix:
+    """`counts_II` from the rows of the dataset `transitions`, items as numbers.
+
+    Distances beyond the shape's window are left out.
+    """
+    inside = distance <= shape.window
+    weights = shape.distance_weights()[distance[inside] - 1] * n[inside]
+    counts = sparse.csr_matrix((weights, (before[inside], after[inside])), shape=(n_items, n_items))
+    counts.sum_duplicates()
+    return counts
+
+
 @dataclass(frozen=True)
 class Transitions:
     """Counts with the shape they were made in."""
