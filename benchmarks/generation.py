@@ -12,9 +12,7 @@ machine is shared, theirs is the ratio to trust.
   lists   top 20, one token an item, histories of Amazon Beauty's lengths (or drawn ones like
           them): ours, against a padded batch forward and `topk` in batches of 256 by position,
           once with the logits of every position and once with those of the last alone.
-  texts   24 tokens after prompts of 64: ours, against `generate` in batches of 32 and, where it is
-          installed, CTranslate2 int8 (`--ctranslate2 DIRECTORY` of a converted checkpoint is made
-          on the way).
+  texts   24 tokens after prompts of 64: ours, against `generate` in batches of 32.
 
 The share of the ceiling is the model's own matrix products, 2 operations a weight and token read
 or written, over what one matrix product of the model's width reaches in the same run. Prints a
@@ -91,18 +89,19 @@ def ceiling(width: int) -> float:
 
 def block_weights(model: GPT2LMHeadModel) -> int:
     """Weights that every token is multiplied by, the vocabulary's not among them."""
-    return int(12 * model.config.n_layer * model.config.n_embd**2)
+    return 12 * int(model.config.n_layer) * int(model.config.n_embd) ** 2
 
 
 def beauty_lengths(folder: Path | None, n_users: int, rng: np.random.Generator) -> Integers:
     """How long histories are, at most 50: the real ones, or drawn like them."""
     if folder is None:
-        return np.minimum(5 + rng.geometric(0.2, n_users) - 1, 50).astype(np.int64)
+        drawn: Integers = np.minimum(4 + rng.geometric(0.2, n_users), 50).astype(np.int64)
+        return drawn
     with (folder / "interactions.csv").open(encoding="utf-8") as file:
         counts = Counter(row["user_id"] for row in csv.DictReader(file))
     lengths = np.array(list(counts.values()), dtype=np.int64)
-    chosen: Integers = np.minimum(rng.permutation(lengths)[:n_users], 50)
-    return chosen
+    real: Integers = np.minimum(rng.permutation(lengths)[:n_users], 50).astype(np.int64)
+    return real
 
 
 def random_prompts(rng: np.random.Generator, lengths: Integers, ids: Integers) -> list[Prompt]:
