@@ -28,9 +28,7 @@ def test_it_is_woken_by_the_asset_that_the_night_emits(export: Any, dag: Any) ->
     from dags.night_tasks import RECOMMENDATIONS
 
     assert RECOMMENDATIONS in dag.get_task("announce").outlets
-    assert [asset for _, asset in export.timetable.asset_condition.iter_assets()] == [
-        RECOMMENDATIONS
-    ]
+    assert list(export.timetable.asset_condition.objects) == [RECOMMENDATIONS]
     assert export.task_ids == ["export_lists"]
     assert export.max_active_runs == 1
     for task_id in set(dag.task_ids) - {"announce"}:
