@@ -40,6 +40,10 @@ class GateError(NightcartError):
     """A quality gate refused to let the night go on."""
 
 
+class BrokenModelError(GateError):
+    """Training made no model that could be used; the night goes on with the champion."""
+
+
 class StorageError(NightcartError):
     """The lake cannot be read or written; a retry may help once there is room or permission."""
 

@@ -81,6 +81,17 @@ class Validation:
 
 
 @dataclass(frozen=True)
+class Reviews:
+    """Which reviews are not an honest word of one shopper: nothing is learned of items from them."""
+
+    copied_min_characters: int = 60  # letters and digits; shorter texts may well be alike
+    copied_min_reviews: int = 3
+    bomb_min_reviews: int = 30  # of one item, or by one writer, on one day
+    bomb_times_usual: float = 10.0
+    bomb_extreme_share: float = 0.8
+
+
+@dataclass(frozen=True)
 class Histories:
     """What of a user's past is kept, and who counts as active."""
 
@@ -113,6 +124,8 @@ class Training:
     learning_rate: float = 3e-3
     weight_decay: float = 0.01
     warmup_share: float = 0.05
+    sampled_items: int = 3000  # items that each batch's targets are told from; 0: all of them
+    later_weight: float = 0.25  # of the item after the next one, beside the next
     text_weight: float = 1.0
     text_epochs: int = 24  # at most, before items are trained; 0: no such phase
     # Below any of these nothing is trained (pipeline/training/sufficiency.py).
@@ -120,6 +133,10 @@ class Training:
     min_target_events: int = 10
     min_items: int = 5
     min_days: int = 1
+    accumulate: int = 1  # batches whose gradients make one step
+    checkpoint_seconds: int = 60  # how often a run notes how far it came; 0: after every step
+    processes: int = 1  # that train together; more pay off with a GPU each
+    launcher: str = "torchrun"  # what starts them: torchrun, or spark (its TorchDistributor)
     threads: int = 1  # more pay off on idle cores only; 0: all of them
     warm_start: bool = True
 
@@ -187,6 +204,7 @@ class Settings:
     spark: Spark = field(default_factory=Spark)
     cleaning: Cleaning = field(default_factory=Cleaning)
     validation: Validation = field(default_factory=Validation)
+    reviews: Reviews = field(default_factory=Reviews)
     histories: Histories = field(default_factory=Histories)
     model: Model = field(default_factory=Model)
     training: Training = field(default_factory=Training)

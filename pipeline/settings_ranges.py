@@ -53,6 +53,10 @@ ALLOWED: Mapping[str, Allowed] = {
     "cleaning.near_duplicate_types": Allowed(
         f"must be some of {', '.join(CLICKS)}", lambda value: set(value) <= set(CLICKS)
     ),
+    "reviews.copied_min_characters": _at_least(1),
+    "reviews.copied_min_reviews": _at_least(2),
+    "reviews.bomb_min_reviews": _at_least(2),
+    "reviews.bomb_times_usual": _at_least(1),
     "histories.active_days": _at_least(1),
     "histories.max_events": _at_least(1),
     "histories.words_per_item": _at_least(1),
@@ -73,12 +77,20 @@ ALLOWED: Mapping[str, Allowed] = {
         "must be a number above 0", lambda value: 0 < value < math.inf
     ),
     "training.weight_decay": _at_least(0),
+    "training.sampled_items": _at_least(0),
+    "training.later_weight": _at_least(0),
     "training.text_weight": _at_least(0),
     "training.text_epochs": _at_least(0),
     "training.min_users": _at_least(1),
     "training.min_target_events": _at_least(1),
     "training.min_items": _at_least(1),
     "training.min_days": _at_least(1),
+    "training.accumulate": _at_least(1),
+    "training.checkpoint_seconds": _at_least(0),
+    "training.processes": _at_least(1),
+    "training.launcher": Allowed(
+        "must be torchrun or spark", lambda value: value in ("torchrun", "spark")
+    ),
     "training.threads": _at_least(0),
     "evaluation.k": _at_least(1),
     "evaluation.max_users": _at_least(1),

@@ -17,6 +17,7 @@ from transformers import GPT2LMHeadModel
 from pipeline.generation.night import Generated, Night
 from pipeline.lake import Lake, Run
 from pipeline.model.checkpoint import Checkpoint, save_checkpoint, small_config
+from pipeline.model.transitions import Prior
 from pipeline.model.vocabulary import build_vocabulary
 from pipeline.settings import Settings
 from tests.lake_rows import user_id_of, write_rows
@@ -135,10 +136,14 @@ class Shop:
     def model_directory(self) -> Path:
         return self.lake.run_directory("models", TRAINED)
 
-    def put_model(self, item_ids: list[str] | None = None) -> Checkpoint:
+    def put_model(
+        self, item_ids: list[str] | None = None, prior: Prior | None = None
+    ) -> Checkpoint:
         self.lake.begin("models", TRAINED)
         items = [item(n) for n in range(N_ITEMS)] if item_ids is None else item_ids
         checkpoint = random_checkpoint(self.model_directory(), items)
+        if prior is not None:
+            prior.save(self.model_directory())
         self.lake.commit("models", TRAINED, rows=1)
         return checkpoint
 

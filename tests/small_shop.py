@@ -75,7 +75,7 @@ def fill(
 ) -> None:
     """Write the night's histories, catalogue, item words and reviews."""
     write_rows(lake, "histories", run, [user(history_row(n)) for n in range(N_USERS)])
-    write_rows(lake, "catalogue", run, [_item_row(n) for n in range(N_ITEMS)])
+    write_rows(lake, "catalogue", run, [catalogue_row(n) for n in range(N_ITEMS)])
     words = [
         {
             "item_id": item(n),
@@ -90,7 +90,7 @@ def fill(
     write_rows(lake, "cleaned_reviews", run, [review(review_row(n)) for n in range(N_USERS)])
 
 
-def _item_row(n: int) -> Row:
+def catalogue_row(n: int) -> Row:
     return {
         "item_id": item(n),
         "title": f"Kettle {chr(65 + n)}",

@@ -15,7 +15,9 @@ from jobs.cli import (
     config,
     contracts,
     demo,
+    models,
     query,
+    recommend,
     redo,
     run,
     server,
@@ -38,6 +40,8 @@ COMMANDS = (
     source,
     query,
     show,
+    recommend,
+    models,
     contracts,
 )
 INTERRUPTED = 130  # what a shell reports for Ctrl-C

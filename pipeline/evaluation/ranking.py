@@ -10,7 +10,7 @@ Shapes: B users, I items (all known ones, sellable or not).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,8 @@ from transformers import GPT2LMHeadModel
 
 from pipeline.evaluation.metrics import Floats, Integers, target_ranks, top_items
 from pipeline.model.next_item import next_item_logits
-from pipeline.model.prompt import history_prompt
+from pipeline.model.prompt import Prompt, history_prompt
+from pipeline.model.transitions import Prior
 from pipeline.model.user_history import UserHistory
 from pipeline.model.vocabulary import Vocabulary
 
@@ -44,10 +45,14 @@ class Items:
 
 @dataclass(frozen=True)
 class Ranks:
-    """Each user's rank of the held-out item, from 1, and the first k items."""
+    """Each user's rank of the held-out item, from 1, and the first k items.
+
+    `probability_BK` is what the scorer itself gives those items of all that the user may get.
+    """
 
     rank_B: Integers
     top_BK: Integers
+    probability_BK: Floats
 
 
 def measurable(users: Sequence[UserHistory], items: Items) -> list[UserHistory]:
@@ -62,53 +67,127 @@ def measurable(users: Sequence[UserHistory], items: Items) -> list[UserHistory]:
     ]
 
 
-def rank_users(scorer: Scorer, users: Sequence[UserHistory], items: Items, k: int) -> Ranks:
-    """Rank every user's held-out item; `users` come from `measurable`."""
+def rank_users(
+    scorer: Scorer,
+    users: Sequence[UserHistory],
+    items: Items,
+    k: int,
+    *,
+    mask_owned: bool = True,
+    log_scores: bool = False,
+) -> Ranks:
+    """Rank every user's held-out item and list the first k; `users` come from `measurable`.
+
+    Args:
+        mask_owned: whether what a user owned before the held-out event may not come again.
+        log_scores: whether scores are logits (a model's), not shares (a baseline's).
+    """
+    ranks, tops = [np.zeros(0, np.int64)], [np.zeros((0, k), np.int64)]
+    probabilities = [np.zeros((0, k))]
+    for scores_BI, targets_B in _scored(scorer, users, items, mask_owned):
+        ranks.append(target_ranks(scores_BI, targets_B))
+        top_BK = top_items(scores_BI, k)
+        tops.append(top_BK)
+        shares_BI = _shares(scores_BI, log_scores)
+        probabilities.append(np.take_along_axis(shares_BI, top_BK, axis=1))
+    return Ranks(np.concatenate(ranks), np.concatenate(tops), np.concatenate(probabilities))
+
+
+def held_out_ranks(
+    scorer: Scorer, users: Sequence[UserHistory], items: Items, *, mask_owned: bool = True
+) -> Integers:
+    """The ranks of `rank_users` without the lists, which cost several times as much.
+
+    Users of nearly one length are scored together: a model spends no time on padding.
+    """
+    order_B = np.argsort(np.array([user.n_known for user in users], dtype=np.int64), kind="stable")
+    sorted_users = [users[place] for place in order_B]
+    ranks_B = np.zeros(len(users), np.int64)
+    done = 0
+    for scores_BI, targets_B in _scored(scorer, sorted_users, items, mask_owned):
+        ranks_B[order_B[done : done + len(targets_B)]] = target_ranks(scores_BI, targets_B)
+        done += len(targets_B)
+    return ranks_B
+
+
+def _scored(
+    scorer: Scorer, users: Sequence[UserHistory], items: Items, mask_owned: bool
+) -> Iterator[tuple[Floats, Integers]]:
+    """Scores and held-out item numbers, a batch of users at a time; minus infinity is masked."""
     index = items.index
-    ranks, tops = [], []
     for start in range(0, len(users), BATCH_USERS):
         batch = users[start : start + BATCH_USERS]
         scores_BI = np.array(scorer(batch), dtype=np.float64)
         scores_BI[:, ~items.sellable_I] = -np.inf
-        for row, user in enumerate(batch):
+        for row, user in enumerate(batch if mask_owned else ()):
             owned = [index[item] for item in user.owned_before_holdout() if item in index]
             scores_BI[row, owned] = -np.inf
-        targets_B = np.array([index[user.held_out_item] for user in batch], dtype=np.int64)
-        ranks.append(target_ranks(scores_BI, targets_B))
-        tops.append(top_items(scores_BI, k))
-    if not users:
-        return Ranks(np.zeros(0, np.int64), np.zeros((0, k), np.int64))
-    return Ranks(np.concatenate(ranks), np.concatenate(tops))
+        yield scores_BI, np.array([index[user.held_out_item] for user in batch], dtype=np.int64)
+
+
+def _shares(scores_BI: Floats, log_scores: bool) -> NDArray[np.float64]:
+    """Scores of the items that are not masked, as shares of one; all 0 where none is left."""
+    if log_scores:
+        best_B1 = scores_BI.max(axis=1, keepdims=True)
+        mass_BI = np.exp(scores_BI - np.where(np.isfinite(best_B1), best_B1, 0.0))
+    else:
+        mass_BI = np.where(np.isfinite(scores_BI), scores_BI, 0.0)
+    total_B1 = mass_BI.sum(axis=1, keepdims=True)
+    shares: NDArray[np.float64] = mass_BI / np.where(total_B1 > 0, total_B1, 1.0)
+    return shares
 
 
 def model_scorer(
-    model: GPT2LMHeadModel, vocabulary: Vocabulary, items: Items, max_events: int
+    model: GPT2LMHeadModel,
+    vocabulary: Vocabulary,
+    items: Items,
+    max_events: int,
+    prior: Prior | None = None,
 ) -> Scorer:
-    """Scores by the model in evaluation mode. Items it does not know come last."""
+    """Scores by the model in evaluation mode. Items it does not know come last.
+
+    Args:
+        prior: what is added to the model's scores; none, or one without weight, leaves them alone.
+    """
     columns = np.array(
         [vocabulary.item_index.get(item_id, -1) for item_id in items.item_ids], dtype=np.int64
     )
 
     def score(users: Sequence[UserHistory]) -> Floats:
-        prompts = [
-            history_prompt(
-                vocabulary,
-                user.known_items,
-                user.known_event_types,
-                user.known_queries,
-                user.language,
-                max_events,
-                max_tokens=model.config.n_positions,
-            )
-            for user in users
-        ]
-        logits_BI = next_item_logits(model, vocabulary, prompts).cpu().numpy()
+        prompts = history_prompts(users, vocabulary, max_events, model.config.n_positions)
+        logits_BI: Floats = next_item_logits(model, vocabulary, prompts).cpu().numpy()
+        if prior is not None and prior.weight:
+            logits_BI = logits_BI + prior.scores(known_numbers(users, vocabulary)).toarray()
         # Below any logit, above the masked: a model that does not know an item ranks it last.
         unknown = logits_BI.min(initial=0.0) - 1.0
         scores: Floats = np.where(columns >= 0, logits_BI[:, columns], unknown)
         return scores
 
     return score
+
+
+def history_prompts(
+    users: Sequence[UserHistory], vocabulary: Vocabulary, max_events: int, n_positions: int
+) -> list[Prompt]:
+    """What the model is shown of each user: everything before the held-out event that fits."""
+    return [
+        history_prompt(
+            vocabulary,
+            user.known_items,
+            user.known_event_types,
+            user.known_queries,
+            user.language,
+            max_events,
+            max_tokens=n_positions,
+        )
+        for user in users
+    ]
+
+
+def known_numbers(users: Sequence[UserHistory], vocabulary: Vocabulary) -> list[list[int]]:
+    """Each user's items before the held-out event, as numbers of the vocabulary's items."""
+    index = vocabulary.item_index
+    return [[index[item] for item in user.known_items if item in index] for user in users]
 
 
 def history_scorer(scores: Callable[[Sequence[int]], Floats], items: Items) -> Scorer:

@@ -1,7 +1,7 @@
 """Prompts in batches of nearly equal length, so that next to no work is spent on padding.
 
 Guarantees: the same prompts give the same batches in the same order; at most `max_rows` rows and
-`MAX_TOKENS` tokens a batch (a single prompt may be longer); padding is at most `PADDING_SHARE`
+`max_tokens` tokens a batch (a single prompt may be longer); padding is at most `PADDING_SHARE`
 of a batch once it has `SMALL_BATCH` rows.
 
 Shapes: B rows of a batch, T tokens of its longest prompt.
@@ -31,15 +31,15 @@ class Batch:
     users_B: Integers
     token_ids_BT: torch.Tensor
     type_ids_BT: torch.Tensor
-    mask_BT: torch.Tensor
-    position_ids_BT: torch.Tensor
     last_B: torch.Tensor
 
     def __len__(self) -> int:
         return len(self.users_B)
 
 
-def length_batches(lengths_U: Integers, users: Integers, max_rows: int) -> Iterator[Integers]:
+def length_batches(
+    lengths_U: Integers, users: Integers, max_rows: int, max_tokens: int = MAX_TOKENS
+) -> Iterator[Integers]:
     """Split users into batches by the length of their prompts, shortest first."""
     ordered = users[np.argsort(lengths_U[users], kind="stable")]
     start, tokens = 0, 0
@@ -47,7 +47,7 @@ def length_batches(lengths_U: Integers, users: Integers, max_rows: int) -> Itera
         rows, length = end - start + 1, int(lengths_U[user])
         padding = rows * length - (tokens + length)
         wasteful = padding > PADDING_SHARE * rows * length and rows > SMALL_BATCH
-        if end > start and (rows > max_rows or rows * length > MAX_TOKENS or wasteful):
+        if end > start and (rows > max_rows or rows * length > max_tokens or wasteful):
             yield ordered[start:end]
             start, tokens = end, 0
         tokens += length
@@ -71,7 +71,5 @@ def padded_batch(prompts: Sequence[Prompt], users_B: Integers, pad: int) -> Batc
         users_B=users_B,
         token_ids_BT=grid(prompt.token_ids for prompt in chosen),
         type_ids_BT=grid(prompt.type_ids for prompt in chosen),
-        mask_BT=torch.from_numpy(mask_BT),
-        position_ids_BT=torch.arange(width).expand(len(chosen), width),
         last_B=torch.from_numpy(lengths_B - 1),
     )

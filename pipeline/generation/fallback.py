@@ -20,13 +20,13 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.evaluation.baselines import Markov, fit_markov, fit_popularity
+from pipeline.generation.beams import best_in_order
 from pipeline.generation.candidates import Candidates, Exclusions, Integers
 from pipeline.generation.columns import Column, Lists, compute
 from pipeline.generation.ranking import (
     MAX_LOGITS,
     NO_ALLOWED_ITEM,
     Ranking,
-    best_in_order,
     empty_ranking,
 )
 from pipeline.lake import storage_errors

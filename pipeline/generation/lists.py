@@ -15,6 +15,7 @@ from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
+import scipy.sparse
 
 from pipeline.generation.anchors import choose_anchor
 from pipeline.generation.candidates import (
@@ -37,6 +38,7 @@ from pipeline.generation.ranking import (
     empty_ranking,
 )
 from pipeline.generation.sentences import CHOSEN, POPULAR
+from pipeline.model.checkpoint import Checkpoint
 from pipeline.model.prompt import Prompt, history_prompt
 from pipeline.model.vocabulary import Vocabulary
 
@@ -113,9 +115,9 @@ class ListMaker:
 
     @cached_property
     def ranker(self) -> Ranker | None:
-        """The engine, if there is a champion."""
+        """The engine, if there is a champion that knows anything of what is sold."""
         checkpoint = self.champion.checkpoint
-        if checkpoint is None or self.known is None:
+        if checkpoint is None or self.known is None or not len(self.known.places_N):
             return None
         pad = checkpoint.vocabulary.control["pad"]
         return Ranker(checkpoint.model, self.known.token_ids_N, pad)
@@ -153,14 +155,20 @@ class ListMaker:
         checkpoint, ranker, known = self.champion.checkpoint, self.ranker, self.known
         if checkpoint is None or ranker is None or known is None:
             done(n)
-            reason = self.champion.fallback_reason or MODEL_FAILED
+            # Item ids may have changed overnight: everything is new to a model in order.
+            reason = self.champion.fallback_reason or TOO_FEW_KNOWN
             empty = empty_ranking(n, k, {})
             return empty.items_UK, empty.scores_UK, dict.fromkeys(range(n), reason)
         prompts = history_prompts(
             users, checkpoint.vocabulary, self.rules.max_events, checkpoint.model.config.n_positions
         )
         ranking = ranker.rank(
-            prompts, excluded.renumbered(known.number_C), k, self.rules.batch_users, done
+            prompts,
+            excluded.renumbered(known.number_C),
+            k,
+            self.rules.batch_users,
+            done,
+            prior_UN=prior_weights(users, checkpoint, known),
         )
         reasons = dict(ranking.errors)
         allowed_U = len(self.candidates) - excluded.counts_U
@@ -245,6 +253,25 @@ def history_prompts(
         except (ValueError, TypeError, KeyError, AttributeError, IndexError):
             prompts.append(None)
     return prompts
+
+
+def prior_weights(
+    users: pa.Table, checkpoint: Checkpoint, known: KnownItems
+) -> scipy.sparse.csr_array | None:
+    """What the champion's prior adds to each user's items; none where it has none, or no weight.
+
+    It is told the same histories as in evaluation, so that what was measured is what is sent.
+    """
+    prior, vocabulary = checkpoint.prior, checkpoint.vocabulary
+    if prior is None or not prior.weight:
+        return None
+    index = vocabulary.item_index
+    histories = [
+        [index[item] for item in items if item in index]
+        for items in python_lists(column(users, "item_ids"))
+    ]
+    scores_UI = prior.scores(histories)
+    return scipy.sparse.csr_array(scores_UI[:, known.token_ids_N - vocabulary.first_item_token])
 
 
 def _of_users(excluded: Exclusions, users: Integers) -> Exclusions:

@@ -22,11 +22,12 @@ from pyspark.sql import functions as F
 from pipeline.errors import GateError, InputError
 from pipeline.histories import history
 from pipeline.histories.catalogue import catalogue_as_of, newest_complete
-from pipeline.histories.item_words import item_words
+from pipeline.histories.item_words import item_words, standing_phrases
 from pipeline.histories.past import file_count, past_rows, read_past, write_sorted
 from pipeline.histories.review_phrases import extract_phrases
 from pipeline.lake import Lake, Run
 from pipeline.ledger import LedgerLine
+from pipeline.reviews.unfair import FATE
 from pipeline.settings import Settings
 
 log = logging.getLogger("nightcart")
@@ -100,18 +101,7 @@ def build(spark: SparkSession, lake: Lake, run: Run, settings: Settings) -> Buil
     _require_somebody(night, users, counts)
     log.info("histories: %d users, %d to be written to", users, counts["active AND consent"])
 
-    reviews_read = extract_phrases(spark, lake, run, settings.spark.shuffle_partitions)
-    log.info("phrases: taken from %d reviews that are new since the last night", reviews_read)
-    words_path = lake.begin("item_words", run)
-    words = item_words(
-        night.past("review_phrases"),
-        spark.read.parquet(str(catalogue_path)),
-        night=night.date,
-        words_per_item=settings.histories.words_per_item,
-        retractions=night.past("retractions"),
-    )
-    files = night.files("cleaned_reviews")
-    item_word_rows = write_sorted(words, words_path, key="item_id", files=files, order=["language"])
+    item_word_rows, unfair = _write_item_words(night, catalogue_path)
 
     superseded = rows["cleaned_items"] - items
     lines = [*lines, night.line("cleaned_items", items, superseded=superseded)]
@@ -129,9 +119,31 @@ def build(spark: SparkSession, lake: Lake, run: Run, settings: Settings) -> Buil
         "active_consenting": counts["active AND consent"],
         "with_holdout": counts["holdout_index IS NOT NULL"],
         "item_words": item_word_rows,
+        "reviews_left_out_of_item_words": unfair,
         "item_events": sum(line.rows_out for line in lines[:2]),
     }
     return Built(lines, report)
+
+
+def _write_item_words(night: _Night, catalogue_path: Path) -> tuple[int, dict[str, int]]:
+    """Take the phrases of new reviews, write the words; rows, and reviews left out by rule."""
+    limits, tasks = night.settings.reviews, night.settings.spark.shuffle_partitions
+    reviews = extract_phrases(night.spark, night.lake, night.run, tasks, limits)
+    log.info("phrases: taken from %d reviews that no night had read", reviews)
+    standing = standing_phrases(
+        night.past("review_phrases"), night.past("retractions"), night.date, limits
+    )
+    left_out = standing.where(F.col(FATE).isNotNull()).groupBy(FATE)
+    counts = left_out.agg(F.count_distinct("user_id", "review_id").alias("reviews")).collect()
+    words = item_words(
+        standing,
+        night.spark.read.parquet(str(catalogue_path)),
+        words_per_item=night.settings.histories.words_per_item,
+    )
+    path = night.lake.begin("item_words", night.run)
+    files = night.files("cleaned_reviews")
+    rows = write_sorted(words, path, key="item_id", files=files, order=["language"])
+    return rows, {row[FATE]: row["reviews"] for row in sorted(counts)}
 
 
 def _write_catalogue(night: _Night, path: Path) -> int:

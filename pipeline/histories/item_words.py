@@ -1,7 +1,8 @@
 """What satisfied shoppers praise of an item more than of others, per language, aspect by aspect.
 
 In: `review_phrases` of the past and the night's `catalogue`. Out: the `item_words` contract. Each
-review counts once, its first delivery; a review that a later delivery took back counts not at all.
+review counts once, its first delivery; one that a later delivery took back, a copied text and a
+review bomb (`pipeline.reviews.unfair`) count not at all.
 A phrase counts where it is praise. It is kept only if two reviews in its language use it, which
 drops misspellings and most names, and if its aspect is praised more often than blamed; phrases made
 of the item's own title and brand are dropped, because the list that quotes them shows the title
@@ -22,33 +23,36 @@ from pyspark.sql import functions as F
 from pipeline.contracts.contract import load_contract
 from pipeline.contracts.spark import conform
 from pipeline.histories.past import DELIVERED
+from pipeline.reviews.unfair import FATE, with_fate
+from pipeline.settings import Reviews
 
 MIN_REVIEWS = 2
 SEVERAL_WORDS = 1.5
+_REVIEW = ("review_id", "user_id", "item_id", "review_date", "rating", "text_hash")
 _PAIR = ["language", "item_id"]
 _HAN = r"\p{IsHan}"
 
 
-def item_words(
-    phrases: DataFrame,
-    catalogue: DataFrame,
-    *,
-    night: dt.date,
-    words_per_item: int,
-    retractions: DataFrame | None = None,
+def standing_phrases(
+    phrases: DataFrame, retractions: DataFrame, night: dt.date, limits: Reviews
 ) -> DataFrame:
-    """`review_phrases` of the past, with their delivery day, as the `item_words` contract.
+    """The phrases of each review once, with its `fate`: the rule that leaves it out, or null.
 
     Args:
         phrases: of deliveries up to the night.
-        catalogue: as of the night.
+        retractions: of deliveries up to the night; both with their delivery day.
         night: reviews of a later day are left out.
-        words_per_item: at most so many phrases.
-        retractions: of deliveries up to the night, with their delivery day.
+        limits: of copies and bombs.
     """
-    said = _each_review_once(phrases, night)
-    if retractions is not None:
-        said = _standing(said, retractions)
+    said = _standing(_each_review_once(phrases, night), retractions)
+    reviews = said.select(*_REVIEW).distinct()
+    fates = with_fate(reviews, limits).where(F.col(FATE).isNotNull())
+    return said.join(fates.select("user_id", "review_id", FATE), ["user_id", "review_id"], "left")
+
+
+def item_words(standing: DataFrame, catalogue: DataFrame, *, words_per_item: int) -> DataFrame:
+    """`standing_phrases` and the night's catalogue as the `item_words` contract."""
+    said = standing.where(F.col(FATE).isNull())
     telling = _without_title(_scored(said), catalogue)
     best = _best_of_aspects(telling.join(_aspects(said), on=[*_PAIR, "aspect"], how="inner"))
     rows = _in_order(best, words_per_item).join(

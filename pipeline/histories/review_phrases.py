@@ -22,6 +22,7 @@ from pipeline.contracts.contract import load_contract
 from pipeline.histories.past import DELIVERED, read_deliveries
 from pipeline.lake import Lake, Partition, Run, storage_errors
 from pipeline.reviews.phrase_rows import phrase_rows
+from pipeline.settings import Reviews
 
 NAME = "review_phrases"
 # Raise it when the same reviews come to mean other phrases: every delivery is then read again.
@@ -30,9 +31,15 @@ FORMAT = 1
 _REVIEWS_PER_TASK = 2_000
 
 
-def extract_phrases(spark: SparkSession, lake: Lake, run: Run, most_tasks: int) -> int:
+def extract_phrases(
+    spark: SparkSession, lake: Lake, run: Run, most_tasks: int, limits: Reviews
+) -> int:
     """Commit what is missing up to the night; return how many reviews were read for it."""
-    todo = [part for part in lake.past("cleaned_reviews", run.run_date) if not _is_done(lake, part)]
+    todo = [
+        part
+        for part in lake.past("cleaned_reviews", run.run_date)
+        if not _is_done(lake, part, limits)
+    ]
     if not todo:
         return 0
     scratch = lake.work(NAME, run)
@@ -40,7 +47,8 @@ def extract_phrases(spark: SparkSession, lake: Lake, run: Run, most_tasks: int) 
     tasks = max(1, min(most_tasks, rows // _REVIEWS_PER_TASK))
     by = DELIVERED if len(todo) >= tasks else "review_id"
     reviews = read_deliveries(spark, lake, "cleaned_reviews", todo).repartition(tasks, by)
-    made = phrase_rows(reviews, DELIVERED).sortWithinPartitions(DELIVERED, "review_id", "phrase")
+    rows_made = phrase_rows(reviews, DELIVERED, limits.copied_min_characters)
+    made = rows_made.sortWithinPartitions(DELIVERED, "review_id", "phrase")
     with storage_errors(f"cannot write {scratch}"):
         shutil.rmtree(scratch, ignore_errors=True)
         made.withColumn("day", F.col(DELIVERED)).drop(DELIVERED).write.partitionBy("day").parquet(
@@ -48,23 +56,23 @@ def extract_phrases(spark: SparkSession, lake: Lake, run: Run, most_tasks: int) 
         )
     # A commit is mostly waiting for the disk, and a dump has thousands of deliveries.
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda part: _commit(lake, run, part, scratch), todo))
+        list(pool.map(lambda part: _commit(lake, run, part, scratch, limits), todo))
     shutil.rmtree(scratch, ignore_errors=True)
     return rows
 
 
-def _is_done(lake: Lake, reviews: Partition) -> bool:
+def _is_done(lake: Lake, reviews: Partition, limits: Reviews) -> bool:
     made = lake.current(NAME, reviews.run_date)
     if made is None:
         return not reviews.rows
-    return made.manifest.get("made_from") == _made_from(reviews)
+    return made.manifest.get("made_from") == _made_from(reviews, limits)
 
 
-def _made_from(reviews: Partition) -> list[str | int]:
-    return [reviews.directory_id, FORMAT]
+def _made_from(reviews: Partition, limits: Reviews) -> list[str | int]:
+    return [reviews.directory_id, FORMAT, limits.copied_min_characters]
 
 
-def _commit(lake: Lake, run: Run, reviews: Partition, scratch: Path) -> None:
+def _commit(lake: Lake, run: Run, reviews: Partition, scratch: Path, limits: Reviews) -> None:
     day: dt.date = reviews.run_date
     directory = lake.begin(NAME, Run(day, run.run_id))
     files = sorted((scratch / f"day={day.isoformat()}").glob("part-*.parquet"))
@@ -75,4 +83,4 @@ def _commit(lake: Lake, run: Run, reviews: Partition, scratch: Path) -> None:
             empty = arrow_schema(load_contract(NAME)).empty_table()
             pq.write_table(empty, directory / "part-00000.parquet")
         rows = sum(pq.read_metadata(file).num_rows for file in directory.glob("*.parquet"))
-    lake.commit(NAME, Run(day, run.run_id), rows=rows, made_from=_made_from(reviews))
+    lake.commit(NAME, Run(day, run.run_id), rows=rows, made_from=_made_from(reviews, limits))

@@ -1,7 +1,8 @@
 """A trained model on disk: a plain Hugging Face directory that transformers alone can load.
 
 Writes `config.json`, `generation_config.json`, `model.safetensors`, the vocabulary's files and
-`nightcart.json` (the model version). The version is `<run_date>-<first 8 hex of the weights'
+`nightcart.json` (the model version); and, where there is one, the prior that is added to the
+model's scores (`pipeline.model.transitions`), which transformers does not look at. The version is `<run_date>-<first 8 hex of the weights'
 SHA-256>`, so equal weights of one night have equal versions and a damaged file is noticed.
 Reads safetensors only: nothing here can execute what it loads.
 """
@@ -18,6 +19,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from pipeline.errors import InputError
 from pipeline.lake import file_sha256
+from pipeline.model.transitions import Prior, load_prior
 from pipeline.model.vocabulary import ITEMS_FILE, TOKENIZER_FILE, Vocabulary, load_vocabulary
 
 CONFIG_FILE = "config.json"
@@ -27,15 +29,20 @@ VERSION_FILE = "nightcart.json"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model, the vocabulary it speaks, and which model it is."""
+    """A model, the vocabulary it speaks, which model it is, and what is added to its scores."""
 
     model: GPT2LMHeadModel
     vocabulary: Vocabulary
     model_version: str
+    prior: Prior | None = None
 
 
 def save_checkpoint(
-    directory: Path, model: GPT2LMHeadModel, vocabulary: Vocabulary, run_date: dt.date
+    directory: Path,
+    model: GPT2LMHeadModel,
+    vocabulary: Vocabulary,
+    run_date: dt.date,
+    prior: Prior | None = None,
 ) -> Checkpoint:
     """Fill an existing directory; the caller commits it (see `pipeline.lake`)."""
     config = model.generation_config
@@ -46,10 +53,12 @@ def save_checkpoint(
     config.pad_token_id = vocabulary.control["pad"]
     model.save_pretrained(directory, max_shard_size="1000GB")
     vocabulary.save(directory)
+    if prior is not None:
+        prior.save(directory)
     version = f"{run_date.isoformat()}-{file_sha256(directory / WEIGHTS_FILE)[:8]}"
     text = json.dumps({"model_version": version}, indent=1)
     (directory / VERSION_FILE).write_text(text + "\n", encoding="utf-8")
-    return Checkpoint(model, vocabulary, version)
+    return Checkpoint(model, vocabulary, version, prior)
 
 
 def load_checkpoint(directory: Path) -> Checkpoint:
@@ -72,6 +81,11 @@ def load_checkpoint(directory: Path) -> Checkpoint:
             f"{VERSION_FILE} says {version!r}. Run fine_tune for this date again"
         )
     vocabulary = load_vocabulary(directory)
+    if not vocabulary.item_ids:
+        raise InputError(
+            f"the model in {directory} knows no item ({ITEMS_FILE} is empty), so it can recommend "
+            "nothing. Run fine_tune for this date again"
+        )
     try:
         model = GPT2LMHeadModel.from_pretrained(
             directory, use_safetensors=True, local_files_only=True
@@ -86,7 +100,16 @@ def load_checkpoint(directory: Path) -> Checkpoint:
             f"{vocabulary.size} tokens; they are of different models. Run fine_tune again"
         )
     model.eval()
-    return Checkpoint(model, vocabulary, version)
+    return Checkpoint(model, vocabulary, version, load_prior(directory, len(vocabulary.item_ids)))
+
+
+def read_version(directory: Path) -> str | None:
+    """The version of the model in a directory, without loading it; none where there is none."""
+    try:
+        version = _read_json(directory / VERSION_FILE).get("model_version")
+    except InputError:
+        return None
+    return str(version) if version else None
 
 
 def small_config(

@@ -73,7 +73,7 @@ def view_statements(
         "catalogue_latest": _input(lake, "catalogue", latest),
         "histories_latest": _input(lake, "histories", latest),
         "ledger": _ledger(lake),
-        "metrics": _stored(load_contract("metrics"), lake.past("metrics", dt.date.max)),
+        "metrics": _metrics(lake),
     }
     return [f"CREATE OR REPLACE VIEW {name} AS {select.strip()};" for name, select in views.items()]
 
@@ -126,6 +126,21 @@ def _parquet(contract: Contract, files: Sequence[Path]) -> str:
     SELECT run_date::DATE AS run_date, run_id::VARCHAR AS run_id, {names}
     FROM read_parquet({sql_files(_absolute(files))},
         hive_partitioning = true, hive_types_autocast = false)"""  # noqa: S608 (paths are quoted)
+
+
+def _metrics(lake: Lake) -> str:
+    """Every night's. Nights before there were segments lack their columns, which are null then."""
+    contract = load_contract("metrics")
+    partitions = lake.past("metrics", dt.date.max)
+    files = [file for partition in partitions for file in partition.files]
+    if not files:
+        return _no_rows(contract)
+    names = ", ".join(contract.column_names)
+    return f"""
+    SELECT run_date::DATE AS run_date, run_id::VARCHAR AS run_id, {names}
+    FROM ({_no_rows(contract)} UNION ALL BY NAME
+        FROM read_parquet({sql_files(_absolute(files))}, union_by_name = true,
+            hive_partitioning = true, hive_types_autocast = false))"""  # noqa: S608 (paths are quoted)
 
 
 def _ledger(lake: Lake) -> str:

@@ -7,6 +7,7 @@ extraction would stop the night; none of the hostile strings does (a test holds 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import pyarrow as pa
 from pyspark.sql import DataFrame
@@ -17,16 +18,19 @@ from pipeline.contracts.contract import load_contract
 from pipeline.contracts.spark import spark_schema
 from pipeline.reviews.language import language_of
 from pipeline.reviews.phrases import phrases
+from pipeline.reviews.unfair import text_hash
 
-_READ = ("review_id", "user_id", "item_id", "review_date", "rating", "title", "text", "language")
+_SAME = ("review_id", "user_id", "item_id", "review_date", "rating")
+_READ = (*_SAME, "title", "text", "language")
 
 
-def phrase_rows(reviews: DataFrame, delivered: str) -> DataFrame:
+def phrase_rows(reviews: DataFrame, delivered: str, copied_min_characters: int) -> DataFrame:
     """The columns of `review_phrases` and the delivery day, a row for each phrase of a review.
 
     Args:
         reviews: the columns of `cleaned_reviews` and `delivered`.
         delivered: the name of the column of the delivery day, a date.
+        copied_min_characters: a shorter text has no `text_hash`.
     """
     contract = load_contract("review_phrases")
     schema = spark_schema(contract).add(delivered, T.DateType())
@@ -34,17 +38,24 @@ def phrase_rows(reviews: DataFrame, delivered: str) -> DataFrame:
 
     def extract(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
         for batch in batches:
-            rows = [row for review in batch.to_pylist() for row in _rows(review, delivered)]
+            rows = [
+                row
+                for review in batch.to_pylist()
+                for row in _rows(review, delivered, copied_min_characters)
+            ]
             yield pa.RecordBatch.from_pylist(rows, schema=arrow)
 
     return reviews.select(*_READ, delivered).mapInArrow(extract, schema)
 
 
-def _rows(review: dict[str, object], delivered: str) -> Iterator[dict[str, object]]:
+def _rows(review: dict[str, Any], delivered: str, min_characters: int) -> Iterator[dict[str, Any]]:
     title, text = review["title"], str(review["text"])
     whole = f"{title}\n{text}" if title else text
-    language = language_of(review["language"], whole)  # type: ignore[arg-type]
-    same = {name: review[name] for name in ("review_id", "user_id", "item_id", "review_date")}
-    same |= {"language": language, delivered: review[delivered]}
-    for phrase in phrases(title, text, language, review["rating"]):  # type: ignore[arg-type]
+    language = language_of(review["language"], whole)
+    same = {name: review[name] for name in _SAME} | {
+        "text_hash": text_hash(text, min_characters),
+        "language": language,
+        delivered: review[delivered],
+    }
+    for phrase in phrases(title, text, language, review["rating"]):
         yield same | phrase._asdict()

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -34,8 +35,9 @@ log = logging.getLogger("nightcart")
 
 # Noise on a new item's row, as a share of the table's own spread.
 NOISE = 0.1
-# Spread of item rows that start from what the items were met with: docs/experiments.md.
-ITEM_SPREAD = 0.15
+# Spread of item rows that start from what the items were met with, times the root of the width: so
+# the first logits are as far apart at any width (docs/experiments.md).
+ITEM_SPREAD = 0.8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,11 +178,12 @@ def _start_from_pasts(
     words_WD = word_vectors(words, items_ID, vocabulary.n_text)
     met = np.flatnonzero(np.abs(items_ID).sum(axis=1))
     rows = vocabulary.first_item_token + met
+    spread = ITEM_SPREAD / math.sqrt(width)
     with torch.no_grad():
         # Added to the random start: its small noise is what tells equal rows apart.
         weight_VD = model.transformer.wte.weight
-        weight_VD[rows] += torch.tensor(items_ID[met] * ITEM_SPREAD, dtype=torch.float32)
-        weight_VD[: vocabulary.n_text] += torch.tensor(words_WD * ITEM_SPREAD, dtype=torch.float32)
+        weight_VD[rows] += torch.tensor(items_ID[met] * spread, dtype=torch.float32)
+        weight_VD[: vocabulary.n_text] += torch.tensor(words_WD * spread, dtype=torch.float32)
     return {item_name(vocabulary.item_ids[n]) for n in met}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -13,9 +14,12 @@ from safetensors.torch import load_file, save_file
 from pipeline.contracts.arrow import check_table
 from pipeline.contracts.contract import load_contract
 from pipeline.errors import GateError, InputError, StorageError
+from pipeline.evaluation.ranking import Items, model_scorer
 from pipeline.generation import lists, night
 from pipeline.lake import Run, file_sha256
-from pipeline.model.checkpoint import VERSION_FILE, WEIGHTS_FILE
+from pipeline.model.checkpoint import VERSION_FILE, WEIGHTS_FILE, load_checkpoint
+from pipeline.model.transitions import Prior, fit_transitions
+from pipeline.model.user_history import read_histories
 from tests.generation_shop import (
     N_ITEMS,
     NIGHT,
@@ -64,6 +68,29 @@ def test_every_active_consenting_user_has_exactly_k_allowed_items(shop: Shop) ->
     assert (made.audience.inactive, made.audience.no_consent) == (2, 1)
     assert made.report["users"] == made.partition.rows == 30
     assert made.report["methods"] == {"model": 30}
+
+
+def test_lists_are_those_that_evaluation_measures_the_prior_included(shop: Shop) -> None:
+    """No held-out event, nothing unsellable: both rank the same items for the same prompts."""
+    numbers = np.random.default_rng(5)
+    pasts = [numbers.integers(0, N_ITEMS, 12).tolist() for _ in range(20)]
+    without = by_user(rows_of(shop.generate("R1")))
+    shop.put_model(prior=Prior(fit_transitions(pasts, N_ITEMS), 3.0))
+    listed = by_user(rows_of(shop.generate("R2")))
+    items = Items(tuple(item(n) for n in range(N_ITEMS)), np.ones(N_ITEMS, dtype=np.bool_))
+    checkpoint = load_checkpoint(shop.model_directory())
+    scorer = model_scorer(checkpoint.model, checkpoint.vocabulary, items, 50, checkpoint.prior)
+    users = read_histories(shop.lake, NIGHT)
+    scores = scorer(users)
+    assert len(users) == 30
+    changed = 0
+    for user, scores_I in zip(users, scores, strict=True):
+        owned = {int(name.removeprefix("item-")) for name in user.owned_item_ids}
+        best = [n for n in np.argsort(-scores_I, kind="stable") if n not in owned][:5]
+        found = [entry["item_id"] for entry in listed[user.user_id]["items"]]
+        assert found == [item(n) for n in best]
+        changed += found != [entry["item_id"] for entry in without[user.user_id]["items"]]
+    assert changed > 20, "a prior of weight 3 moves most lists"
 
 
 def test_the_files_keep_to_the_contract_and_are_sorted(shop: Shop) -> None:

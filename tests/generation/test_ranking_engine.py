@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.generation import ranking
+from pipeline.generation.beams import best_in_order
 from pipeline.generation.candidates import Exclusions, exclusions, no_exclusions
-from pipeline.generation.ranking import Ranker, best_in_order
+from pipeline.generation.ranking import Ranker
 from pipeline.model.checkpoint import Checkpoint
 from pipeline.model.prompt import Prompt, history_prompt
 
@@ -140,15 +141,15 @@ def test_a_model_that_fails_on_one_row_serves_the_others(
 ) -> None:
     prompts = prompts_of(checkpoint, LENGTHS)
     poison = 3
-    whole = ranker.last_hidden
+    whole = ranker.decoder.read
 
-    def out_of_memory(batch):  # type: ignore[no-untyped-def]
+    def out_of_memory(batch, keep):  # type: ignore[no-untyped-def]
         if poison in batch.users_B:
             raise RuntimeError("not enough memory")
-        return whole(batch)
+        return whole(batch, keep)
 
     expected = ranker.rank(list(prompts), no_exclusions(10), K, 256)
-    monkeypatch.setattr(ranker, "last_hidden", out_of_memory)
+    monkeypatch.setattr(ranker.decoder, "read", out_of_memory)
     found = ranker.rank(list(prompts), no_exclusions(10), K, 256)
     assert found.errors == {poison: ranking.MODEL_FAILED}
     others = [user for user in range(10) if user != poison]

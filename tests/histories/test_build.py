@@ -24,6 +24,7 @@ def test_the_night_of_a_small_shop(small_shop: Callable[[], Shop]) -> None:
         "active_consenting": 2,
         "with_holdout": 2,
         "item_words": 0,
+        "reviews_left_out_of_item_words": {},
         "item_events": 5,
     }
     by_user = {row["user_id"]: row for row in read_rows(shop.lake, "histories", DAY)}

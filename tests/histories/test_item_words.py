@@ -10,10 +10,11 @@ from pyspark.sql import SparkSession
 
 from pipeline.contracts.contract import load_contract
 from pipeline.contracts.spark import check_columns, spark_schema
-from pipeline.histories.item_words import item_words
+from pipeline.histories.item_words import item_words, standing_phrases
 from pipeline.histories.past import read_past
 from pipeline.histories.review_phrases import extract_phrases
 from pipeline.lake import Lake, Run
+from pipeline.settings import Reviews
 from tests.histories.conftest import DAY, review
 from tests.lake_rows import user_id_of, write_rows
 
@@ -29,6 +30,8 @@ def said(number: int, item_id: str, *phrases: str, **more: Any) -> list[dict[str
         "user_id": user_id_of(f"u{number}"),
         "item_id": item_id,
         "review_date": DAY,
+        "rating": 4.0,
+        "text_hash": None,
         "language": "en",
         "polarity": 1,
         "run_date": DAY,
@@ -52,13 +55,9 @@ def words(
         [(item_id, title, None) for item_id, title in (titles or {}).items()],
         "item_id string, title string, brand string",
     )
-    made = item_words(
-        phrases,
-        catalogue,
-        night=DAY,
-        words_per_item=most,
-        retractions=spark.createDataFrame(retracted or [], RETRACTION),
-    )
+    taken_back = spark.createDataFrame(retracted or [], RETRACTION)
+    standing = standing_phrases(phrases, taken_back, DAY, Reviews(copied_min_reviews=3))
+    made = item_words(standing, catalogue, words_per_item=most)
     check_columns(made, load_contract("item_words"))
     return {(row["item_id"], row["language"]): row.asDict(recursive=True) for row in made.collect()}
 
@@ -104,6 +103,13 @@ def test_each_review_once_none_of_the_future_none_taken_back(spark: SparkSession
     assert set(words(spark, more, retracted=older)) == {("a", "en"), ("c", "en")}
 
 
+def test_a_copied_text_counts_once(spark: SparkSession) -> None:
+    rows = [said(n, "a", "quiet fan", text_hash=7) for n in range(3)]
+    assert words(spark, rows) == {}, "one review is left, and a phrase needs two"
+    rows[2][0]["text_hash"] = 8
+    assert words(spark, rows)["a", "en"]["n_reviews"] == 3
+
+
 def test_the_items_own_title_is_not_a_word_of_it(spark: SparkSession) -> None:
     rows = [said(n, name, "quiet kettle", "kettle") for n, name in enumerate("ab")]
     rows += [said(n, "c", "音质 好", "音质", language="zh", aspect="音质") for n in (7, 8)]
@@ -131,15 +137,17 @@ def test_the_texts_of_a_delivery_are_read_once(
     deliver(BEFORE, "a", quiet)
     deliver(DAY, "a", loud)
     first = {(str(BEFORE), "en", phrase) for phrase in ("fan", "noise", "low noise")}
-    assert extract_phrases(spark, lake, Run(BEFORE, "R"), 2) == 1
+    assert extract_phrases(spark, lake, Run(BEFORE, "R"), 2, Reviews()) == 1
     assert phrases_of(BEFORE) == first
-    assert extract_phrases(spark, lake, Run(DAY, "R"), 2) == 1, "only the new delivery's review"
+    assert extract_phrases(spark, lake, Run(DAY, "R"), 2, Reviews()) == 1, (
+        "only the new delivery's review"
+    )
     both = first | {(str(DAY), "zh", phrase) for phrase in ("音质", "音质 好")}
     assert phrases_of(DAY) == both
     assert phrases_of(BEFORE) == first
-    assert extract_phrases(spark, lake, Run(DAY, "R2"), 2) == 0
+    assert extract_phrases(spark, lake, Run(DAY, "R2"), 2, Reviews()) == 0
     # Cleaned again, with another text; and a delivery in which nothing is left.
     deliver(BEFORE, "b", quiet | {"text": "The lid is tight.", "language": "en"})
     deliver(DAY, "b")
-    assert extract_phrases(spark, lake, Run(DAY, "R3"), 2) == 1
+    assert extract_phrases(spark, lake, Run(DAY, "R3"), 2, Reviews()) == 1
     assert phrases_of(DAY) == {(str(BEFORE), "en", phrase) for phrase in ("lid", "tight lid")}

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import datetime as dt
 import io
 import json
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import InputError
@@ -82,6 +85,21 @@ def test_other_views(night: Night) -> None:
         ("publish", 3, None),
     ]
     assert rows(lake, "SELECT run_date, run_id, value FROM metrics") == [(NIGHT, "r1", 0.5)]
+
+
+def test_metrics_of_nights_before_there_were_segments(night: Night) -> None:
+    """Alone, and beside newer ones: the columns that their files lack are null."""
+    night.publish()
+    lake = night.lake
+    row = {"model": "candidate", "split": "test", "metric": "ndcg", "k": 10, "value": 0.5}
+    directory = lake.begin("metrics", night.run)
+    pq.write_table(pa.Table.from_pylist([row | {"n_users": 7}]), directory / "part-00000.parquet")
+    lake.commit("metrics", night.run, rows=1)
+    sql = "SELECT run_date, value, segment, low FROM metrics ORDER BY run_date"
+    assert rows(lake, sql) == [(NIGHT, 0.5, None, None)]
+    later = Run(NIGHT + dt.timedelta(days=1), "r2")
+    write_rows(lake, "metrics", later, [row | {"n_users": 7, "segment": "all", "low": 0.25}])
+    assert rows(lake, sql)[1] == (later.run_date, 0.5, "all", 0.25)
 
 
 def test_a_view_without_data_has_its_columns(night: Night) -> None:

@@ -18,6 +18,8 @@ from pipeline.lake import Lake, Run
 from pipeline.ledger import read_ledger
 from pipeline.model.champion import ChampionRecord, write_champion
 from pipeline.model.checkpoint import load_checkpoint
+from pipeline.model.transitions import PRIOR_FILE, TRANSITIONS_FILE
+from pipeline.model.vocabulary import ITEMS_FILE, TOKENIZER_FILE
 from pipeline.settings import Settings
 from pipeline.training.fine_tune import FineTuned, fine_tune
 from tests.lake_rows import Row, write_rows
@@ -81,9 +83,12 @@ def _held_out_changed(row: dict[str, Any]) -> Row:
 
 def test_the_test_half_is_never_seen(tmp_path: Path, settings: Settings) -> None:
     first = trained(tmp_path / "a", quick(settings))
-    assert version(trained(tmp_path / "b", quick(settings), user=_held_out_changed)) == version(
-        first
-    )
+    second = trained(tmp_path / "b", quick(settings), user=_held_out_changed)
+    assert version(second) == version(first)
+    # The version is of the weights: vocabulary, counts and the prior's weight are looked at too.
+    for name in (ITEMS_FILE, TOKENIZER_FILE, PRIOR_FILE, TRANSITIONS_FILE):
+        before, after = (made.partition.path / name for made in (first, second))
+        assert after.read_bytes() == before.read_bytes(), name
 
 
 def test_shoppers_without_consent_are_not_trained_on(tmp_path: Path, settings: Settings) -> None:

@@ -1,0 +1,340 @@
+"""Next-item quality on a public data set, by the nights' own training code, beside baselines.
+
+    python -m benchmarks.quality --dataset ../shared/data/amazon_beauty --seeds 1,2,3
+
+The data set is a directory with `interactions.csv` (`user_id,item_id,position`, any other columns
+are not read) and, if there is one, `items.csv` (`item_id,title,attributes_json`: a list of brand
+and category names). Leave-one-out by `position`: each user's last item is the test, the one before
+it the validation, earlier ones are trained on; users with fewer than three are trained on only.
+Inputs are the last 50 events; ranking is over every item.
+
+`strict`: the validation item is only part of the test's input. `refit`: it is trained on and
+counted too, as a night would, with every choice (epochs, prior) taken from the strict run of the
+same seed. Every choice is made on validation; the test is scored once for each row printed.
+`--mask` leaves out of a list what the user has; `--no-mask` leaves it in; by default both are shown.
+
+The recipe is the settings' own but for `RECIPE`, what many items with few events each ask for;
+`--set training.max_epochs=8` tries another, `--quick` takes a tenth of the users and two epochs to
+see that everything runs. Prints a line per figure and,
+last, one line of JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import dataclasses
+import datetime as dt
+import json
+import logging
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import GPT2LMHeadModel
+
+from benchmarks.quality_baselines import baseline_scorers
+from pipeline.evaluation.metrics import ndcg, recall
+from pipeline.evaluation.ranking import Items, Scorer, held_out_ranks, measurable, model_scorer
+from pipeline.model.catalogue import CatalogueItem
+from pipeline.model.checkpoint import save_checkpoint
+from pipeline.model.transitions import Prior, fit_transitions
+from pipeline.model.user_history import UserHistory
+from pipeline.model.vocabulary import Vocabulary, build_vocabulary
+from pipeline.settings import Settings, load_settings
+from pipeline.training.fit import fit
+from pipeline.training.item_descriptions import feature_matrix
+from pipeline.training.prior_choice import choose_prior
+from pipeline.training.starting_model import starting_model
+from pipeline.training.training_rows import history_rows
+
+CUTOFFS = (5, 10, 20)
+# Chosen on the validation items of amazon_beauty (docs/experiments.md).
+RECIPE = {
+    "model.n_layer": "1",
+    "model.n_embd": "128",
+    "model.dropout": "0.5",
+    "training.learning_rate": "2e-3",
+    "training.max_epochs": "12",
+}
+MAX_EVENTS = 50
+# So many users tell which epoch is best; the prior is chosen with all of them.
+VALIDATION_USERS = 3000
+# No figure depends on when: the histories' type needs a time.
+_START = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Each user's items in order, and the catalogue."""
+
+    name: str
+    pasts: dict[str, tuple[str, ...]]
+    catalogue: list[CatalogueItem]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model, what it speaks, and what is added to it."""
+
+    model: GPT2LMHeadModel
+    vocabulary: Vocabulary
+    prior: Prior
+    cpu_seconds: float
+
+
+def read_dataset(directory: Path, every: int = 1) -> Dataset:
+    """Read both files; `every` keeps one user in so many."""
+    placed: dict[str, list[tuple[int, str]]] = {}
+    with (directory / "interactions.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            placed.setdefault(row["user_id"], []).append((int(row["position"]), row["item_id"]))
+    pasts = {
+        user: tuple(item for _, item in sorted(events, key=lambda event: event[0]))
+        for n, (user, events) in enumerate(placed.items())
+        if n % every == 0
+    }
+    words: dict[str, tuple[str, str]] = {}
+    if (directory / "items.csv").is_file():
+        with (directory / "items.csv").open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                names = json.loads(row.get("attributes_json") or "[]")
+                words[row["item_id"]] = (row.get("title") or "", " > ".join(map(str, names)))
+    met = {item for events in placed.values() for _, item in events}
+    catalogue = [
+        CatalogueItem(item, words.get(item, ("", ""))[0], "", words.get(item, ("", ""))[1], True)
+        for item in sorted(met)
+    ]
+    return Dataset(directory.name, pasts, catalogue)
+
+
+def histories(pasts: Mapping[str, Sequence[str]], held_out_from_end: int) -> list[UserHistory]:
+    """Users whose item so far from the end is held out: 1 the last (test), 2 (validation).
+
+    Users with fewer than three items are whole, and hold nothing out.
+    """
+    users = []
+    for user_id, past in pasts.items():
+        whole = len(past) < 3
+        items = tuple(past if whole else past[: len(past) - held_out_from_end + 1])
+        n = len(items)
+        times = tuple(_START + dt.timedelta(seconds=place) for place in range(n))
+        users.append(
+            UserHistory(
+                user_id,
+                items,
+                ("rating",) * n,
+                times,
+                (),
+                (),
+                (),
+                None,
+                None if whole else n - 1,
+                None if whole else "test" if held_out_from_end == 1 else "validation",
+            )
+        )
+    return users
+
+
+def train(
+    data: Dataset, known: Sequence[UserHistory], settings: Settings, *, validate: bool
+) -> Trained:
+    """Train on what is known of the users; the epoch and the prior by what is held out of them."""
+    started = time.process_time()
+    vocabulary = build_vocabulary(
+        [item.item_id for item in data.catalogue], [], [], text_vocab_size=0
+    )
+    pasts = [user.known_items for user in known]
+    model = starting_model(vocabulary, {}, settings.model, settings.seed, pasts=pasts)
+    rows = history_rows(vocabulary, known, MAX_EVENTS, model.config.n_positions)
+    items = all_items(data)
+    users = measurable(known, items)
+    some = users[:: max(1, len(users) // VALIDATION_USERS)]
+
+    def validation_ndcg(model: GPT2LMHeadModel) -> float:
+        scorer = model_scorer(model, vocabulary, items, MAX_EVENTS)
+        return ndcg(held_out_ranks(scorer, some, items), settings.evaluation.k)
+
+    fit(
+        model,
+        vocabulary,
+        rows,
+        validation_ndcg if validate else None,
+        settings=settings.training,
+        seed=settings.seed,
+        features_IF=feature_matrix(data.catalogue, vocabulary),
+    )
+    prior = Prior(fit_transitions([], len(vocabulary.item_ids)), 0.0)
+    if validate:
+        prior = choose_prior(
+            model, vocabulary, pasts, users, items, MAX_EVENTS, settings.evaluation.k
+        )
+    return Trained(model, vocabulary, prior, time.process_time() - started)
+
+
+def all_items(data: Dataset) -> Items:
+    """Every item may be recommended."""
+    return Items(
+        tuple(item.item_id for item in data.catalogue), np.ones(len(data.catalogue), np.bool_)
+    )
+
+
+def figures(
+    scorer: Scorer, users: Sequence[UserHistory], items: Items, mask: bool
+) -> dict[str, float]:
+    """NDCG and Recall at every cut-off."""
+    ranks = held_out_ranks(scorer, users, items, mask_owned=mask)
+    return {f"ndcg@{k}": ndcg(ranks, k) for k in CUTOFFS} | {
+        f"recall@{k}": recall(ranks, k) for k in CUTOFFS
+    }
+
+
+def measure_seed(
+    data: Dataset, settings: Settings, protocols: Sequence[str], masks: Sequence[bool], keep: str
+) -> list[dict[str, Any]]:
+    """Every row of one seed. The strict model is made even where only refit is asked for."""
+    items = all_items(data)
+    validation, test = histories(data.pasts, 2), histories(data.pasts, 1)
+    users = measurable(test, items)
+    strict = train(data, validation, settings, validate=True)
+    trained = {"strict": strict}
+    if "refit" in protocols:
+        again = train(data, test, settings, validate=False)
+        index = again.vocabulary.item_index
+        counted = fit_transitions(
+            [[index[item] for item in user.known_items] for user in test],
+            len(index),
+            strict.prior.transitions.shape,
+        )
+        trained["refit"] = dataclasses.replace(again, prior=Prior(counted, strict.prior.weight))
+    rows = []
+    for protocol in protocols:
+        made = trained[protocol]
+        if keep:
+            directory = Path(keep) / f"{data.name}-{protocol}-{settings.seed}"
+            directory.mkdir(parents=True, exist_ok=True)
+            save_checkpoint(directory, made.model, made.vocabulary, _START.date(), made.prior)
+        for name, prior in (("gpt2", None), ("gpt2+prior", made.prior)):
+            scorer = model_scorer(made.model, made.vocabulary, items, MAX_EVENTS, prior)
+            for mask in masks:
+                row = {
+                    "model": name,
+                    "protocol": protocol,
+                    "mask": mask,
+                    "seed": settings.seed,
+                    "prior_weight": prior.weight if prior else 0.0,
+                    "cpu_seconds": round(made.cpu_seconds),
+                    **figures(scorer, users, items, mask),
+                }
+                rows.append(row)
+                say(row)
+    return rows
+
+
+def measure_baselines(
+    data: Dataset, protocols: Sequence[str], masks: Sequence[bool]
+) -> list[dict[str, Any]]:
+    """Every row of the models without training."""
+    items = all_items(data)
+    test = histories(data.pasts, 1)
+    users = measurable(test, items)
+    rows = []
+    for protocol in protocols:
+        known = histories(data.pasts, 2) if protocol == "strict" else test
+        for name, scorer in baseline_scorers(known, items).items():
+            for mask in masks:
+                row = {"model": name, "protocol": protocol, "mask": mask, "seed": None}
+                rows.append(row | figures(scorer, users, items, mask))
+                say(rows[-1])
+    return rows
+
+
+def say(row: Mapping[str, Any]) -> None:
+    """One figure's line."""
+    mask = "seen masked" if row["mask"] else "not masked"
+    print(
+        f"{row['protocol']:7}{row['model']:22}{mask:12} seed {row['seed']}: "
+        f"NDCG@10 {row['ndcg@10']:.4f}, Recall@10 {row['recall@10']:.4f}",
+        flush=True,
+    )
+
+
+def means(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Over seeds, with the spread of NDCG@10."""
+    groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault((row["model"], row["protocol"], row["mask"]), []).append(row)
+    return [
+        {"model": model, "protocol": protocol, "mask": mask, "seeds": len(group)}
+        | {
+            name: round(statistics.fmean(row[name] for row in group), 5)
+            for name in group[0]
+            if "@" in name
+        }
+        | {"ndcg@10_sd": round(statistics.pstdev(row["ndcg@10"] for row in group), 5)}
+        for (model, protocol, mask), group in groups.items()
+    ]
+
+
+def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """What was asked for."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--dataset", type=Path, required=True, help="a directory, see above")
+    parser.add_argument(
+        "--seeds", default="1,2,3", help="default: %(default)s; empty: baselines only"
+    )
+    parser.add_argument("--protocol", choices=["strict", "refit", "both"], default="both")
+    parser.add_argument("--mask", action=argparse.BooleanOptionalAction, help="default: both")
+    parser.add_argument("--baselines", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--quick", action="store_true", help="a tenth of the users, two epochs")
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
+    parser.add_argument("--keep", default="", metavar="DIR", help="where to leave the models")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run what was asked for."""
+    asked = arguments(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    changed = dict(change.split("=", 1) for change in asked.set)
+    recipe = RECIPE | ({"training.max_epochs": "2"} if asked.quick else {}) | changed
+    settings = load_settings(
+        None,
+        {f"NIGHTCART_{key.replace('.', '__').upper()}": value for key, value in recipe.items()},
+    )
+    torch.set_num_threads(settings.training.threads or torch.get_num_threads())
+    data = read_dataset(asked.dataset, every=10 if asked.quick else 1)
+    protocols = ["strict", "refit"] if asked.protocol == "both" else [asked.protocol]
+    masks = [True, False] if asked.mask is None else [asked.mask]
+    rows = measure_baselines(data, protocols, masks) if asked.baselines else []
+    for seed in filter(None, asked.seeds.split(",")):
+        seeded = dataclasses.replace(settings, seed=int(seed))
+        rows += measure_seed(data, seeded, protocols, masks, asked.keep)
+    found = means(rows)
+    for row in found:
+        say(row | {"seed": f"mean of {row['seeds']}"})
+    print(
+        json.dumps(
+            {
+                "dataset": data.name,
+                "users": len(data.pasts),
+                "items": len(data.catalogue),
+                "recipe": recipe,
+                "quick": asked.quick,
+                "rows": rows,
+                "means": found,
+            }
+        )
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

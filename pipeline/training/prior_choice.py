@@ -1,0 +1,136 @@
+"""How much transitions count beside tonight's model, and in which shape: chosen on validation.
+
+For each validation user the model's logits are made once. A shape and a weight move only the few
+items that followed any of the user's, so ranks under all of them come from one sorted row and a
+sum over those few. The best NDCG@k wins; among equals the smaller weight. Weight 0 is a candidate:
+a prior that does not help is not used.
+
+The counts are of what the model was trained on, held-out events left out. Pure.
+
+Shapes: B users, I items of the vocabulary, W weights, E entries of a sparse matrix.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from transformers import GPT2LMHeadModel
+
+from pipeline.evaluation.metrics import ndcg
+from pipeline.evaluation.ranking import BATCH_USERS, Items, history_prompts, known_numbers
+from pipeline.model.next_item import next_item_logits
+from pipeline.model.transitions import Prior, TransitionShape, fit_transitions
+from pipeline.model.user_history import UserHistory
+from pipeline.model.vocabulary import Vocabulary
+
+log = logging.getLogger("nightcart")
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+WEIGHTS = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 8.0, 16.0)
+SHAPES = tuple(
+    TransitionShape(window, distance_decay, age_decay)
+    for window in (10, 20)
+    for distance_decay in (0.0, 0.7)
+    for age_decay in (0.4, 0.6, 0.8)
+)
+# At most so many logits are sorted: in a large shop fewer users decide.
+MAX_LOGITS = 400_000_000
+
+
+def choose_prior(  # noqa: PLR0917  what evaluation is told too
+    model: GPT2LMHeadModel,
+    vocabulary: Vocabulary,
+    pasts: Sequence[Sequence[str]],
+    users: Sequence[UserHistory],
+    items: Items,
+    max_events: int,
+    k: int,
+) -> Prior:
+    """The prior that ranks the validation half best beside the model.
+
+    Args:
+        pasts: item ids per user, held-out events left out: what is counted.
+        users: the validation half, from `measurable`; with nobody in it the weight is 0.
+    """
+    index, n_items = vocabulary.item_index, len(vocabulary.item_ids)
+    histories = [[index[item] for item in past if item in index] for past in pasts]
+    candidates = [fit_transitions(histories, n_items, shape) for shape in SHAPES]
+    users = [user for user in users if user.held_out_item in index]
+    users = users[: max(1, MAX_LOGITS // max(1, n_items))]
+    users = sorted(users, key=lambda user: user.n_known)  # batches of nearly one length
+    if not users:
+        return Prior(candidates[0], 0.0)
+    sellable = {item for item, sold in zip(items.item_ids, items.sellable_I, strict=True) if sold}
+    may_get_I = np.array([item in sellable for item in vocabulary.item_ids], dtype=np.bool_)
+    ranks: list[list[Integers]] = [[] for _ in candidates]
+    for start in range(0, len(users), BATCH_USERS):
+        batch = users[start : start + BATCH_USERS]
+        prompts = history_prompts(batch, vocabulary, max_events, model.config.n_positions)
+        logits_BI = next_item_logits(model, vocabulary, prompts).cpu().numpy().astype(np.float64)
+        logits_BI[:, ~may_get_I] = -np.inf
+        known = known_numbers(batch, vocabulary)
+        for row, user in enumerate(batch):
+            owned = [index[item] for item in user.owned_before_holdout() if item in index]
+            logits_BI[row, owned] = -np.inf
+        targets_B = np.array([index[user.held_out_item] for user in batch], dtype=np.int64)
+        ordered_BI = np.sort(logits_BI, axis=1)
+        for found, transitions in zip(ranks, candidates, strict=True):
+            scores_BI = transitions.scores(known)
+            found.append(ranks_by_weight(logits_BI, ordered_BI, scores_BI, targets_B, WEIGHTS))
+    figures = np.array(
+        [[ndcg(ranks_W, k) for ranks_W in np.concatenate(found, axis=1)] for found in ranks]
+    )
+    shape, weight = _best(figures)
+    log.info(
+        "prior: weight %g of %s, validation NDCG %.4f (%.4f without)",
+        WEIGHTS[weight],
+        SHAPES[shape],
+        figures[shape, weight],
+        figures[shape, 0],
+    )
+    return Prior(candidates[shape], WEIGHTS[weight])
+
+
+def ranks_by_weight(
+    logits_BI: Floats,
+    ordered_BI: Floats,
+    scores_BI: sparse.csr_matrix,
+    targets_B: Integers,
+    weights: Sequence[float],
+) -> Integers:
+    """The rank of each target under `logits + weight * scores`, for every weight: `ranks_WB`.
+
+    Args:
+        logits_BI: minus infinity where an item may not be recommended.
+        ordered_BI: the same, each row in rising order.
+    """
+    n_users, n_items = logits_BI.shape
+    rows_B = np.arange(n_users)
+    scores_BI = scores_BI.tocsr()
+    row_E = np.repeat(rows_B, np.diff(scores_BI.indptr))
+    logit_E, score_E = logits_BI[row_E, scores_BI.indices], scores_BI.data
+    target_score_B = np.asarray(scores_BI[rows_B, targets_B]).ravel()
+    ranks = []
+    for weight in weights:
+        least_B = logits_BI[rows_B, targets_B] + weight * target_score_B
+        above_B = np.array(
+            [
+                n_items - np.searchsorted(row_I, least, side="right")
+                for row_I, least in zip(ordered_BI, least_B, strict=True)
+            ]
+        )
+        risen_E = (logit_E + weight * score_E > least_B[row_E]) & (logit_E <= least_B[row_E])
+        ranks.append(1 + above_B + np.bincount(row_E[risen_E], minlength=n_users))
+    return np.stack(ranks).astype(np.int64)
+
+
+def _best(figures: Floats) -> tuple[int, int]:
+    """Shape and weight of the highest figure; the smaller weight, then the first shape, of equals."""
+    weight = int(np.argmax(figures.max(axis=0)))
+    return int(np.argmax(figures[:, weight])), weight

@@ -1,0 +1,96 @@
+"""Ranks under every weight are those of the dense sum, and a prior is chosen only if it helps."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import numpy as np
+import pytest
+import torch
+from scipy import sparse
+from transformers import GPT2LMHeadModel
+
+from pipeline.evaluation.metrics import target_ranks
+from pipeline.evaluation.ranking import Items, model_scorer, rank_users
+from pipeline.model.checkpoint import small_config
+from pipeline.model.transitions import Prior, fit_transitions
+from pipeline.model.user_history import UserHistory
+from pipeline.model.vocabulary import build_vocabulary
+from pipeline.training.prior_choice import WEIGHTS, choose_prior, ranks_by_weight
+
+N = 12
+IDS = [f"i{n:02d}" for n in range(N)]
+V = build_vocabulary(IDS, ["en"], ["kettle"] * 3, text_vocab_size=280)
+ITEMS = Items(tuple(IDS), np.ones(N, dtype=np.bool_))
+START = dt.datetime(2026, 2, 1, tzinfo=dt.UTC)
+
+
+def user(items: list[int]) -> UserHistory:
+    """Everything but the last item is known."""
+    names = tuple(IDS[n] for n in items)
+    times = tuple(START + dt.timedelta(hours=n) for n in range(len(items)))
+    kinds = ("view",) * len(items)
+    return UserHistory("u", names, kinds, times, (), (), (), "en", len(items) - 1, "validation")
+
+
+def model() -> GPT2LMHeadModel:
+    torch.manual_seed(3)
+    config = small_config(V, n_layer=1, n_head=2, n_embd=8, n_positions=16, dropout=0.0)
+    return GPT2LMHeadModel(config).eval()
+
+
+def test_ranks_are_those_of_the_dense_sum() -> None:
+    random = np.random.default_rng(1)
+    logits = random.normal(size=(30, N))
+    logits[:, 4] = -np.inf
+    targets = random.integers(5, N, 30)
+    scores = sparse.random(30, N, 0.4, "csr", random_state=2)
+    found = ranks_by_weight(logits, np.sort(logits, axis=1), scores, targets, WEIGHTS)
+    for ranks, weight in zip(found, WEIGHTS, strict=True):
+        expected = target_ranks(logits + weight * scores.toarray(), targets)
+        assert np.array_equal(ranks, expected), weight
+
+
+def test_transitions_that_tell_the_next_item_are_used() -> None:
+    walks = [[n % N, (n + 1) % N, (n + 2) % N, (n + 3) % N] for n in range(N)]
+    users = [user(walk) for walk in walks]
+    pasts = [user.item_ids for user in users]
+    prior = choose_prior(model(), V, pasts, users, ITEMS, 50, 10)
+    assert prior.weight > 0
+    with_it = model_scorer(model(), V, ITEMS, 50, prior)
+    assert rank_users(with_it, users, ITEMS, 10).rank_B.tolist() == [1] * N
+
+
+def test_transitions_that_mislead_get_no_weight() -> None:
+    # What was counted always goes backwards; what is held out goes forwards.
+    users = [user([n % N, (n + 1) % N]) for n in range(N)]
+    pasts = [[IDS[(n + 1) % N], IDS[n % N]] for n in range(N)]
+    prior = choose_prior(model(), V, pasts, users, ITEMS, 50, 10)
+    assert prior.weight == 0
+    assert choose_prior(model(), V, pasts, [], ITEMS, 50, 10).weight == 0
+
+
+@pytest.mark.parametrize("prior", [None, Prior(fit_transitions([[0, 1, 2]], N), 0.0)])
+def test_without_weight_scores_are_the_models_own(prior: Prior | None) -> None:
+    users = [user([0, 1, 2]), user([5, 6])]
+    plain = model_scorer(model(), V, ITEMS, 50)(users)
+    assert np.array_equal(model_scorer(model(), V, ITEMS, 50, prior)(users), plain)
+
+
+def test_a_weighed_prior_is_added_item_by_item() -> None:
+    prior = Prior(fit_transitions([[0, 1, 2], [1, 3]], N), 2.0)
+    users = [user([0, 1, 2])]
+    plain = model_scorer(model(), V, ITEMS, 50)(users)
+    added = model_scorer(model(), V, ITEMS, 50, prior)(users) - plain
+    expected = prior.scores([[0, 1]]).toarray()
+    np.testing.assert_allclose(added, expected, atol=1e-6)
+    assert expected[0, 2] > expected[0, 3] > 0
+
+
+def test_what_is_held_out_is_not_counted() -> None:
+    """The counts see what the caller passes as past: the known items, never the held-out one."""
+    users = [user([0, 1, 2])]
+    prior = choose_prior(model(), V, [u.known_items for u in users], users, ITEMS, 50, 10)
+    counts = prior.transitions.counts_II
+    assert counts[0, 1] > 0
+    assert counts[:, 2].nnz == counts[2].nnz == 0

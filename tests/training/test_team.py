@@ -1,0 +1,128 @@
+"""Two processes learn what one learns: in forked processes, by torchrun and by Spark."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import traceback
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+from pyspark.sql import SparkSession
+
+from jobs import fine_tune as job
+from pipeline.lake import Lake, Run
+from pipeline.settings import Training
+from pipeline.training.epoch import Conditions
+from pipeline.training.fit import fit
+from pipeline.training.team import Team, is_member
+from tests.small_shop import NIGHT, fill
+from tests.training.test_bookmark import FEATURES, ITEMS, TEXTS, V, model
+
+SETTINGS = Training(max_epochs=3, patience=3, batch_tokens=48)
+
+
+def curve(team: Team) -> tuple[list[float], torch.Tensor]:
+    """Losses and weights of a model without dropout: what each process draws differs."""
+    gpt2 = model()
+    for module in gpt2.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    fitted = fit(
+        gpt2,
+        V,
+        [*ITEMS, *TEXTS],
+        # Only the first process can measure; the others must be told.
+        (lambda _: 0.5) if team.is_first else (lambda _: 1 / 0),
+        settings=SETTINGS,
+        seed=1,
+        features_IF=FEATURES,
+        conditions=Conditions(team=team),
+    )
+    return [line.train_loss for line in fitted.epochs], gpt2.transformer.wte.weight.detach()
+
+
+def test_two_processes_make_the_steps_of_one(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    losses, weight = curve(Team())
+    children = []
+    for rank in range(2):
+        child = os.fork()
+        if child == 0:
+            try:
+                dist.init_process_group(
+                    "gloo",
+                    init_method=f"file://{tmp_path / 'meeting'}",
+                    rank=rank,
+                    world_size=2,
+                    timeout=dt.timedelta(minutes=2),
+                )
+                torch.save(curve(Team(rank, 2)), tmp_path / f"{rank}.pt")
+            except BaseException:
+                (tmp_path / f"{rank}.txt").write_text(traceback.format_exc())
+            finally:
+                os._exit(0)
+        children.append(child)
+    for child in children:
+        os.waitpid(child, 0)
+    assert [path.read_text() for path in tmp_path.glob("*.txt")] == []
+    for rank in range(2):
+        theirs, their_weight = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        assert theirs == pytest.approx(losses, rel=1e-4)
+        torch.testing.assert_close(their_weight, weight, rtol=1e-3, atol=1e-4)
+
+
+def test_who_is_a_member() -> None:
+    assert is_member({"RANK": "0", "WORLD_SIZE": "2"})
+    assert not is_member({"RANK": "0", "WORLD_SIZE": "1"})
+    assert not is_member({})
+
+
+@pytest.mark.slow
+def test_the_job_by_torchrun_and_by_spark(spark: SparkSession, tmp_path: Path) -> None:
+    """The same loss curve from one process, from two by torchrun and from two by TorchDistributor."""
+    config = tmp_path / "nightcart.toml"
+    config.write_text(
+        """[paths]
+lake = "lake"
+[spark]
+master = "local[2]"
+driver_memory = "1g"
+[model]
+n_layer = 1
+n_head = 1
+n_embd = 16
+n_positions = 64
+text_vocab_size = 300
+dropout = 0.0
+[training]
+max_epochs = 2
+text_epochs = 0
+min_users = 10
+""",
+        encoding="utf-8",
+    )
+    lake = Lake(tmp_path / "lake")
+    fill(lake)
+    curves = {}
+    for launcher in ("alone", "torchrun", "spark"):
+        with pytest.MonkeyPatch.context() as patch:
+            if launcher != "alone":
+                patch.setenv("NIGHTCART_TRAINING__PROCESSES", "2")
+                patch.setenv("NIGHTCART_TRAINING__LAUNCHER", launcher)
+            given = ["--date", str(NIGHT), "--config", str(config), "--run-id", launcher]
+            assert job.main(given) == 0
+        committed = lake.committed("models", Run(NIGHT, launcher))
+        assert committed is not None
+        lines = json.loads((committed.path / "training_log.json").read_text(encoding="utf-8"))
+        curves[launcher] = [line["train_loss"] for line in lines]
+    assert len(curves["alone"]) == 2
+    assert curves["torchrun"] == pytest.approx(curves["alone"], rel=1e-3)
+    assert curves["spark"] == pytest.approx(curves["alone"], rel=1e-3)
+    # How it ended is handed on: there is nothing to read for this night.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NIGHTCART_TRAINING__PROCESSES", "2")
+        assert job.main(["--date", "2026-01-01", "--config", str(config)]) == 65
