@@ -1,4 +1,4 @@
-"""Nights of a tiny simulated shop by a real scheduler: a backfill, some of it again, what came out.
+"""Nights of a tiny simulated shop by a real scheduler: a backfill, some of it again, a redo.
 
     python -m benchmarks.nights_on_a_server --database postgres --nights 7 --again 3
 
@@ -56,6 +56,7 @@ min_target_events = 2
 k = 3
 shards = 2
 """
+EXPORT_SECONDS = 600.0  # a loaded machine starts a task in a minute
 EVENTS = """
 from airflow.models.asset import AssetEvent
 from airflow.utils.session import create_session
@@ -174,6 +175,30 @@ def _prove(server: Server, nights: list[str], again: int) -> dict[str, Any]:
     before, events = published(lake), server.events()
     assert sorted(before) == nights, f"published {sorted(before)}, expected {nights}"
     assert events == nights, f"one event a promoted night, in order: {events}"
+    again_seconds = _again(server, nights, again) if again else 0.0
+    server.nightcart("redo", "--date", nights[-1], "--from", "generate")
+    assert published(lake) == before, "nights that were made again differ"
+    latest = lake.latest("recommendations")
+    assert latest is not None
+    assert latest.run_date == dt.date.fromisoformat(nights[-1])
+    assert server.events() == nights, "a night of the past woke the export"
+    deadline = time.monotonic() + EXPORT_SECONDS
+    while (mailed := lake.latest("mail_lists")) is None:
+        assert time.monotonic() < deadline, "the export was never woken"
+        time.sleep(1)
+    return {
+        "nights": len(nights),
+        "seconds_a_night": round(first_seconds / len(nights), 1),
+        "again": again,
+        "seconds_a_night_again": round(again_seconds / max(again, 1), 1),
+        "asset_events": len(nights),
+        "shoppers": latest.rows,
+        "exported": f"{mailed.run_date}: {mailed.rows}",
+    }
+
+
+def _again(server: Server, nights: list[str], again: int) -> float:
+    """The middle nights a second time; how long it took."""
     first = (len(nights) - again) // 2
     middle = nights[first : first + again]
     words = ("backfill", "--from", middle[0], "--to", middle[-1])
@@ -181,25 +206,7 @@ def _prove(server: Server, nights: list[str], again: int) -> dict[str, Any]:
     assert "there is nothing to do" in skipped.stdout, "reprocess defaults to none"
     started = time.monotonic()
     server.nightcart(*words, "--reprocess", "completed")
-    again_seconds = time.monotonic() - started
-    assert published(lake) == before, "nights that were made again differ"
-    latest = lake.latest("recommendations")
-    assert latest is not None
-    assert latest.run_date == dt.date.fromisoformat(nights[-1])
-    assert server.events() == nights, "a night of the past woke the export"
-    mailed = lake.latest("mail_lists")
-    assert mailed is not None, "the export was never woken"
-    runs = [path for night in middle for path in (lake.root / "runs").glob(f"run_date={night}/*")]
-    return {
-        "nights": len(nights),
-        "seconds_a_night": round(first_seconds / len(nights), 1),
-        "again": len(middle),
-        "seconds_a_night_again": round(again_seconds / len(middle), 1),
-        "asset_events": len(nights),
-        "shoppers": latest.rows,
-        "exported": f"{mailed.run_date}: {mailed.rows}",
-        "runs_of_the_middle": len(runs),
-    }
+    return time.monotonic() - started
 
 
 if __name__ == "__main__":

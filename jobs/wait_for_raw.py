@@ -20,6 +20,8 @@ from pipeline.stage import Report, Stage, run_stage, stage_parser
 log = logging.getLogger("nightcart")
 
 POLL_SECONDS = 15.0
+# In the record of a look that was not the last: the night is waiting, it has not failed.
+LOOKED_FOR_AGAIN = "it is looked for again until"
 SAY_EVERY_POLLS = 20  # every five minutes
 
 
@@ -33,7 +35,7 @@ def work(stage: Stage, arguments: argparse.Namespace) -> Report:
     while missing := missing_files(source, raw, date):
         if arguments.look_again_until:
             raise NotYetError(
-                f"{raw} lacks {', '.join(missing)} of {date} so far; it is looked for again until "
+                f"{raw} lacks {', '.join(missing)} of {date} so far; {LOOKED_FOR_AGAIN} "
                 f"{arguments.look_again_until}"
             )
         left = deadline - time.monotonic()

@@ -138,7 +138,13 @@ def _print_outdated(shown: Console, lake: Lake, horizon_days: int) -> None:
 
 
 def _outcome(night: NightRecord) -> str:
+    from jobs.wait_for_raw import LOOKED_FOR_AGAIN
+
     failed = night.failed_stage
+    if failed == "wait_for_raw" and LOOKED_FOR_AGAIN in (
+        said := str(night.stages[failed].get("error"))
+    ):
+        return f"not yet: waiting, {said}"
     if failed is not None:
         kept = "yes, but " if night.published else "no: "
         return f"{kept}{failed} failed: {night.stages[failed].get('error', 'no reason recorded')}"

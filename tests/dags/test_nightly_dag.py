@@ -188,6 +188,8 @@ def core_timetable(zone: str) -> Any:
         ("Asia/Tokyo", dt.date(2026, 3, 28), [24, 24, 24]),
         # Clocks skip from midnight to 1: the day begins at 1.
         ("Africa/Cairo", dt.date(2026, 4, 23), [24, 23, 24]),
+        # A leap day is a night like any other.
+        ("Europe/Berlin", dt.date(2028, 2, 28), [24, 24, 24]),
     ],
 )
 def test_scheduled_runs_are_the_shops_calendar_days(

@@ -173,3 +173,16 @@ def test_redo_after_generating_keeps_the_run(
     assert code == 0
     assert [command[2] for command in commands] == ["jobs.publish", "jobs.report"]
     assert all(command[command.index("--run-id") + 1] == "r7" for command in commands)
+
+
+def test_a_night_that_waits_for_its_files_has_not_failed(shop: Path, nightcart: Nightcart) -> None:
+    from jobs import wait_for_raw
+
+    look = ("--date", "2026-03-01", "--run-id", "r1", "--config", "nightcart.toml")
+    assert wait_for_raw.main([*look, "--look-again-until", "04:00"]) == 75
+    said = " ".join(nightcart("status")[1].split())
+    assert "not yet: waiting," in said
+    assert wait_for_raw.main([*look, "--waited-minutes", "240"]) == 65
+    said = " ".join(nightcart("status")[1].split())
+    assert "no: wait_for_raw failed" in said
+    assert "(waited 240 min)" in said
