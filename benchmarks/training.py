@@ -178,7 +178,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     shop = make_shop(arguments.users, arguments.items, arguments.seed)
-    settings = Training(max_epochs=arguments.epochs, sampled_items=0)
+    settings = Training(max_epochs=arguments.epochs, sampled_items=0, later_weight=0.0)
     batches = bucketed(shop.rows, settings.batch_tokens, np.random.default_rng(0))
     rows_a_step = round(len(shop.rows) / len(batches))
     asked = sum(len(row.targets) for row in shop.rows) * settings.max_epochs

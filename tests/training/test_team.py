@@ -6,16 +6,20 @@ import datetime as dt
 import json
 import os
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed as dist
 from pyspark.sql import SparkSession
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
+from torch.distributed.launcher import api
 
 from jobs import fine_tune as job
+from jobs.training_processes import launch
 from pipeline.lake import Lake, Run
-from pipeline.settings import Training
+from pipeline.settings import Settings, Training
 from pipeline.training.epoch import Conditions
 from pipeline.training.fit import fit
 from pipeline.training.team import Team, is_member
@@ -81,12 +85,8 @@ def test_who_is_a_member() -> None:
     assert not is_member({})
 
 
-@pytest.mark.slow
-def test_the_job_by_torchrun_and_by_spark(spark: SparkSession, tmp_path: Path) -> None:
-    """The same loss curve from one process, from two by torchrun and from two by TorchDistributor."""
-    config = tmp_path / "nightcart.toml"
-    config.write_text(
-        """[paths]
+CONFIG = """\
+[paths]
 lake = "lake"
 [spark]
 master = "local[2]"
@@ -102,27 +102,61 @@ dropout = 0.0
 max_epochs = 2
 text_epochs = 0
 min_users = 10
-""",
-        encoding="utf-8",
-    )
-    lake = Lake(tmp_path / "lake")
-    fill(lake)
-    curves = {}
-    for launcher in ("alone", "torchrun", "spark"):
-        with pytest.MonkeyPatch.context() as patch:
-            if launcher != "alone":
-                patch.setenv("NIGHTCART_TRAINING__PROCESSES", "2")
-                patch.setenv("NIGHTCART_TRAINING__LAUNCHER", launcher)
-            given = ["--date", str(NIGHT), "--config", str(config), "--run-id", launcher]
-            assert job.main(given) == 0
-        committed = lake.committed("models", Run(NIGHT, launcher))
-        assert committed is not None
-        lines = json.loads((committed.path / "training_log.json").read_text(encoding="utf-8"))
-        curves[launcher] = [line["train_loss"] for line in lines]
-    assert len(curves["alone"]) == 2
-    assert curves["torchrun"] == pytest.approx(curves["alone"], rel=1e-3)
-    assert curves["spark"] == pytest.approx(curves["alone"], rel=1e-3)
-    # How it ended is handed on: there is nothing to read for this night.
-    with pytest.MonkeyPatch.context() as patch:
+"""
+
+
+def losses_of(home: Path, launcher: str, patch: pytest.MonkeyPatch) -> list[float]:
+    """The job's training losses, by one process (`alone`) or two."""
+    if launcher != "alone":
         patch.setenv("NIGHTCART_TRAINING__PROCESSES", "2")
-        assert job.main(["--date", "2026-01-01", "--config", str(config)]) == 65
+        patch.setenv("NIGHTCART_TRAINING__LAUNCHER", launcher)
+    config = home / "nightcart.toml"
+    given = ["--date", str(NIGHT), "--config", str(config), "--run-id", launcher]
+    assert job.main(given) == 0
+    committed = Lake(home / "lake").committed("models", Run(NIGHT, launcher))
+    assert committed is not None
+    lines = json.loads((committed.path / "training_log.json").read_text(encoding="utf-8"))
+    return [line["train_loss"] for line in lines]
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[float]]:
+    """A night's inputs, and the losses of one process."""
+    home = tmp_path_factory.mktemp("team")
+    (home / "nightcart.toml").write_text(CONFIG, encoding="utf-8")
+    fill(Lake(home / "lake"))
+    with pytest.MonkeyPatch.context() as patch:
+        return home, losses_of(home, "alone", patch)
+
+
+@pytest.mark.slow
+def test_the_job_by_torchrun(
+    shop: tuple[Path, list[float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, alone = shop
+    assert len(alone) == 2
+    assert losses_of(home, "torchrun", monkeypatch) == pytest.approx(alone, rel=1e-3)
+
+
+@pytest.mark.slow
+def test_the_job_by_spark(
+    spark: SparkSession, shop: tuple[Path, list[float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, alone = shop
+    assert losses_of(home, "spark", monkeypatch) == pytest.approx(alone, rel=1e-3)
+    assert spark.range(3).count() == 3  # the session that was there is still there
+
+
+@pytest.mark.parametrize(("exit_code", "handed_on"), [(65, 65), (1, 1), (-9, 1)])
+def test_how_the_processes_ended_is_handed_on(
+    monkeypatch: pytest.MonkeyPatch, exit_code: int, handed_on: int
+) -> None:
+    def failing(_config: object, _program: str) -> Callable[..., None]:
+        def run(*_arguments: str) -> None:
+            failure = ProcessFailure(0, 1, exit_code, "nowhere")
+            raise ChildFailedError("jobs.fine_tune", {0: failure})
+
+        return run
+
+    monkeypatch.setattr(api, "elastic_launch", failing)
+    assert launch(Settings(training=Training(processes=2)), []) == handed_on
