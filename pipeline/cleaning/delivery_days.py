@@ -18,9 +18,6 @@ from pipeline.sources.expressions import own_day
 from pipeline.sources.readers import read_rows
 from pipeline.sources.source import Source, delivered_dates, missing_files
 
-# Committed with every delivery, whatever its source has.
-BESIDE = ("quarantine", "removed_events", "retractions")
-
 log = logging.getLogger("nightcart")
 
 
@@ -67,7 +64,7 @@ def days_to_clean(
     were asked what the catalogue knew; after any other change those later days that had late rows
     to judge by it.
     """
-    names = [*(f"cleaned_{name}" for name in source.datasets), *BESIDE]
+    names = [*(f"cleaned_{name}" for name in source.datasets), "quarantine"]
     night = calendar.days[-1]
     again: set[dt.date] = set()
     released = marked_days(lake, raw_root, calendar.days)

@@ -2,8 +2,8 @@
 
 Reads the source's files below `paths.raw` and, for what the catalogue knew, `cleaned_items` of
 days before, and what earlier deliveries brought of days of which rows come late. Writes
-`cleaned_<dataset>` of every dataset of the source, `quarantine`, `removed_events` and
-`retractions`, one partition per delivery day. Everything is written to scratch, counted and checked first: a night
+`cleaned_<dataset>` of every dataset of the source and `quarantine`, one partition per delivery day,
+and `removed_events` and `retractions` of the days that have any. Everything is written to scratch, counted and checked first: a night
 that is refused commits nothing. Days are committed oldest first, so a night that is cut off in the
 middle leaves whole days, and the next one takes in the rest. The ledger is written before them, so
 that no day is ever in the lake without its lines; a retry keeps the lines of days that it finds done.
@@ -209,35 +209,48 @@ def _commit_quarantine(night: Night, day: dt.date, deliveries: list[Delivery]) -
         rows += rows_in([*refused, *again])
         move_into(directory, refused, f"{dataset}-")
         move_into(directory, again, f"{dataset}-late-")
-    _close(night, "quarantine", day, directory, rows=rows)
+    if not rows:
+        write_empty(directory, "quarantine", "none-")
+    run = Run(day, night.run.run_id)
+    night.lake.commit("quarantine", run, rows=rows, source=night.source.name)
 
 
 def _commit_removed(night: Night, day: dt.date) -> None:
-    directory = night.lake.begin(REMOVED_EVENTS, Run(day, night.run.run_id))
-    rows = 0
-    for kind, prefix in ((REMOVED_EVENTS, "part-"), (LATE_REMOVED, "late-")):
-        files = day_files(night.scratch / kind, day)
-        rows += rows_in(files)
-        move_into(directory, files, prefix)
-    _close(night, REMOVED_EVENTS, day, directory, rows=rows)
+    files = {
+        prefix: day_files(night.scratch / kind, day)
+        for kind, prefix in ((REMOVED_EVENTS, "part-"), (LATE_REMOVED, "late-"))
+    }
+    _commit_if_any(night, REMOVED_EVENTS, day, files)
 
 
 def _commit_retractions(night: Night, day: dt.date, deliveries: list[Delivery]) -> None:
     """The manifest says how many rows are of which dataset, so that nobody has to count."""
-    directory = night.lake.begin(RETRACTIONS, Run(day, night.run.run_id))
-    rows = {}
-    for dataset in (delivery.dataset.name for delivery in deliveries):
-        files = day_files(retractions_scratch(night.scratch, dataset), day)
-        if files:
-            rows[dataset] = rows_in(files)
-        move_into(directory, files, f"{dataset}-")
-    _close(night, RETRACTIONS, day, directory, rows=sum(rows.values()), by_dataset=rows)
+    files = {
+        delivery.dataset.name: day_files(
+            retractions_scratch(night.scratch, delivery.dataset.name), day
+        )
+        for delivery in deliveries
+    }
+    rows = {dataset: rows_in(of) for dataset, of in files.items() if of}
+    prefixed = {f"{dataset}-": of for dataset, of in files.items()}
+    _commit_if_any(night, RETRACTIONS, day, prefixed, by_dataset=rows)
 
 
-def _close(
-    night: Night, name: str, day: dt.date, directory: Path, *, rows: int, **facts: Any
+def _commit_if_any(
+    night: Night, name: str, day: dt.date, files: Mapping[str, list[Path]], **facts: Any
 ) -> None:
+    """Most days have no such rows; one that had, and has none any more, gets an empty file.
+
+    Args:
+        files: by the prefix that their names get.
+    """
+    rows = sum(rows_in(of) for of in files.values())
+    if not rows and night.lake.current(name, day) is None:
+        return
+    run = Run(day, night.run.run_id)
+    directory = night.lake.begin(name, run)
+    for prefix, of in files.items():
+        move_into(directory, of, prefix)
     if not rows:
         write_empty(directory, name, "none-")
-    run = Run(day, night.run.run_id)
     night.lake.commit(name, run, rows=rows, source=night.source.name, **facts)

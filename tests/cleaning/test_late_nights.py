@@ -12,6 +12,8 @@ from pathlib import Path
 from pyspark.sql import SparkSession
 
 from pipeline.cleaning.night import CleanedNight, clean_night
+from pipeline.contracts.contract import load_contract
+from pipeline.contracts.spark import check_columns
 from pipeline.histories.past import past_rows, read_past
 from pipeline.lake import Lake, Run
 from pipeline.settings import Settings, load_settings
@@ -92,6 +94,10 @@ def test_a_simulated_shop(spark: SparkSession, tmp_path: Path) -> None:
     assert [night.days for night in nights] == [DAYS[:2], DAYS[2:]]
     for name in ("cleaned_events", "cleaned_reviews"):
         assert past(spark, late, name, DAYS[-1]) == past(spark, on_time, name, DAYS[-1])
+    for name in ("retractions", "removed_events"):
+        [taken] = Lake(late / "lake").past(name, DAYS[-1])[-1:]
+        frame = check_columns(spark.read.parquet(*map(str, taken.files)), load_contract(name))
+        assert 0 < frame.count() == frame.select(*load_contract(name).key).distinct().count()
     lines = [line for night in nights for line in night.lines]
     assert all(line.unaccounted == 0 for line in lines)
     again = [line for line in lines if line.dataset == "events_judged_again"]

@@ -51,8 +51,9 @@ class Shop:
     def rows(self, name: str, day: dt.date | None = None) -> list[dict]:
         """Rows of a dataset in the lake."""
         days = [day] if day else self.night.days
-        files = [str(file) for date in days for file in self.lake.require(name, date).files]
-        return ds.dataset(files).to_table().to_pylist()
+        delivered = (self.lake.current(name, date) for date in days)
+        files = [str(file) for partition in delivered if partition for file in partition.files]
+        return ds.dataset(files).to_table().to_pylist() if files else []
 
 
 @pytest.fixture(scope="module")
@@ -171,8 +172,13 @@ def test_the_ledger_balances_and_matches_the_lake(shop: Shop) -> None:
 def test_what_is_written_has_its_contract(shop: Shop, spark: SparkSession) -> None:
     """Columns, types and keys."""
     for name in NAMES:
+        newest = shop.lake.past(name, LAST)[-1:]
+        # No day's judgement need be turned over here; tests/cleaning/test_late_nights.py has some.
+        assert newest or name == "retractions"
+        if not newest:
+            continue
         contract = load_contract(name)
-        frame = spark.read.parquet(*(str(f) for f in shop.lake.require(name, LAST).files))
+        frame = spark.read.parquet(*map(str, newest[0].files))
         check_columns(frame, contract)
         if contract.key:
             assert frame.select(*contract.key).distinct().count() == frame.count()
