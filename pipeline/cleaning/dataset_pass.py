@@ -11,6 +11,7 @@ from __future__ import annotations
 import datetime as dt
 from collections import Counter
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 
 from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
@@ -29,6 +30,7 @@ from pipeline.cleaning.day_files import (
     write_quarantine,
 )
 from pipeline.cleaning.duplicates import judge_keys
+from pipeline.cleaning.known_items import catalogue_before
 from pipeline.cleaning.mapping import Calendar, delivery_day_of_dump, map_rows
 from pipeline.cleaning.tagging import FATE, OUT, QUARANTINED, REASON, REMOVED, Rules, tag_rows
 from pipeline.cleaning.tally import (
@@ -235,11 +237,13 @@ def _known_items(night: Night) -> DataFrame | None:
     if "items" not in night.source.datasets:
         return None
     cleaned_now = set(night.days)
+    known = catalogue_before(night.lake, min(night.days))
+    since = known.run_date if known else dt.date.min
     paths = [
-        (partition.run_date, str(file))
-        for partition in night.lake.past("cleaned_items", night.run.run_date)
-        if partition.run_date not in cleaned_now
-        for file in partition.files
+        (day, str(file))
+        for day in night.lake.dates("cleaned_items", night.run.run_date)
+        if day > since and day not in cleaned_now
+        for file in night.lake.require("cleaned_items", day).files
     ]
     fresh = [str(file) for day in night.days for file in _scratch_items(night, day)]
     frames = []
@@ -250,7 +254,10 @@ def _known_items(night: Night) -> DataFrame | None:
         base = str(night.lake.dataset("cleaned_items"))
         frame = night.spark.read.option("basePath", base).parquet(*(path for _, path in paths))
         frames.append(frame.select("item_id", F.col("run_date").cast("date").alias("day")))
-    seen = frames[0] if len(frames) == 1 else frames[0].unionByName(frames[1])
+    if known:
+        frame = night.spark.read.parquet(*(str(file) for file in known.files))
+        frames.append(frame.select("item_id", F.col("first_seen_date").alias("day")))
+    seen = reduce(DataFrame.unionByName, frames)
     return seen.groupBy("item_id").agg(F.min("day").alias("first_day"))
 
 
