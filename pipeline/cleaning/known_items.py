@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Sequence
+from functools import reduce
 from pathlib import Path
 
 from pyspark.sql import DataFrame, SparkSession
@@ -25,7 +26,7 @@ from pyspark.sql import types as T
 from pipeline.cleaning.day_files import day_files, quarantine_scratch
 from pipeline.cleaning.late_context import delivery_of_file
 from pipeline.cleaning.tagging import FATE, LATE, Rules, tag_rows
-from pipeline.lake import Lake
+from pipeline.lake import Lake, Partition
 from pipeline.sources.readers import DAY, FILE, LINE
 from pipeline.sources.source import Source
 
@@ -41,17 +42,41 @@ def known_items(
     """
     if "items" not in source.datasets:
         return None
+    earlier = catalogue_before(lake, days[0])
+    since = earlier.run_date if earlier else dt.date.min
     stored = [
         str(file)
-        for partition in lake.past("cleaned_items", days[-1])
-        if partition.run_date not in set(days)
-        for file in partition.files
+        for day in lake.dates("cleaned_items", days[-1])
+        if day > since and day not in set(days)
+        for file in lake.require("cleaned_items", day).files
     ]
     fresh = [str(file) for day in days for file in day_files(scratch / "items", day)]
-    if not stored and not fresh:
+    frames = []
+    if stored or fresh:
+        frame = spark.read.parquet(*stored, *fresh)
+        frames.append(frame.select("item_id", delivery_of_file().alias("day")))
+    if earlier and earlier.rows:
+        frame = spark.read.parquet(*(str(file) for file in earlier.files))
+        frames.append(frame.select("item_id", F.col("first_seen_date").alias("day")))
+    if not frames:
         return None
-    seen = spark.read.parquet(*stored, *fresh).select("item_id", delivery_of_file().alias("day"))
+    seen = reduce(DataFrame.unionByName, frames)
     return seen.groupBy("item_id").agg(F.min("day").alias("first_day"))
+
+
+def catalogue_before(lake: Lake, day: dt.date) -> Partition | None:
+    """The newest catalogue of a night before a day that all deliveries up to it still make up.
+
+    It says of each item which delivery first brought it, so that these need not be opened again:
+    what a night costs does not grow with the number of nights before it.
+    """
+    deliveries = lake.pointers("cleaned_items", day)
+    for date in reversed(lake.dates("catalogue", day - dt.timedelta(days=1))):
+        catalogue = lake.require("catalogue", date)
+        now = {str(of): name for of, name in deliveries.items() if of <= date}
+        if catalogue.manifest.get("made_from", {}).get("cleaned_items") == now:
+            return catalogue
+    return None
 
 
 def released_rows(

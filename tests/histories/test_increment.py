@@ -59,11 +59,14 @@ def test_the_newest_night_before_is_gone_on_from(lake: Lake) -> None:
     assert fourth.made_from == looked_for(lake, NIGHTS[3], code="2").made_from
 
 
-def test_an_earlier_night_does_not_see_a_later_one(lake: Lake) -> None:
+def test_a_night_sees_neither_a_later_one_nor_itself(lake: Lake) -> None:
     for day in NIGHTS:
         deliver(lake, day)
     for night in (NIGHTS[0], NIGHTS[3]):
         carry(lake, night)
+    again = looked_for(lake, NIGHTS[3]).before
+    assert again is not None
+    assert again.run_date == NIGHTS[0], "a night that is run again does not go on from itself"
     found = looked_for(lake, NIGHTS[1])
     assert found.before is not None
     assert found.before.run_date == NIGHTS[0]
