@@ -22,9 +22,7 @@ last, one line of JSON.
 from __future__ import annotations
 
 import argparse
-import csv
 import dataclasses
-import datetime as dt
 import json
 import logging
 import statistics
@@ -34,18 +32,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from transformers import GPT2LMHeadModel
 
 from benchmarks.quality_baselines import baseline_scorers
+from benchmarks.quality_data import (
+    MAX_EVENTS,
+    START,
+    Dataset,
+    all_items,
+    every_so_often,
+    histories,
+    items_vocabulary,
+    read_dataset,
+)
+from benchmarks.quality_networks import NETWORKS
 from pipeline.evaluation.metrics import ndcg, recall
 from pipeline.evaluation.ranking import Items, Scorer, held_out_ranks, measurable, model_scorer
-from pipeline.model.catalogue import CatalogueItem
 from pipeline.model.checkpoint import load_checkpoint, save_checkpoint
 from pipeline.model.transitions import Prior, fit_transitions
 from pipeline.model.user_history import UserHistory
-from pipeline.model.vocabulary import Vocabulary, build_vocabulary
+from pipeline.model.vocabulary import Vocabulary
 from pipeline.settings import Settings, load_settings
 from pipeline.training.fit import fit
 from pipeline.training.item_descriptions import feature_matrix
@@ -62,22 +69,8 @@ RECIPE = {
     "training.learning_rate": "2e-3",
     "training.max_epochs": "12",
 }
-MAX_EVENTS = 50
-# So many users tell which epoch is best; the prior is chosen with all of them.
-VALIDATION_USERS = 3000
 # What a kept model must have been made with to be used again.
 _DECIDES = ("model.", "training.", "seed")
-# No figure depends on when: the histories' type needs a time.
-_START = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """Each user's items in order, and the catalogue."""
-
-    name: str
-    pasts: dict[str, tuple[str, ...]]
-    catalogue: list[CatalogueItem]
 
 
 @dataclass(frozen=True)
@@ -90,73 +83,18 @@ class Trained:
     cpu_seconds: float
 
 
-def read_dataset(directory: Path, every: int = 1) -> Dataset:
-    """Read both files; `every` keeps one user in so many."""
-    placed: dict[str, list[tuple[int, str]]] = {}
-    with (directory / "interactions.csv").open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            placed.setdefault(row["user_id"], []).append((int(row["position"]), row["item_id"]))
-    pasts = {
-        user: tuple(item for _, item in sorted(events, key=lambda event: event[0]))
-        for n, (user, events) in enumerate(placed.items())
-        if n % every == 0
-    }
-    words: dict[str, tuple[str, str]] = {}
-    if (directory / "items.csv").is_file():
-        with (directory / "items.csv").open(encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file):
-                names = json.loads(row.get("attributes_json") or "[]")
-                words[row["item_id"]] = (row.get("title") or "", " > ".join(map(str, names)))
-    met = {item for events in placed.values() for _, item in events}
-    catalogue = [
-        CatalogueItem(item, words.get(item, ("", ""))[0], "", words.get(item, ("", ""))[1], True)
-        for item in sorted(met)
-    ]
-    return Dataset(directory.name, pasts, catalogue)
-
-
-def histories(pasts: Mapping[str, Sequence[str]], held_out_from_end: int) -> list[UserHistory]:
-    """Users whose item so far from the end is held out: 1 the last (test), 2 (validation).
-
-    Users with fewer than three items are whole, and hold nothing out.
-    """
-    users = []
-    for user_id, past in pasts.items():
-        whole = len(past) < 3
-        items = tuple(past if whole else past[: len(past) - held_out_from_end + 1])
-        n = len(items)
-        times = tuple(_START + dt.timedelta(seconds=place) for place in range(n))
-        users.append(
-            UserHistory(
-                user_id,
-                items,
-                ("rating",) * n,
-                times,
-                (),
-                (),
-                (),
-                None,
-                None if whole else n - 1,
-                None if whole else "test" if held_out_from_end == 1 else "validation",
-            )
-        )
-    return users
-
-
 def train(
     data: Dataset, known: Sequence[UserHistory], settings: Settings, *, validate: bool
 ) -> Trained:
     """Train on what is known of the users; the epoch and the prior by what is held out of them."""
     started = time.process_time()
-    vocabulary = build_vocabulary(
-        [item.item_id for item in data.catalogue], [], [], text_vocab_size=0
-    )
+    vocabulary = items_vocabulary(data)
     pasts = [user.known_items for user in known]
     model = starting_model(vocabulary, {}, settings.model, settings.seed, pasts=pasts)
     rows = history_rows(vocabulary, known, MAX_EVENTS, model.config.n_positions)
     items = all_items(data)
     users = measurable(known, items)
-    some = users[:: max(1, len(users) // VALIDATION_USERS)]
+    some = every_so_often(users)
 
     def validation_ndcg(model: GPT2LMHeadModel) -> float:
         scorer = model_scorer(model, vocabulary, items, MAX_EVENTS)
@@ -177,13 +115,6 @@ def train(
             model, vocabulary, pasts, users, items, MAX_EVENTS, settings.evaluation.k
         )
     return Trained(model, vocabulary, prior, time.process_time() - started)
-
-
-def all_items(data: Dataset) -> Items:
-    """Every item may be recommended."""
-    return Items(
-        tuple(item.item_id for item in data.catalogue), np.ones(len(data.catalogue), np.bool_)
-    )
 
 
 def figures(
@@ -244,7 +175,7 @@ def made_once(
         return Trained(found.model, found.vocabulary, found.prior, seconds)
     made = make()
     directory.mkdir(parents=True, exist_ok=True)
-    save_checkpoint(directory, made.model, made.vocabulary, _START.date(), made.prior)
+    save_checkpoint(directory, made.model, made.vocabulary, START.date(), made.prior)
     text = json.dumps({"made_with": made_with, "cpu_seconds": made.cpu_seconds}, indent=1)
     label.write_text(text + "\n", encoding="utf-8")
     return made
@@ -296,6 +227,26 @@ def measure_baselines(
     return rows
 
 
+def measure_networks(
+    data: Dataset, settings: Settings, masks: Sequence[bool]
+) -> list[dict[str, Any]]:
+    """Every strict row of the networks to compare with, of one seed."""
+    items = all_items(data)
+    known, test = histories(data.pasts, 2), histories(data.pasts, 1)
+    vocabulary = items_vocabulary(data)
+    rows = history_rows(vocabulary, known, MAX_EVENTS, settings.model.n_positions)
+    some = every_so_often(measurable(known, items))
+    users = measurable(test, items)
+    made = []
+    for name, network in NETWORKS.items():
+        scorer = network(vocabulary, rows, some, items, MAX_EVENTS, settings)
+        for mask in masks:
+            row = {"model": name, "protocol": "strict", "mask": mask, "seed": settings.seed}
+            made.append(row | figures(scorer, users, items, mask))
+            say(made[-1])
+    return made
+
+
 def say(row: Mapping[str, Any]) -> None:
     """One figure's line."""
     mask = "seen masked" if row["mask"] else "not masked"
@@ -335,6 +286,9 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--protocol", choices=["strict", "refit", "both"], default="both")
     parser.add_argument("--mask", action=argparse.BooleanOptionalAction, help="default: both")
     parser.add_argument("--baselines", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument(
+        "--networks", action="store_true", help="train a plain GPT-2 and a GRU too (strict only)"
+    )
     parser.add_argument("--quick", action="store_true", help="a tenth of the users, two epochs")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
     parser.add_argument(
@@ -361,6 +315,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for seed in filter(None, asked.seeds.split(",")):
         seeded = dataclasses.replace(settings, seed=int(seed))
         rows += measure_seed(data, seeded, protocols, masks, asked.keep)
+        if asked.networks and "strict" in protocols:
+            rows += measure_networks(data, seeded, masks)
     found = means(rows)
     for row in found:
         say(row | {"seed": f"mean of {row['seeds']}"})
