@@ -76,14 +76,14 @@ def postgres_user() -> str | None:
     return POSTGRES_USER if os.geteuid() == ROOT_UID else None
 
 
-def init_postgres(server: Server, password: str) -> None:
-    """Make the cluster, once.
+def init_postgres(server: Server, password: str) -> bool:
+    """Make the cluster, once; true if it was made now.
 
     Raises:
         StorageError: initdb refused; its words are in the message.
     """
     if (server.postgres / "PG_VERSION").exists():
-        return
+        return False
     user = postgres_user()
     server.postgres.mkdir(parents=True, exist_ok=True)
     if user is not None:
@@ -109,6 +109,7 @@ def init_postgres(server: Server, password: str) -> None:
             f"listen_addresses = '{LOOPBACK}'\nport = {server.postgres_port}\n"
             "unix_socket_directories = ''\nmax_connections = 100\nlogging_collector = off\n"
         )
+    return True
 
 
 def is_ready(server: Server) -> bool:
