@@ -72,8 +72,20 @@ def postgres_bin() -> Path:
 
 
 def postgres_user() -> str | None:
-    """The user that PostgreSQL runs as: the caller, or for root its own."""
-    return POSTGRES_USER if os.geteuid() == ROOT_UID else None
+    """The user that PostgreSQL runs as: the caller, or for root its own.
+
+    Raises:
+        SettingsError: root asks, and there is no such user.
+    """
+    if os.geteuid() != ROOT_UID:
+        return None
+    try:
+        return pwd.getpwnam(POSTGRES_USER).pw_name
+    except KeyError:
+        raise SettingsError(
+            f"PostgreSQL does not run as root, and there is no user {POSTGRES_USER!r}: add one, or "
+            "start the server as another user"
+        ) from None
 
 
 def init_postgres(server: Server, password: str) -> bool:
