@@ -46,6 +46,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -126,6 +127,22 @@ SETTINGS = night_settings()
 ZONE = SETTINGS.shop.timezone
 
 
+def deadline() -> DeadlineAlert | None:
+    """When a night counts as late; none under `airflow dags test`.
+
+    There Airflow 3.3.2 ends a run of a DAG that has a deadline with an error of its own: it looks
+    for the alert by an id, and has the alert itself.
+    """
+    if sys.argv[1:3] == ["dags", "test"]:
+        return None
+    return DeadlineAlert(
+        # Not the logical date: every backfilled night would be late from the start.
+        reference=DeadlineReference.DAGRUN_QUEUED_AT,
+        interval=timedelta(minutes=SETTINGS.alerts.deadline_minutes),
+        callback=SyncCallback(deadline_missed),
+    )
+
+
 def _job(task_id: str, job: str | None = None, **kwargs: Any) -> JobOperator:
     return JobOperator(task_id=task_id, job=job or task_id, zone=ZONE, **kwargs)
 
@@ -140,12 +157,7 @@ with DAG(
     max_active_runs=1,
     params=PARAMS,
     default_args={"retries": 2, "on_failure_callback": NightAlert(zone=ZONE)},
-    deadline=DeadlineAlert(
-        # Not the logical date: every backfilled night would be late from the start.
-        reference=DeadlineReference.DAGRUN_QUEUED_AT,
-        interval=timedelta(minutes=SETTINGS.alerts.deadline_minutes),
-        callback=SyncCallback(deadline_missed),
-    ),
+    deadline=deadline(),
     tags=["nightcart"],
 ) as dag:
     wait_for_raw = WaitForRaw(task_id="wait_for_raw", job="wait_for_raw", zone=ZONE)

@@ -20,7 +20,6 @@ from typing import Any
 DAG_ID = "nightly_recommendations"
 POLL_SECONDS = 3.0
 ENDED = ("success", "failed")
-DONE = ("success", "failed", "skipped", "upstream_failed", "removed")
 
 
 def _say(**facts: Any) -> None:
@@ -53,35 +52,46 @@ def runs(first: dt.datetime, last: dt.datetime) -> None:
 
 
 def follow(run_ids: Sequence[str]) -> None:
-    """Say each change of a task's or a run's state, until every run has ended."""
+    """Say each change of a task's or a run's state, until every run has ended.
+
+    A database that is away for a while (a restart) is asked again.
+    """
+    from sqlalchemy.exc import DBAPIError
+
+    said: dict[tuple[str, str], str] = {}
+    while True:
+        try:
+            states = _states(run_ids)
+        except DBAPIError:
+            time.sleep(POLL_SECONDS)
+            continue
+        for (run_id, task), state in states.items():
+            if state and said.get((run_id, task)) != state:
+                said[(run_id, task)] = state
+                _say(run_id=run_id, state=state, **({"task": task} if task else {}))
+        if all(state in ENDED for (_, task), state in states.items() if not task):
+            return
+        time.sleep(POLL_SECONDS)
+
+
+def _states(run_ids: Sequence[str]) -> dict[tuple[str, str], str]:
+    """(run, task) -> state, tasks first; the run's own state has an empty task."""
     from airflow.models import DagRun, TaskInstance
     from airflow.utils.session import create_session
     from sqlalchemy import select
 
-    said: dict[tuple[str, str], str] = {}
-    while True:
-        with create_session() as session:
-            tasks = session.execute(
-                select(TaskInstance.run_id, TaskInstance.task_id, TaskInstance.state).where(
-                    TaskInstance.dag_id == DAG_ID, TaskInstance.run_id.in_(run_ids)
-                )
-            ).all()
-            states = session.execute(
-                select(DagRun.run_id, DagRun.state).where(
-                    DagRun.dag_id == DAG_ID, DagRun.run_id.in_(run_ids)
-                )
-            ).all()
-        for run_id, task, state in tasks:
-            if state and said.get((run_id, task)) != str(state):
-                said[(run_id, task)] = str(state)
-                _say(run_id=run_id, task=task, state=str(state))
-        for run_id, state in states:
-            if said.get((run_id, "")) != str(state):
-                said[(run_id, "")] = str(state)
-                _say(run_id=run_id, state=str(state))
-        if all(str(state) in ENDED for _, state in states):
-            return
-        time.sleep(POLL_SECONDS)
+    of_tasks = select(TaskInstance.run_id, TaskInstance.task_id, TaskInstance.state).where(
+        TaskInstance.dag_id == DAG_ID, TaskInstance.run_id.in_(run_ids)
+    )
+    of_runs = select(DagRun.run_id, DagRun.state).where(
+        DagRun.dag_id == DAG_ID, DagRun.run_id.in_(run_ids)
+    )
+    with create_session() as session:
+        tasks = {
+            (run_id, task): str(state or "") for run_id, task, state in session.execute(of_tasks)
+        }
+        runs = {(run_id, ""): str(state) for run_id, state in session.execute(of_runs)}
+    return tasks | runs
 
 
 def clear(run_id: str, task_ids: Sequence[str]) -> None:

@@ -240,3 +240,13 @@ def test_run_date_param_wins_and_a_run_without_interval_is_yesterday(airflow_hom
     assert run_date_of(context_of("2026-01-05", end=at), "UTC") == dt.date(2026, 1, 5)
     assert run_date_of(context_of(run_after=at), "UTC") == dt.date(2026, 3, 1)
     assert run_date_of(context_of(run_after=at), "Asia/Tokyo") == dt.date(2026, 3, 2)
+
+
+def test_a_late_night_has_a_deadline_but_not_where_airflow_would_trip_over_it(
+    airflow_home: Path,
+) -> None:
+    script = "import sys; sys.argv = {}; from dags.nightly_recommendations import dag;"
+    script += "print(bool(dag.deadline))"
+    scheduled, tested = (["airflow", "scheduler"], ["airflow", "dags", "test", "x", "2026-03-01"])
+    assert import_dag(airflow_home, script.format(scheduled)) == "True"
+    assert import_dag(airflow_home, script.format(tested)) == "False"

@@ -83,3 +83,25 @@ def test_a_pid_that_the_system_gave_to_somebody_else_is_not_ours(server: Server)
     path.write_text("")
     assert living(server, "scheduler") is None
     assert os.getpid() != process.pid
+
+
+def test_airflows_tables_are_made_once(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    from jobs.server import supervisor
+
+    sqlite = dataclasses.replace(server, database="sqlite")
+    save(sqlite, {})
+    commands: list[list[str]] = []
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        commands.append(command[3:])
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(supervisor.subprocess, "run", run)
+    supervisor.Supervisor(sqlite, {})._prepare()
+    assert [words[:2] for words in commands] == [["db", "migrate"], ["pools", "set"]]
+    supervisor.Supervisor(sqlite, {})._prepare()
+    assert len(commands) == 2
+    # Another Airflow has other tables.
+    monkeypatch.setattr(supervisor, "version", lambda _: "99")
+    supervisor.Supervisor(sqlite, {})._prepare()
+    assert len(commands) == 4
