@@ -131,6 +131,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[float]]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_job_by_torchrun(
     shop: tuple[Path, list[float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,6 +141,7 @@ def test_the_job_by_torchrun(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_job_by_spark(
     spark: SparkSession, shop: tuple[Path, list[float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
