@@ -88,7 +88,7 @@ def main(argv: list[str] | None = None) -> int:
         except SettingsError:
             settings = None  # run_stage says what is wrong
         if settings is not None and settings.training.processes > 1:
-            return launch(settings, given)
+            return launch(settings, Run(arguments.date, run_id_of(arguments.run_id)), given)
         return run_stage("fine_tune", parser, train, argv)
     team = join_team(os.environ)
     try:

@@ -7,12 +7,14 @@ the lake. The processes are this same job; each finds its place in the environme
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.errors import DATA_ERROR, OK
+from pipeline.lake import Lake, Run, storage_errors
 from pipeline.settings import Settings
 
 log = logging.getLogger("nightcart")
@@ -20,10 +22,14 @@ log = logging.getLogger("nightcart")
 FAILED = 1  # worth a retry
 
 
-def launch(settings: Settings, arguments: Sequence[str]) -> int:
-    """Run `training.processes` processes of jobs.fine_tune; return the job's exit code."""
+def launch(settings: Settings, run: Run, arguments: Sequence[str]) -> int:
+    """Run `training.processes` processes of jobs.fine_tune; return the job's exit code.
+
+    Args:
+        arguments: of the job, handed on as they are; they name the same `run`.
+    """
     if settings.training.launcher == "spark":
-        return _by_spark(settings, arguments)
+        return _by_spark(settings, run, arguments)
     return _by_torchrun(settings.training.processes, arguments)
 
 
@@ -38,6 +44,7 @@ def _by_torchrun(n_processes: int, arguments: Sequence[str]) -> int:
         run_id="fine_tune",
         rdzv_backend="c10d",
         rdzv_endpoint="127.0.0.1:0",
+        local_addr="127.0.0.1",
         max_restarts=0,  # whether to try again is for whoever started the stage
     )
     try:
@@ -48,13 +55,16 @@ def _by_torchrun(n_processes: int, arguments: Sequence[str]) -> int:
     return OK
 
 
-def _by_spark(settings: Settings, arguments: Sequence[str]) -> int:
+def _by_spark(settings: Settings, run: Run, arguments: Sequence[str]) -> int:
     from pyspark.ml.torch.distributor import TorchDistributor
     from pyspark.sql import SparkSession
 
     from jobs import fine_tune
     from pipeline.spark_session import open_spark
 
+    record = Lake(settings.paths.lake).records(run) / "fine_tune.json"
+    with storage_errors(f"cannot replace {record}"):
+        record.unlink(missing_ok=True)
     ours = SparkSession.getActiveSession() is None
     session = open_spark(settings.spark, "fine_tune")
     try:
@@ -71,4 +81,13 @@ def _by_spark(settings: Settings, arguments: Sequence[str]) -> int:
     finally:
         if ours:
             session.stop()
-    return OK
+    # PySpark 4.1's wrapper of torchrun ends with 0 however torchrun ended.
+    return OK if _is_done(record) else FAILED
+
+
+def _is_done(record: Path) -> bool:
+    """Whether the first process says that it came to its end."""
+    try:
+        return bool(json.loads(record.read_text(encoding="utf-8"))["status"] == "done")
+    except (OSError, ValueError, KeyError, TypeError):
+        return False

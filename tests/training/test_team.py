@@ -12,14 +12,15 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
+from pyspark.ml.torch import distributor
 from pyspark.sql import SparkSession
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 from torch.distributed.launcher import api
 
 from jobs import fine_tune as job
 from jobs.training_processes import launch
-from pipeline.lake import Lake, Run
-from pipeline.settings import Settings, Training
+from pipeline.lake import Lake, Run, write_json
+from pipeline.settings import Settings, Training, load_settings
 from pipeline.training.epoch import Conditions
 from pipeline.training.fit import fit
 from pipeline.training.team import Team, is_member
@@ -130,6 +131,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[float]]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_job_by_torchrun(
     shop: tuple[Path, list[float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -139,6 +141,7 @@ def test_the_job_by_torchrun(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_job_by_spark(
     spark: SparkSession, shop: tuple[Path, list[float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,4 +162,31 @@ def test_how_the_processes_ended_is_handed_on(
         return run
 
     monkeypatch.setattr(api, "elastic_launch", failing)
-    assert launch(Settings(training=Training(processes=2)), []) == handed_on
+    settings = Settings(training=Training(processes=2))
+    assert launch(settings, Run(NIGHT, "one"), []) == handed_on
+
+
+@pytest.mark.parametrize("says", ["done", "running", "failed", None])
+def test_spark_s_wrapper_is_not_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spark: SparkSession, says: str | None
+) -> None:
+    """It ends with 0 however the processes ended; the stage's own record says how they did."""
+    settings = load_settings(
+        None,
+        {
+            "NIGHTCART_PATHS__LAKE": str(tmp_path),
+            "NIGHTCART_TRAINING__PROCESSES": "2",
+            "NIGHTCART_TRAINING__LAUNCHER": "spark",
+        },
+    )
+    run = Run(NIGHT, "one")
+    record = Lake(tmp_path).records(run) / "fine_tune.json"
+    write_json(record, {"status": "done"})  # of an attempt before
+
+    def ran(*_arguments: object) -> None:
+        assert not record.exists()
+        if says is not None:
+            write_json(record, {"status": says})
+
+    monkeypatch.setattr(distributor.TorchDistributor, "run", ran)
+    assert launch(settings, run, []) == (0 if says == "done" else 1)
