@@ -6,7 +6,6 @@ import dataclasses
 import datetime as dt
 import gzip
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,11 +38,15 @@ ITEMS = "sku,title,brand,category,price,stock,listed\n"
 def delivery(settings: Settings) -> Path:
     """A day's folder of the simulated shop's layout, small and good."""
     folder = Path(settings.paths.raw) / f"date={DAY}"
+    _deliver(folder, DAY)
+    return folder
+
+
+def _deliver(folder: Path, day: dt.date) -> None:
     folder.mkdir(parents=True)
-    acts = ({**EVENT, "event_id": f"e{n}", "ts": f"2026-03-01T1{n}:00:00Z"} for n in range(5))
+    acts = ({**EVENT, "event_id": f"{day.day}-{n}", "ts": f"{day}T1{n}:00:00Z"} for n in range(5))
     _events(folder, *acts)
     (folder / "items.csv").write_text(f"{ITEMS}i1,Lamp,Brand,Home,9.5,3,true\n")
-    return folder
 
 
 def _events(folder: Path, *events: dict) -> None:
@@ -169,7 +172,7 @@ def test_yesterday_stays_when_today_is_refused(
     assert before["cleaned_events"]["rows"] == 5
     tomorrow = DAY + dt.timedelta(days=1)
     folder = delivery.with_name(f"date={tomorrow}")
-    shutil.copytree(delivery, folder)
+    _deliver(folder, tomorrow)
     (folder / "items.csv").write_text("sku;title\n")
     with pytest.raises(NightcartError):
         clean_night(spark, settings, lake, Run(tomorrow, "night"))
@@ -188,7 +191,7 @@ def test_a_gap_in_the_past_names_its_remedy(
 ) -> None:
     """Which the setting is; a date that is none is refused."""
     tomorrow = DAY + dt.timedelta(days=1)
-    shutil.copytree(delivery, delivery.with_name(f"date={tomorrow}"))
+    _deliver(delivery.with_name(f"date={tomorrow}"), tomorrow)
     run = Run(tomorrow, "night")
     remedy = 'cleaning.first_day = "2026-03-02"'
     (delivery / "items.csv").write_text(ITEMS)
@@ -213,9 +216,10 @@ def test_what_comes_late_for_a_past_day_is_taken_in(
     """As if it had been there in time: an optional file, an amended one, a catalogue's item."""
     days = [DAY + dt.timedelta(days=n) for n in range(3)]
     folders = [delivery.with_name(f"date={day}") for day in days]
-    for folder in folders[1:]:
-        shutil.copytree(delivery, folder)
-    _events(folders[1], *({**EVENT, "event_id": f"f{n}", "item": f"i{n}"} for n in (1, 2)))
+    for folder, day in zip(folders[1:], days[1:], strict=True):
+        _deliver(folder, day)
+    known_and_not = ({**EVENT, "event_id": f"f{n}", "item": f"i{n}"} for n in (1, 2))
+    _events(folders[1], *(event | {"ts": f"{days[1]}T10:00:00Z"} for event in known_and_not))
     clean_night(spark, settings, lake, Run(days[1], "night"))
     assert lake.require("cleaned_events", days[1]).rows == 1
     (folders[0] / "users.csv").write_text("user,consent,lang,country\nu1,false,en,DE\n")
@@ -243,7 +247,7 @@ def test_a_retry_keeps_the_ledger_of_the_days_that_it_finds_done(
 ) -> None:
     """A first night of two days is cut off between them; the ledger is whole then and after."""
     tomorrow = DAY + dt.timedelta(days=1)
-    shutil.copytree(delivery, delivery.with_name(f"date={tomorrow}"))
+    _deliver(delivery.with_name(f"date={tomorrow}"), tomorrow)
     run = Run(tomorrow, "night")
     obstacle = lake.date_directory("cleaned_items", tomorrow)
     obstacle.parent.mkdir(parents=True)
