@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from jobs.cli.main import main
+from pipeline.cleaning.releases import marked_days
 from pipeline.lake import Lake, Run
 from tests.lake_rows import write_rows
 
@@ -88,3 +89,15 @@ def test_a_release_marks_days_that_can_be_cleaned_again(
     assert "did you mean 'item_unknown'" in capsys.readouterr().err
     assert main([*order, "--to", "2026-03-01"]) == 65
     assert "none of the 1 days can be cleaned again" in capsys.readouterr().err
+
+
+def test_the_commit_of_the_cleaned_rows_spends_a_mark(shop: Lake, tmp_path: Path) -> None:
+    """Not that of the quarantine, which comes first: a night may die between the two."""
+    day, raw = DAYS[2], tmp_path / "raw"
+    assert main(["quarantine", "release", "--reason", "item_unknown", "--from", str(day)]) == 0
+    assert marked_days(shop, raw, DAYS) == {day: {"events": ["item_unknown"]}}
+    write_rows(shop, "quarantine", Run(day, "again"), [])
+    assert [*marked_days(shop, raw, DAYS)] == [day]
+    assert [*marked_days(shop, raw, DAYS[:2])] == []
+    write_rows(shop, "cleaned_events", Run(day, "again"), [], raw_files={f"{day}.csv": 9})
+    assert marked_days(shop, raw, DAYS) == {}
