@@ -31,9 +31,10 @@ from pipeline.model.next_item import padded
 from pipeline.model.user_history import UserHistory
 from pipeline.model.vocabulary import Vocabulary
 from pipeline.settings import Settings
-from pipeline.training.fit import BETAS, MAX_GRADIENT_NORM, bucketed, fit, make_batch
+from pipeline.training.fit import BETAS, bucketed, fit, make_batch
 from pipeline.training.item_softmax import item_cross_entropy
 from pipeline.training.starting_model import starting_model
+from pipeline.training.stepper import MAX_GRADIENT_NORM
 from pipeline.training.training_rows import TrainingRow
 
 

@@ -1,14 +1,10 @@
 """`JobOperator`: one Airflow task = one job process.
 
-Runs `python -m jobs.<module> --date D --run-id R [--config F] …` (an argument list, never a shell
-string) in a process group of its own, streams its output line by line to the task's log, and
-turns its exit code into Airflow's verdict: 0 done; 65 (`pipeline.errors.DATA_ERROR`) failed for
-good, because the same input fails the same way; anything else failed, worth a retry.
-The reason in the exception is the job's own last line.
-
-Whatever ends the task (kill, time-out, interrupt) ends the whole process group. Gives up: a
-SIGKILL of the task itself cannot be caught, so its job lives on until it next needs something;
-jobs commit by rename, so a second attempt beside it does no harm.
+Runs `jobs.<module> --date D --run-id R [--config F] …` where `dags.compute` says, streams its
+output line by line to the task's log, and turns its exit code into Airflow's verdict: 0 done; 65
+(`pipeline.errors.DATA_ERROR`) failed for good, because the same input fails the same way; anything
+else failed, worth a retry (`OutOfMemory`: with a smaller batch). The reason in the exception is the
+job's own last line.
 """
 
 from __future__ import annotations
@@ -16,11 +12,9 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -29,19 +23,21 @@ from zoneinfo import ZoneInfo
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-import pipeline
-from pipeline.errors import DATA_ERROR
-from pipeline.lake import run_id_of
+from dags import memory
+from dags.compute import GPU_JOBS, Command, command, master_of_connection
+from dags.gpu_lock import gpu_lock
+from dags.job_process import JobProcess
+from pipeline.errors import DATA_ERROR, NightcartError
+from pipeline.lake import Lake, Run, run_id_of
+from pipeline.settings import Settings, load_settings
 from pipeline.settings_files import CONFIG_VARIABLE
 
 # A file that `nightcart run` follows; unset under a scheduler, which has its own interface.
 EVENTS_VARIABLE = "NIGHTCART_EVENTS"
 
-# `pipeline.stage.run_stage` ends a failed job with "<stage> <date> failed: <error>".
-FAILED = " failed: "
 
-# Airflow escalates from SIGTERM to SIGKILL after 5 s; the job must be gone before that.
-TERMINATION_GRACE_SECONDS = 3.0
+class OutOfMemory(AirflowException):  # type: ignore[misc]  # Airflow's types are not checked
+    """The job ran out of memory; the retry gets half the batch."""
 
 
 class JobOperator(BaseOperator):  # type: ignore[misc]  # Airflow's types are not checked
@@ -63,88 +59,97 @@ class JobOperator(BaseOperator):  # type: ignore[misc]  # Airflow's types are no
         self.job = job
         self.zone = zone
         self.job_arguments = list(job_arguments)
-        self._process: subprocess.Popen[str] | None = None
-        self._ended = threading.Event()
+        self._process = JobProcess()
 
     def execute(self, context: Context) -> None:
         """Run the job to its end.
 
         Raises:
             AirflowFailException: the data or the settings are at fault; no retry.
-            AirflowException: anything else.
+            OutOfMemory, AirflowException: anything else.
         """
-        command = self.command(context)
-        self.log.info("$ %s", " ".join(command))
-        self._tell(context, state="started", command=command)
-        started = time.monotonic()
-        code, last_words = self._run(command, context)
-        reason = _reason(code, last_words)
-        seconds = round(time.monotonic() - started, 1)
-        self._tell(context, state="ended", code=code, reason=reason, seconds=seconds)
+        code, reason, out_of_memory = self.run_job(context)
         if code == DATA_ERROR:
             raise AirflowFailException(reason)
+        if out_of_memory:
+            raise OutOfMemory(reason)
         if code:
             raise AirflowException(reason)
 
+    def run_job(self, context: Context, extra: Sequence[str] = ()) -> tuple[int, str, bool]:
+        """Run the job once: its exit code, the reason of a failure, and whether memory ran out."""
+        settings = self._settings(context)
+        wanted = self._command(context, settings, extra)
+        self.log.info("$ %s", " ".join(wanted.arguments))
+        self._tell(context, state="started", command=wanted.arguments)
+        lake, run = Lake(settings.paths.lake), self._run(context)
+        kills, started = memory.kernel_kills(), time.monotonic()
+        with ExitStack() as stack:
+            locks: list[int] = []
+            environ = dict(wanted.environ)
+            if self.job in GPU_JOBS:
+                lock = gpu_lock(settings.compute.gpus, self._say_waiting)
+                descriptor, named = stack.enter_context(lock)
+                locks.append(descriptor)
+                environ |= named
+            if smaller := memory.smaller_batch(lake, run, self.job, settings):
+                self.log.warning("memory ran out before: this attempt runs with %s", smaller)
+                environ |= smaller
+            code, last_words = self._process.run(
+                wanted.arguments,
+                environ,
+                started=lambda pid: self._tell(context, state="running", pid=pid),
+                line=lambda text: self._say_line(context, text),
+                held=locks,
+            )
+        reason = _reason(code, last_words)
+        seconds = round(time.monotonic() - started, 1)
+        self._tell(context, state="ended", code=code, reason=reason, seconds=seconds)
+        out_of_memory = bool(code) and memory.ran_out(code, last_words, kills)
+        if out_of_memory and self.job in memory.BATCHES:
+            memory.note(lake, run, self.job)
+        return code, reason, out_of_memory
+
     def command(self, context: Context) -> list[str]:
         """The process's argument list."""
-        command = [sys.executable, "-m", f"jobs.{self.job}"]
-        command += ["--date", run_date_of(context, self.zone).isoformat()]
-        command += ["--run-id", run_id_of(context["dag_run"].run_id)]
-        config = context["params"].get("config") or os.environ.get(CONFIG_VARIABLE)
-        if config:
-            command += ["--config", config]
-        return command + self.job_arguments
+        return self._command(context, self._settings(context), ()).arguments
 
     def on_kill(self) -> None:
         """End the job and everything it started."""
-        self._end_group()
+        self._process.end()
 
-    def _run(self, command: list[str], context: Context) -> tuple[int, str]:
-        self._ended.clear()
-        process = subprocess.Popen(  # noqa: S603  # the list above; no shell reads it
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            env=_job_environment(),
-            start_new_session=True,
+    def night_of(self, context: Context) -> date:
+        """The night that the job is told."""
+        return run_date_of(context, self.zone)
+
+    def _run(self, context: Context) -> Run:
+        return Run(self.night_of(context), run_id_of(context["dag_run"].run_id))
+
+    def _command(self, context: Context, settings: Settings, extra: Sequence[str]) -> Command:
+        run = self._run(context)
+        arguments = ["--date", run.run_date.isoformat(), "--run-id", run.run_id]
+        if config := config_of(context):
+            arguments += ["--config", config]
+        return command(
+            self.job, [*arguments, *self.job_arguments, *extra], settings, master_of_connection
         )
-        self._process = process
-        self._tell(context, state="running", pid=process.pid)
-        # Reads end when the last holder of the pipe closes it. A grandchild that outlives the
-        # job would keep the task waiting for ever, so the group goes when the job goes.
-        threading.Thread(target=self._reap, args=(process,), daemon=True).start()
-        last_words = ""
-        try:
-            assert process.stdout is not None
-            for line in process.stdout:
-                if text := line.rstrip():
-                    # What a dying JVM says after the job's verdict must not hide it.
-                    if FAILED in text or FAILED not in last_words:
-                        last_words = text
-                    self.log.info("%s", text)
-                    self._tell(context, state="line", line=text)
-            self._ended.wait()
-        finally:
-            self._end_group()
-        return process.returncode, last_words
 
-    def _reap(self, process: subprocess.Popen[str]) -> None:
-        process.wait()
-        _signal_group(process.pid, signal.SIGKILL)
-        self._ended.set()
+    def _settings(self, context: Context) -> Settings:
+        """The night's settings.
 
-    def _end_group(self) -> None:
-        if self._process is None or self._ended.is_set():
-            return
-        _signal_group(self._process.pid, signal.SIGTERM)
-        if not self._ended.wait(TERMINATION_GRACE_SECONDS):
-            _signal_group(self._process.pid, signal.SIGKILL)
-            self._ended.wait(TERMINATION_GRACE_SECONDS)
+        Raises:
+            AirflowFailException: they cannot be read; no retry can help.
+        """
+        return settings_of(context)
+
+    def _say_line(self, context: Context, text: str) -> None:
+        self.log.info("%s", text)
+        self._tell(context, state="line", line=text)
+
+    def _say_waiting(self, directory: Path) -> None:
+        self.log.info(
+            "another model is running on this machine: waiting for a lock in %s", directory
+        )
 
     def _tell(self, context: Context, **facts: Any) -> None:
         """Append one event for `nightcart run`, if it is listening.
@@ -165,6 +170,23 @@ class JobOperator(BaseOperator):  # type: ignore[misc]  # Airflow's types are no
                 file.write(json.dumps(event, ensure_ascii=False) + "\n")
         except OSError as error:
             self.log.warning("`nightcart run` was not told %r: %s", facts["state"], error)
+
+
+def config_of(context: Context) -> str | None:
+    """The settings file: the param, else `NIGHTCART_CONFIG`."""
+    return context["params"].get("config") or os.environ.get(CONFIG_VARIABLE) or None
+
+
+def settings_of(context: Context) -> Settings:
+    """The night's settings.
+
+    Raises:
+        AirflowFailException: they cannot be read; no retry can help.
+    """
+    try:
+        return load_settings(config_of(context), os.environ)
+    except NightcartError as error:
+        raise AirflowFailException(f"the settings cannot be read: {error}") from None
 
 
 def run_date_of(context: Context, zone: str) -> date:
@@ -192,25 +214,6 @@ def _reason(code: int, last_words: str) -> str:
         return ""
     if code < 0:
         name = signal.Signals(-code).name
-        memory = " (often: the machine ran out of memory)" if name == "SIGKILL" else ""
-        return f"the job was ended by {name}{memory}; its last line was: {last_words or 'nothing'}"
+        hint = " (often: the machine ran out of memory)" if name == "SIGKILL" else ""
+        return f"the job was ended by {name}{hint}; its last line was: {last_words or 'nothing'}"
     return last_words or f"the job ended with exit code {code} and said nothing"
-
-
-def _job_environment() -> dict[str, str]:
-    """The task's environment, with this code importable and every line sent at once."""
-    root = str(Path(pipeline.__file__).resolve().parent.parent)
-    path = [root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    return {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(dict.fromkeys(path)),
-        "PYTHONUNBUFFERED": "1",
-    }
-
-
-def _signal_group(pid: int, number: signal.Signals) -> None:
-    try:
-        os.killpg(pid, number)
-    except (ProcessLookupError, PermissionError):
-        # Nobody is left in the group; macOS says "not permitted" when only a zombie is.
-        return

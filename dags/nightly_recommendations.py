@@ -6,16 +6,17 @@ over, and sees what was known by then and nothing later, whenever it is run.
 
 | task | does | when it fails |
 |--|--|--|
-| `wait_for_raw` | waits until every file that the source expects for the day is there | a file is missing: the message names it and its folder. Ask whoever delivers it; then clear this task |
+| `wait_for_raw` | looks every few minutes for the files that the source expects of the day, and holds no worker in between | `wait_minutes` are over: the message names what is missing and its folder. Ask whoever delivers it; then `nightcart redo --date D` |
 | `clean` | maps, pseudonymises, scrubs, refuses bad rows to `quarantine`, counts every row in `ledger` | the files are not what `schemas/sources/<source>.yaml` says (try `nightcart source check`), or too many rows were refused (read `quarantine`) |
 | `validate_cleaned` | Great Expectations over the cleaned day | a whole day looks wrong: the run's `data_docs` shows which expectation; nothing after it has run |
-| `build_histories` | one row per user: ordered past, active flag, consent | the catalogue or the events are empty as of this date |
+| `build_histories` | goes on from an earlier night, or rebuilds and says why: one row per user, the ordered past, active flag, consent | the catalogue or the events are empty as of this date |
 | `validate_histories` | Great Expectations over the catalogue, the histories and the item words | the model is not trained: the run's `data_docs` shows which expectation |
-| `fine_tune` | warm-starts from the last promoted model, or starts small | memory, threads, GPU: retried; then lower `training.batch_tokens` |
+| `fine_tune` | warm-starts from the last promoted model, or starts small | memory, threads, GPU: retried, after want of memory with half the `training.batch_tokens`. Skipped where `retrain` says so |
 | `evaluate` | ranks held-out events against popularity, Markov and the champion; promotes or not | a candidate that loses is **not** a failure: the champion generates, and the report says so |
 | `generate` | top-K and a reason for every active, consenting user; shard by shard | a retry makes only the shards that are missing |
 | `validate_generated` | Great Expectations over the lists | nothing is published; yesterday's stays what readers see |
 | `publish` | immutable run directory, manifest, then one pointer | nothing was switched: clear this task when there is room or permission |
+| `announce` | emits the asset `nightcart_recommendations`, which wakes `export_lists`, once a night that became what readers see; skipped for nights of the past | nothing was exported: trigger `export_lists` |
 | `report` | one HTML page; runs also when something above failed | what is published stays published; clear this task |
 | `night_complete` | nothing; fails the run if anything above failed, the report included | see the task that failed |
 
@@ -23,33 +24,42 @@ over, and sees what was known by then and nothing later, whenever it is run.
 Any other failure is retried, after Airflow's `[core] default_task_retry_delay`. A retry keeps the
 `run_id` and replaces what the attempt had not committed.
 
-**Redo a date.** Clear the failed task (with everything downstream) to go on from where the night
-stopped. Trigger the DAG with `run_date` to make a date again from the start: it gets a new
-`run_id`, and readers go on seeing the old one until the new one is published. For a range,
+**Redo a date.** `nightcart redo --date D` goes on from the stage that failed, with everything
+after it; `--from STAGE` names another. Trigger the DAG with `run_date` to make a date again from
+the start: it gets a new `run_id`, and readers go on seeing the old one until the new one is
+published. For a range, `nightcart backfill --from D1 --to D2`, or
 `airflow backfill create --dag-id nightly_recommendations --from-date D1 --to-date D2
 --max-active-runs 1`. One at a time, because a night needs the one before it (its champion, its
 cleaned past); a backfill heeds only its own limit, which is 10 without that option. Dates that
 already have a run are skipped unless `--reprocess-behavior completed` is given. Do not give a
 backfill a `run_date`. On one machine without a scheduler: `nightcart run --date D`.
 
+**A gap heals itself.** A night cleans every delivery that is not in the lake yet, and looks for the
+newest champion before its date; no task waits for the run of another date.
+
 **Before the first run.** `NIGHTCART_CONFIG` names the settings file on the scheduler and the
 workers; the pool `gpu` exists (`airflow pools set gpu 1 "one model at a time"`): without it
-`fine_tune` and `generate` are never scheduled.
+`fine_tune` and `generate` are never scheduled. docs/runbook.md has the rest.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from datetime import UTC, datetime
+import sys
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, CronDataIntervalTimetable, Param, TriggerRule, chain
+from airflow.sdk.definitions.callback import SyncCallback
+from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
+from dags.alerts import NightAlert, deadline_missed
 from dags.job_operator import JobOperator
+from dags.night_tasks import Announce, Evaluate, FineTune, WaitForRaw
 from pipeline.errors import NightcartError
-from pipeline.settings import load_settings
+from pipeline.settings import Settings, load_settings
 from pipeline.settings_files import chosen_config
 
 GPU_POOL = "gpu"
@@ -79,23 +89,58 @@ PARAMS = {
         title="Wait for the raw files, in minutes",
         description="How long `wait_for_raw` waits for a delivery that is late. 0: not at all.",
     ),
+    "retrain": Param(
+        "per_night",
+        enum=["per_night", "weekly", "never"],
+        title="Train a model",
+        description=(
+            "per_night; weekly: only for Sundays; never: the champion as of the date generates. "
+            "A night that trains no model and has no champion before it publishes fallback lists."
+        ),
+    ),
+    "wake_export": Param(
+        "newest",
+        enum=["newest", "always", "never"],
+        title="Wake the export",
+        description=(
+            "Whether `export_lists` is woken: newest: only by a night that becomes what readers "
+            "see; always: also by nights of the past; never."
+        ),
+    ),
 }
 
 
-def shop_zone() -> str:
-    """The shop's time zone: all that the schedule needs of the settings.
+def night_settings() -> Settings:
+    """The settings that the schedule needs: the shop's time zone and the deadline.
 
     With settings that cannot be read the DAG must still be there to fail with their error, so
-    the schedule falls back to UTC until they are repaired; every task says what is wrong.
+    the schedule falls back to the defaults until they are repaired; every task says what is wrong.
     """
     try:
-        return load_settings(chosen_config(None, os.environ), os.environ).shop.timezone
+        return load_settings(chosen_config(None, os.environ), os.environ)
     except NightcartError as error:
         logging.getLogger(__name__).warning("the schedule falls back to UTC: %s", error)
-        return "UTC"
+        return Settings()
 
 
-ZONE = shop_zone()
+SETTINGS = night_settings()
+ZONE = SETTINGS.shop.timezone
+
+
+def deadline() -> DeadlineAlert | None:
+    """When a night counts as late; none under `airflow dags test`.
+
+    There Airflow 3.3.2 ends a run of a DAG that has a deadline with an error of its own: it looks
+    for the alert by an id, and has the alert itself.
+    """
+    if sys.argv[1:3] == ["dags", "test"]:
+        return None
+    return DeadlineAlert(
+        # Not the logical date: every backfilled night would be late from the start.
+        reference=DeadlineReference.DAGRUN_QUEUED_AT,
+        interval=timedelta(minutes=SETTINGS.alerts.deadline_minutes),
+        callback=SyncCallback(deadline_missed),
+    )
 
 
 def _job(task_id: str, job: str | None = None, **kwargs: Any) -> JobOperator:
@@ -111,12 +156,11 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     params=PARAMS,
-    default_args={"retries": 2},
+    default_args={"retries": 2, "on_failure_callback": NightAlert(zone=ZONE)},
+    deadline=deadline(),
     tags=["nightcart"],
 ) as dag:
-    wait_for_raw = _job(
-        "wait_for_raw", job_arguments=["--timeout-minutes", "{{ params.wait_minutes }}"]
-    )
+    wait_for_raw = WaitForRaw(task_id="wait_for_raw", job="wait_for_raw", zone=ZONE)
     clean = _job("clean")
     validate_cleaned = _job("validate_cleaned", "validate", job_arguments=["--dataset", "cleaned"])
     build_histories = _job("build_histories")
@@ -124,17 +168,21 @@ with DAG(
         "validate_histories", "validate", job_arguments=["--dataset", "histories"]
     )
     # A model that fell over once for want of memory may pass once; a second retry costs hours.
-    fine_tune = _job("fine_tune", pool=GPU_POOL, retries=1)
-    evaluate = _job("evaluate")
+    fine_tune = FineTune(task_id="fine_tune", job="fine_tune", zone=ZONE, pool=GPU_POOL, retries=1)
+    # A night that trains nothing is measured all the same: what is skipped is no failure.
+    evaluate = Evaluate(
+        task_id="evaluate", job="evaluate", zone=ZONE, trigger_rule=TriggerRule.NONE_FAILED
+    )
     generate = _job("generate", pool=GPU_POOL)
     validate_generated = _job(
         "validate_generated", "validate", job_arguments=["--dataset", "generated"]
     )
     publish = _job("publish")
+    announce = Announce(task_id="announce", zone=ZONE)
     report = _job("report", trigger_rule=TriggerRule.ALL_DONE)
     # The report runs after a failure and would end the run as a success: a run's state is that
-    # of its last tasks. This one succeeds only if everything did.
-    night_complete = EmptyOperator(task_id="night_complete", trigger_rule=TriggerRule.ALL_SUCCESS)
+    # of its last tasks. This one succeeds only if everything did; `announce` may be skipped.
+    night_complete = EmptyOperator(task_id="night_complete", trigger_rule=TriggerRule.NONE_FAILED)
 
     chain(
         wait_for_raw,
@@ -149,4 +197,5 @@ with DAG(
         publish,
         report,
     )
-    chain([publish, report], night_complete)
+    chain(publish, announce)
+    chain([publish, announce, report], night_complete)

@@ -1,8 +1,10 @@
-"""Build the night's catalogue, user histories and item words from all cleaned days up to it.
+"""Build the night's catalogue, user histories and item words.
 
-Reads cleaned_items, cleaned_users, cleaned_events and cleaned_reviews of the night and before;
-writes catalogue, histories and item_words. Stops with exit code 65 if there would be nobody to
-recommend to, or fewer sellable items than a list has.
+Goes on from what an earlier night remembered (acts, catalogue, shoppers) and reads the cleaned
+days delivered since; where it cannot, or with --rebuild, it reads the whole past, with the same
+result. Writes acts, catalogue, shoppers, histories and item_words of the night, catalogue_changes
+and review_phrases of each delivery. Stops with exit code 65 if there would be nobody to recommend
+to, or fewer sellable items than a list has.
 """
 
 from __future__ import annotations
@@ -18,10 +20,10 @@ from pipeline.stage import Report, Stage, run_stage, stage_parser
 log = logging.getLogger("nightcart")
 
 
-def work(stage: Stage, _arguments: argparse.Namespace) -> Report:
-    """Build the three datasets and write what became of every row."""
+def work(stage: Stage, arguments: argparse.Namespace) -> Report:
+    """Build the datasets and write what became of every row."""
     spark = open_spark(stage.settings.spark, f"{STAGE} {stage.run.run_date}")
-    built = build(spark, stage.lake, stage.run, stage.settings)
+    built = build(spark, stage.lake, stage.run, stage.settings, rebuild=arguments.rebuild)
     for line in built.ledger:
         log.info(str(line))
     write_ledger(stage.lake, stage.run, STAGE, built.ledger)
@@ -30,7 +32,13 @@ def work(stage: Stage, _arguments: argparse.Namespace) -> Report:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the stage; returns the process's exit code."""
-    return run_stage(STAGE, stage_parser(STAGE, __doc__), work, argv)
+    parser = stage_parser(STAGE, __doc__)
+    parser.add_argument(
+        "--rebuild",
+        action="store_true",
+        help="from the whole past, although an earlier night could be gone on from",
+    )
+    return run_stage(STAGE, parser, work, argv)
 
 
 if __name__ == "__main__":

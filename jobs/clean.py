@@ -3,8 +3,9 @@
 Reads the files that the source YAML (shop.source) names below paths.raw. Pseudonymises users,
 scrubs free text, sends refused rows to quarantine with their reason, removes duplicates and bots,
 and commits one partition per delivery day of cleaned_events, cleaned_reviews, cleaned_items,
-cleaned_users and quarantine. Delivered days before the date that the lake does not have yet are
-taken in first, in the same pass. The ledger balances to the row, or nothing is committed.
+cleaned_users, quarantine, removed_events and retractions. Rows that came late lie in their own day,
+and their user's day is judged again. Delivered days before the date that the lake does not have yet
+are taken in first, in the same pass. The ledger balances to the row, or nothing is committed.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ def report(night: CleanedNight) -> Report:
         "datasets": datasets,
         "bots": night.bots,
         "consent_unreadable_taken_as_no": night.consent_unread,
+        "warnings": night.warnings,
     }
 
 

@@ -17,9 +17,9 @@ from pipeline.stage import Report, Stage, run_stage, stage_parser
 log = logging.getLogger("nightcart")
 
 
-def measure(stage: Stage, _arguments: argparse.Namespace) -> Report:
+def measure(stage: Stage, arguments: argparse.Namespace) -> Report:
     """Measure and decide, then account for every history."""
-    made = evaluate(stage.lake, stage.run, stage.settings)
+    made = evaluate(stage.lake, stage.run, stage.settings, no_candidate=arguments.no_candidate)
     line = LedgerLine(
         run_date=stage.run.run_date,
         run_id=stage.run.run_id,
@@ -43,7 +43,11 @@ def measure(stage: Stage, _arguments: argparse.Namespace) -> Report:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the stage; return its exit code."""
-    return run_stage("evaluate", stage_parser("evaluate", __doc__), measure, argv)
+    parser = stage_parser("evaluate", __doc__)
+    parser.add_argument(
+        "--no-candidate", metavar="WHY", help="look at no model of this night: none was trained"
+    )
+    return run_stage("evaluate", parser, measure, argv)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 Reads the names of files below `paths.raw`, never their content; writes its run record. Guarantees
 that what comes after starts with a whole delivery, or fails naming each missing file and where it
-was looked for. Gives up: a file that is still being written counts as there (deliver by writing
+was looked for. Under a scheduler it looks once and is started again, so that waiting holds no
+worker: `--look-again-until` makes what is missing an exit code 75. Gives up: a file that is still being written counts as there (deliver by writing
 aside and renaming).
 """
 
@@ -12,13 +13,15 @@ import argparse
 import logging
 import time
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, NotYetError
 from pipeline.sources.source import load_source, missing_files
 from pipeline.stage import Report, Stage, run_stage, stage_parser
 
 log = logging.getLogger("nightcart")
 
 POLL_SECONDS = 15.0
+# In the record of a look that was not the last: the night is waiting, it has not failed.
+LOOKED_FOR_AGAIN = "it is looked for again until"
 SAY_EVERY_POLLS = 20  # every five minutes
 
 
@@ -30,11 +33,16 @@ def work(stage: Stage, arguments: argparse.Namespace) -> Report:
     deadline = started + 60 * arguments.timeout_minutes
     polls = 0
     while missing := missing_files(source, raw, date):
+        if arguments.look_again_until:
+            raise NotYetError(
+                f"{raw} lacks {', '.join(missing)} of {date} so far; {LOOKED_FOR_AGAIN} "
+                f"{arguments.look_again_until}"
+            )
         left = deadline - time.monotonic()
         if left <= 0:
             raise InputError(
                 f"{raw} lacks {', '.join(missing)}, which source {source.name!r} requires of "
-                f"{date} (waited {arguments.timeout_minutes:g} min); deliver what is missing, or "
+                f"{date} (waited {max(arguments.timeout_minutes, arguments.waited_minutes):g} min); deliver what is missing, or "
                 "run a date that is there"
             )
         if polls % SAY_EVERY_POLLS == 0:
@@ -54,6 +62,17 @@ def main(argv: list[str] | None = None) -> int:
         type=float,
         default=0.0,
         help="how long to wait for what is missing (default: 0, look once)",
+    )
+    parser.add_argument(
+        "--look-again-until",
+        metavar="TIME",
+        help="look once; whoever starts this looks again until then (only said in the message)",
+    )
+    parser.add_argument(
+        "--waited-minutes",
+        type=float,
+        default=0.0,
+        help="how long was waited before (for messages)",
     )
     return run_stage("wait_for_raw", parser, work, argv)
 

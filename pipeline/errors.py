@@ -30,8 +30,18 @@ class InputError(NightcartError):
     """The retailer's files are missing, empty or not what the source says they are."""
 
 
+class NotYetError(NightcartError):
+    """Something that others deliver is not there yet; to be looked for again."""
+
+    exit_code = TRANSIENT_ERROR
+
+
 class GateError(NightcartError):
     """A quality gate refused to let the night go on."""
+
+
+class BrokenModelError(GateError):
+    """Training made no model that could be used; the night goes on with the champion."""
 
 
 class StorageError(NightcartError):

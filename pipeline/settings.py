@@ -65,10 +65,13 @@ class Cleaning:
     bot_max_items_per_day: int = 150  # different items viewed, with none put in a cart or bought
     bot_no_dwell_min_events: int = 30  # below so many nobody's haste is looked at
     bot_no_dwell_seconds: float = 2.0  # the median from one event to the next; 0: not looked at
-    near_duplicate_seconds: float = 2.0  # 0: a repetition counts as often as it comes
+    near_duplicate_seconds: float = 1.0  # 0: a repetition counts as often as it comes
     near_duplicate_types: tuple[str, ...] = ("view", "cart", "search")
     max_quarantined_share: float = 0.5
     max_unreadable_share: float = 0.2
+    # What a night does with a file that cannot be read, or is mostly unreadable: "stop", or
+    # "continue" without it, whole and by name in quarantine.
+    on_corrupt_file: str = "stop"
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,9 @@ class Histories:
     max_events: int = 50
     target_event_types: tuple[str, ...] = ("purchase", "rating")
     words_per_item: int = 12
+    session_gap_minutes: int = 30
+    cancellation_days: int = 90  # a return of a purchase longer ago cancels nothing
+    incremental: bool = True  # false: every night from the whole past, with the same rows
 
 
 @dataclass(frozen=True)
@@ -133,6 +139,10 @@ class Training:
     min_target_events: int = 10
     min_items: int = 5
     min_days: int = 1
+    accumulate: int = 1  # batches whose gradients make one step
+    checkpoint_seconds: int = 60  # how often a run notes how far it came; 0: after every step
+    processes: int = 1  # that train together; more pay off with a GPU each
+    launcher: str = "torchrun"  # what starts them: torchrun, or spark (its TorchDistributor)
     threads: int = 1  # more pay off on idle cores only; 0: all of them
     warm_start: bool = True
 
@@ -174,6 +184,24 @@ class Privacy:
 
 
 @dataclass(frozen=True)
+class Compute:
+    """Where Airflow starts a job (dags/compute.py): in a process here, unless told otherwise."""
+
+    spark_connection: str = ""  # an Airflow connection: the Spark stages are submitted to it
+    kubernetes_image: str = ""  # an image: fine_tune and generate run as pods (not exercised)
+    gpus: int = 1  # models at a time on this machine; without a GPU: 1
+
+
+@dataclass(frozen=True)
+class Alerts:
+    """Who is told when a night fails, beside Airflow's own pages."""
+
+    email_to: tuple[str, ...] = ()  # by the Airflow connection `smtp_default`
+    webhook: str = ""  # URL that a JSON object is posted to
+    deadline_minutes: int = 480  # from the moment a night is queued
+
+
+@dataclass(frozen=True)
 class Settings:
     """Everything a night can be told. See each section's docstring."""
 
@@ -190,6 +218,8 @@ class Settings:
     generation: Generation = field(default_factory=Generation)
     reasons: Reasons = field(default_factory=Reasons)
     privacy: Privacy = field(default_factory=Privacy)
+    compute: Compute = field(default_factory=Compute)
+    alerts: Alerts = field(default_factory=Alerts)
     seed: int = 20260301
     origin: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 

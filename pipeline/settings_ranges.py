@@ -53,6 +53,7 @@ ALLOWED: Mapping[str, Allowed] = {
     "cleaning.near_duplicate_types": Allowed(
         f"must be some of {', '.join(CLICKS)}", lambda value: set(value) <= set(CLICKS)
     ),
+    "cleaning.on_corrupt_file": _matching("stop|continue", 'must be "stop" or "continue"'),
     "reviews.copied_min_characters": _at_least(1),
     "reviews.copied_min_reviews": _at_least(2),
     "reviews.bomb_min_reviews": _at_least(2),
@@ -60,6 +61,8 @@ ALLOWED: Mapping[str, Allowed] = {
     "histories.active_days": _at_least(1),
     "histories.max_events": _at_least(1),
     "histories.words_per_item": _at_least(1),
+    "histories.session_gap_minutes": _at_least(1),
+    "histories.cancellation_days": _at_least(0),
     "histories.target_event_types": Allowed(
         f"must be some of {', '.join(EVENT_TYPES)}",
         lambda value: len(value) > 0 and set(value) <= set(EVENT_TYPES),
@@ -85,6 +88,12 @@ ALLOWED: Mapping[str, Allowed] = {
     "training.min_target_events": _at_least(1),
     "training.min_items": _at_least(1),
     "training.min_days": _at_least(1),
+    "training.accumulate": _at_least(1),
+    "training.checkpoint_seconds": _at_least(0),
+    "training.processes": _at_least(1),
+    "training.launcher": Allowed(
+        "must be torchrun or spark", lambda value: value in ("torchrun", "spark")
+    ),
     "training.threads": _at_least(0),
     "evaluation.k": _at_least(1),
     "evaluation.max_users": _at_least(1),
@@ -92,6 +101,9 @@ ALLOWED: Mapping[str, Allowed] = {
     "generation.k": _at_least(1),
     "generation.shards": _at_least(1),
     "generation.batch_users": _at_least(1),
+    "compute.gpus": _at_least(1),
+    "alerts.webhook": _matching(r"|https?://\S+", "must be empty or an http(s) address"),
+    "alerts.deadline_minutes": _at_least(1),
     "reasons.max_new_tokens": _at_least(1),
     "reasons.max_prompt_words": _at_least(1),
 }

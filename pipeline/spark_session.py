@@ -54,6 +54,10 @@ def open_spark(settings: Spark, name: str) -> SparkSession:
         .config("spark.sql.session.timeZone", "UTC")
         .config("spark.sql.ansi.enabled", "true")
         .config("spark.sql.csv.parser.columnPruning.enabled", "false")
+        # Retailers' files come in windows-1252 and many others; bytes that are none of its text
+        # become U+FFFD, as they do in UTF-8, and fail nothing.
+        .config("spark.sql.legacy.javaCharsets", "true")
+        .config("spark.sql.legacy.codingErrorAction", "true")
         .config("spark.sql.parquet.compression.codec", "zstd")
         # Spark's default, INT96, has no zone and is read by Arrow as naive nanoseconds.
         .config("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS")

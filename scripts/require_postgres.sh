@@ -1,5 +1,5 @@
 #!/bin/sh
-# Succeed when PostgreSQL's programs are there for `make up` and the tests marked `cluster`; install
+# Succeed when PostgreSQL's programs are there for `make up`; install
 # them where that can be done without asking (root on a system with apt); otherwise say how to.
 set -eu
 

@@ -41,6 +41,8 @@ def history_row(n: int) -> dict[str, Any]:
         "item_ids": items,
         "event_types": ["purchase"] * 6,
         "event_times": times,
+        "session_numbers": [1] * 6,
+        "cancelled": [False] * 6,
         "queries": ["good kettle"] if n % 3 == 0 else [],
         "query_times": [times[3]] if n % 3 == 0 else [],
         "owned_item_ids": sorted(items),
@@ -75,7 +77,7 @@ def fill(
 ) -> None:
     """Write the night's histories, catalogue, item words and reviews."""
     write_rows(lake, "histories", run, [user(history_row(n)) for n in range(N_USERS)])
-    write_rows(lake, "catalogue", run, [_item_row(n) for n in range(N_ITEMS)])
+    write_rows(lake, "catalogue", run, [catalogue_row(n) for n in range(N_ITEMS)])
     words = [
         {
             "item_id": item(n),
@@ -90,7 +92,7 @@ def fill(
     write_rows(lake, "cleaned_reviews", run, [review(review_row(n)) for n in range(N_USERS)])
 
 
-def _item_row(n: int) -> Row:
+def catalogue_row(n: int) -> Row:
     return {
         "item_id": item(n),
         "title": f"Kettle {chr(65 + n)}",
@@ -100,6 +102,8 @@ def _item_row(n: int) -> Row:
         "stock": 3,
         "sellable": True,
         "first_seen_date": NIGHT,
+        "listed": True,
+        "delivered_date": NIGHT,
     }
 
 

@@ -10,10 +10,42 @@ import argparse
 import os
 import sys
 
-from jobs.cli import config, contracts, demo, query, run, server, show, simulate, source, status
+from jobs.cli import (
+    backfill,
+    config,
+    contracts,
+    demo,
+    models,
+    quarantine,
+    query,
+    recommend,
+    redo,
+    run,
+    server,
+    show,
+    simulate,
+    source,
+    status,
+)
 from pipeline.errors import NightcartError
 
-COMMANDS = (run, server, demo, simulate, config, source, query, show, status, contracts)
+COMMANDS = (
+    run,
+    backfill,
+    redo,
+    status,
+    server,
+    demo,
+    simulate,
+    config,
+    source,
+    quarantine,
+    query,
+    show,
+    recommend,
+    models,
+    contracts,
+)
 INTERRUPTED = 130  # what a shell reports for Ctrl-C
 
 EXAMPLES = """\

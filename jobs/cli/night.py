@@ -112,7 +112,12 @@ def start_night(
     log, events_file = home / "nights" / f"{stem}.log", home / "nights" / f"{stem}.events.jsonl"
     environment[EVENTS_VARIABLE] = str(events_file)
     command = [sys.executable, "-m", "airflow", "dags", "test", DAG_ID]
-    conf = {"run_date": order.run_date.isoformat(), "wait_minutes": order.wait_minutes}
+    conf = {
+        "run_date": order.run_date.isoformat(),
+        "wait_minutes": order.wait_minutes,
+        "retrain": order.retrain,
+        "wake_export": order.wake_export,
+    }
     command += [_logical_date(settings, order.run_date), "--conf", json.dumps(conf)]
     if order.from_stage is not None:
         done = STAGES[: STAGES.index(order.from_stage)]

@@ -18,6 +18,13 @@ STAGES = (
     "publish",
     "report",
 )
+# A stage's job and the arguments that the DAG gives it.
+JOBS: dict[str, tuple[str, ...]] = {
+    **{stage: (stage,) for stage in STAGES},
+    "validate_cleaned": ("validate", "--dataset", "cleaned"),
+    "validate_histories": ("validate", "--dataset", "histories"),
+    "validate_generated": ("validate", "--dataset", "generated"),
+}
 # What comes after `generate` belongs to the run that generated and cannot be another's.
 STARTING_STAGES = STAGES[: STAGES.index("generate") + 1]
 
@@ -29,3 +36,5 @@ class NightOrder:
     run_date: date
     from_stage: str | None = None
     wait_minutes: int = 0
+    retrain: str = "per_night"
+    wake_export: str = "newest"

@@ -10,13 +10,17 @@ from jobs.cli.settings_choice import add_config_argument, chosen_settings
 EXAMPLES = """\
 views: recommendations_latest (one row per shopper and rank), recommendations (every night),
        recommendations_wide_latest (one row per shopper), catalogue_latest, histories_latest,
-       ledger, metrics
+       events, reviews (all that was cleaned and stands, by delivery as run_date),
+       ledger, metrics, catalogue_changes (what each delivery changed),
+       item_versions (what each item was, and on which days)
 
 examples:
   nightcart query "SELECT user_id, rank, title, price FROM recommendations_latest LIMIT 20"
   nightcart query "SELECT category, count(*) FROM recommendations_latest
                    WHERE rank = 1 GROUP BY 1 ORDER BY 2 DESC"
   nightcart query --format csv "SELECT * FROM recommendations_latest" > campaign.csv
+  nightcart query "SELECT item_id, price, stock FROM item_versions WHERE
+                   DATE '2026-03-01' BETWEEN valid_from AND coalesce(valid_to, DATE '9999-12-31')"
   nightcart query "DESCRIBE recommendations_latest"
 """
 

@@ -45,6 +45,16 @@ class NightRecord:
         """The first stage that failed."""
         return next((s for s in self.in_order() if self.stages[s]["status"] == "failed"), None)
 
+    @property
+    def warnings(self) -> list[tuple[str, str]]:
+        """What stages went on in spite of: stage and warning."""
+        return [
+            (stage, str(text))
+            for stage in self.in_order()
+            for report in [self.stages[stage].get("report")]
+            for text in (report.get("warnings") or () if isinstance(report, dict) else ())
+        ]
+
     def in_order(self) -> list[str]:
         """The recorded stages, in the order of the night."""
         return [stage for stage in STAGES if stage in self.stages]
@@ -73,6 +83,15 @@ def is_of_run(partition: Partition | None, run: Run) -> bool:
 
 def last_nights(lake: Lake, limit: int) -> list[NightRecord]:
     """The runs that started last, newest first."""
+    return _nights(lake, "run_date=*")[:limit]
+
+
+def nights_of(lake: Lake, run_date: date) -> list[NightRecord]:
+    """The runs of one date, newest first."""
+    return _nights(lake, f"run_date={run_date.isoformat()}")
+
+
+def _nights(lake: Lake, dates: str) -> list[NightRecord]:
     nights = [
         read_night(
             lake,
@@ -81,10 +100,10 @@ def last_nights(lake: Lake, limit: int) -> list[NightRecord]:
                 path.name.removeprefix("run_id="),
             ),
         )
-        for path in lake.dataset("runs").glob("run_date=*/run_id=*")
+        for path in lake.dataset("runs").glob(f"{dates}/run_id=*")
     ]
     begun = [night for night in nights if night.stages]
-    return sorted(begun, key=lambda night: (night.started, night.run.run_id), reverse=True)[:limit]
+    return sorted(begun, key=lambda night: (night.started, night.run.run_id), reverse=True)
 
 
 def stage_record(lake: Lake, run: Run, stage: str) -> Record | None:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from jobs.cli.stage_records import NightRecord
     from pipeline.lake import Lake
 
+SHOWN_WARNINGS = 5  # of a night
+
 EXAMPLES = """\
 examples:
   nightcart status
@@ -43,7 +45,8 @@ def execute(arguments: argparse.Namespace) -> int:
     from jobs.cli.terminal import console
     from pipeline.lake import Lake
 
-    lake = Lake(chosen_settings(arguments).paths.lake)
+    settings = chosen_settings(arguments)
+    lake = Lake(settings.paths.lake)
     shown = console()
     nights = last_nights(lake, arguments.nights)
     latest = lake.latest(RECOMMENDATIONS)
@@ -59,6 +62,7 @@ def execute(arguments: argparse.Namespace) -> int:
         shown.print(f"No night has run. Try: {again}", markup=False)
         return 0
     _print_nights(shown, lake, nights)
+    _print_outdated(shown, lake, settings.cleaning.late_horizon_days)
     if arguments.stages:
         for night in nights:
             _print_stages(shown, lake, night)
@@ -72,8 +76,9 @@ def _print_nights(shown: Console, lake: Lake, nights: list[NightRecord]) -> None
     from jobs.cli.stage_records import RECOMMENDATIONS, fallback_share
 
     table = Table(box=None, header_style="bold")
-    for name in ("night", "started (UTC)", "took", "stages", "shoppers", "fallback", "published"):
-        right = name in ("took", "shoppers", "fallback")
+    names = ("night", "started (UTC)", "took", "stages", "NDCG", "shoppers", "fallback")
+    for name in (*names, "published"):
+        right = name in ("took", "NDCG", "shoppers", "fallback")
         table.add_column(name, justify="right" if right else "left", overflow="fold")
     for night in nights:
         partition = lake.current(RECOMMENDATIONS, night.run.run_date) if night.published else None
@@ -84,15 +89,62 @@ def _print_nights(shown: Console, lake: Lake, nights: list[NightRecord]) -> None
             night.started[:16].replace("T", " "),
             f"{night.seconds:.0f} s",
             f"{done} done",
+            _ndcg(night),
             f"{partition.rows:,}" if partition is not None else "",
             f"{share:.1%}" if share is not None else "",
             escape(_outcome(night)),
         )
     shown.print(table)
+    for night in nights:
+        for stage, warning in night.warnings[:SHOWN_WARNINGS]:
+            shown.print(f"warning: {night.run.run_date}, {stage}: {warning}", markup=False)
+        if len(night.warnings) > SHOWN_WARNINGS:
+            more = len(night.warnings) - SHOWN_WARNINGS
+            shown.print(f"warning: {night.run.run_date}: {more} more", markup=False)
+
+
+def _ndcg(night: NightRecord) -> str:
+    """The night's own model on the test half; in brackets the champion's where none was trained."""
+    report = night.stages.get("evaluate", {}).get("report") or {}
+    values = report.get("ndcg") or {}
+    for name, shown in (("candidate", "{:.3f}"), ("champion", "({:.3f})")):
+        value = values.get(name)
+        if isinstance(value, int | float):
+            return shown.format(value)
+    return ""
+
+
+def _print_outdated(shown: Console, lake: Lake, horizon_days: int) -> None:
+    from pipeline.publishing.outdated import outdated_nights
+
+    nights = outdated_nights(lake, horizon_days)
+    if late := [night for night in nights if night.late]:
+        shown.print(
+            f"\nMade without rows that came late (events up to {horizon_days} days late are taken "
+            "in; a night made again knows what it knew):",
+            markup=False,
+        )
+        for night in late:
+            shown.print(
+                f"  {night.run_date}  {night}; nights from {night.complete_from} on have them",
+                markup=False,
+            )
+    if changed := [night for night in nights if night.changed]:
+        shown.print("\nTo be made again, deliveries were cleaned again since:", markup=False)
+        for night in changed:
+            again = command_line("run", "--date", str(night.run_date))
+            days = ", ".join(map(str, night.changed[:3])) + (" …" if night.changed[3:] else "")
+            shown.print(f"  {night.run_date}  {days}: {again}", markup=False)
 
 
 def _outcome(night: NightRecord) -> str:
+    from jobs.wait_for_raw import LOOKED_FOR_AGAIN
+
     failed = night.failed_stage
+    if failed == "wait_for_raw" and LOOKED_FOR_AGAIN in (
+        said := str(night.stages[failed].get("error"))
+    ):
+        return f"not yet: waiting, {said}"
     if failed is not None:
         kept = "yes, but " if night.published else "no: "
         return f"{kept}{failed} failed: {night.stages[failed].get('error', 'no reason recorded')}"

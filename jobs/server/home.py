@@ -175,6 +175,7 @@ def _environment(
         "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "120",  # two files that seldom change
         "AIRFLOW__CORE__PARALLELISM": str(server.parallelism),
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{server.api_url}/execution/",
         "AIRFLOW__CORE__FERNET_KEY": secret["fernet"],

@@ -72,18 +72,30 @@ def postgres_bin() -> Path:
 
 
 def postgres_user() -> str | None:
-    """The user that PostgreSQL runs as: the caller, or for root its own."""
-    return POSTGRES_USER if os.geteuid() == ROOT_UID else None
+    """The user that PostgreSQL runs as: the caller, or for root its own.
+
+    Raises:
+        SettingsError: root asks, and there is no such user.
+    """
+    if os.geteuid() != ROOT_UID:
+        return None
+    try:
+        return pwd.getpwnam(POSTGRES_USER).pw_name
+    except KeyError:
+        raise SettingsError(
+            f"PostgreSQL does not run as root, and there is no user {POSTGRES_USER!r}: add one, or "
+            "start the server as another user"
+        ) from None
 
 
-def init_postgres(server: Server, password: str) -> None:
-    """Make the cluster, once.
+def init_postgres(server: Server, password: str) -> bool:
+    """Make the cluster, once; true if it was made now.
 
     Raises:
         StorageError: initdb refused; its words are in the message.
     """
     if (server.postgres / "PG_VERSION").exists():
-        return
+        return False
     user = postgres_user()
     server.postgres.mkdir(parents=True, exist_ok=True)
     if user is not None:
@@ -109,6 +121,7 @@ def init_postgres(server: Server, password: str) -> None:
             f"listen_addresses = '{LOOPBACK}'\nport = {server.postgres_port}\n"
             "unix_socket_directories = ''\nmax_connections = 100\nlogging_collector = off\n"
         )
+    return True
 
 
 def is_ready(server: Server) -> bool:

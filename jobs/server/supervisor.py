@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 
@@ -137,7 +138,10 @@ class Supervisor:
             time.sleep(POLL_SECONDS)
 
     def _prepare(self) -> None:
-        """Airflow's tables and the pool; both commands do nothing where nothing is to do."""
+        """Airflow's tables and the pool, once for each version of Airflow and each new database."""
+        ready = self.server.airflow / f".ready-{version('apache-airflow')}-{self.server.database}"
+        if ready.exists():
+            return
         if self.server.database == "postgres":
             make_database(self.server, self.environ, _password(self.server))
         for command in (["db", "migrate"], ["pools", "set", *POOL]):
@@ -154,6 +158,7 @@ class Supervisor:
                 raise StorageError(
                     f"`airflow {' '.join(command)}` failed; see {self.server.log('set-up')}"
                 )
+        ready.touch()
 
     def _end(self, _number: int, _frame: FrameType | None) -> None:
         self.ending = True
@@ -198,8 +203,9 @@ def main(argv: list[str] | None = None) -> int:
         raise StorageError(f"{state} has no server.json: `nightcart server up` writes it")
     environ = home.environment(state, os.environ)
     try:
-        if server.database == "postgres":
-            init_postgres(server, _password(server))
+        if server.database == "postgres" and init_postgres(server, _password(server)):
+            for ready in server.airflow.glob(".ready-*"):
+                ready.unlink()  # they speak of a database that is gone
         Supervisor(server, environ).run()
     except StorageError as error:
         server.run_file("failed").write_text(str(error), encoding="utf-8")

@@ -18,6 +18,7 @@ from pyspark.sql import SparkSession
 
 from pipeline.cleaning.mapping import Calendar, delivery_day_of_dump
 from pipeline.lake import Lake, Partition
+from pipeline.sources.dialect import without_compression
 from pipeline.sources.file_pattern import DeliveredFile
 from pipeline.sources.readers import read_rows
 from pipeline.sources.source import SourceDataset
@@ -57,7 +58,7 @@ def _changed(partition: Partition, files: Mapping[str, int]) -> bool:
         before[name] != size
         if name in before
         # The same file, compressed since to save space.
-        else name.removesuffix(".gz") not in before
+        else without_compression(name) not in before
         for name, size in files.items()
     )
 

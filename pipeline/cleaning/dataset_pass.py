@@ -1,49 +1,61 @@
 """One dataset's pass: its delivered files read once, every row given a fate, written to scratch.
 
-Reads the raw files of the days to clean and the catalogue's items as known then. Writes
-`<scratch>/<dataset>/run_date=D/` and `<scratch>/quarantine_<dataset>/run_date=D/`, nothing in the
-lake. Guarantees that what is counted at the reader, in the files written and in the tally is
+Reads the raw files of the days to clean, the catalogue's items as known then and, where rows came
+late, what the lake has of their days. Writes `<scratch>/<dataset>/run_date=D/`, `removed_events`
+and `quarantine_<dataset>` likewise, and what `late_pass` says; nothing in the lake. Guarantees that what is counted at the reader, in the files written and in the tally is
 counted apart, so that the ledger's balance says something.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
+import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import unquote
 
 from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from pipeline.cleaning.corrupt_files import refuse_or_warn, rows_of, write_damaged
 from pipeline.cleaning.day_files import (
+    bots_in,
     day_files,
     in_order,
+    late_quarantine,
     place,
     quarantine_scratch,
     reasons_in,
     rows_in,
     write_cleaned,
     write_quarantine,
+    write_removed_events,
 )
 from pipeline.cleaning.duplicates import judge_keys
+from pipeline.cleaning.known_items import known_items, newly_known, quarantined_files, released_rows
+from pipeline.cleaning.late_context import Known
+from pipeline.cleaning.late_pass import LateRows, clean_late_rows
+from pipeline.cleaning.late_rows import RELEASED
 from pipeline.cleaning.mapping import Calendar, delivery_day_of_dump, map_rows
-from pipeline.cleaning.tagging import FATE, OUT, QUARANTINED, REASON, REMOVED, Rules, tag_rows
+from pipeline.cleaning.tagging import FATE, KEPT_RULES, LATE, OUT, QUARANTINED, Rules, tag_rows
 from pipeline.cleaning.tally import (
     Count,
     refuse_too_many_quarantined,
-    refuse_unreadable_files,
     removed_by_rule,
     taken_as_no,
     tally,
+    unreadable_files,
 )
 from pipeline.cleaning.user_days import judge_user_days
 from pipeline.errors import ContractError, InputError, StorageError
 from pipeline.lake import Lake, Run
 from pipeline.ledger import LedgerLine
 from pipeline.settings import Settings
+from pipeline.sources.damage import FileDamageError
 from pipeline.sources.file_checks import check_files
 from pipeline.sources.file_pattern import DeliveredFile
 from pipeline.sources.readers import DAY, count_rows, read_rows
@@ -79,10 +91,19 @@ class Delivery:
     dataset: SourceDataset
     files: list[DeliveredFile]
     rows: Counter[dt.date]
+    damaged: list[FileDamageError] = field(default_factory=list)
 
     def files_of(self, day: dt.date) -> list[DeliveredFile]:
-        """A day's files; all of a dump's, which belong to every day."""
-        return [file for file in self.files if file.date in (day, None)]
+        """A day's files, damaged ones too; all of a dump's, which belong to every day."""
+        files = sorted([*self.files, *(damage.file for damage in self.damaged)])
+        return [file for file in files if file.date in (day, None)]
+
+    def rows_in_damaged(self, night: dt.date) -> Counter[dt.date]:
+        """Rows that damaged files stand for, by day; a dump's are the night's."""
+        counts: Counter[dt.date] = Counter()
+        for damage in self.damaged:
+            counts[damage.file.date or night] += rows_of(damage)
+        return counts
 
 
 @dataclass(frozen=True)
@@ -92,6 +113,8 @@ class CleanedDataset:
     lines: list[LedgerLine]
     bots: dict[str, int]
     consent_unread: int
+    late: LateRows
+    warnings: list[str]
 
 
 def look_at(night: Night, dataset: SourceDataset) -> Delivery:
@@ -101,8 +124,16 @@ def look_at(night: Night, dataset: SourceDataset) -> Delivery:
         InputError: a required file is missing or empty, or a file is of another kind.
     """
     files = _delivered(night, dataset)
-    check_files(dataset, files)
-    return Delivery(dataset, files, _rows_read(night, dataset, files))
+    damaged = check_files(dataset, files)
+    refuse_or_warn(damaged, night.settings.cleaning.on_corrupt_file)
+    lost = {damage.file for damage in damaged}
+    files = [file for file in files if file not in lost]
+    try:
+        rows = _rows_read(night, dataset, files, damaged)
+    except (PySparkException, Py4JJavaError) as error:
+        _explain(error, dataset)
+        raise
+    return Delivery(dataset, files, rows, damaged)
 
 
 def clean_dataset(night: Night, delivery: Delivery) -> CleanedDataset:
@@ -113,14 +144,13 @@ def clean_dataset(night: Night, delivery: Delivery) -> CleanedDataset:
     if dataset.delivery == "dump":
         mapped = mapped.where(F.col(DAY).isin(night.days))
     limits = night.settings.cleaning
-    rules = Rules(
-        dataset,
-        night.source.name,
-        night.calendar.timezone,
-        limits.late_horizon_days,
-        limits.bot_max_events_per_day,
+    rules = Rules(dataset, night.source.name, night.calendar.timezone, limits)
+    has_time = dataset.name in TIME_COLUMN
+    known = (
+        known_items(night.spark, night.lake, night.source, night.scratch, night.days)
+        if has_time
+        else None
     )
-    known = _known_items(night) if dataset.name in TIME_COLUMN else None
     bytes_per_day = sum(file.path.stat().st_size for file in files) // max(1, len(night.days))
     placed = place(
         tag_rows(mapped, rules, known),
@@ -129,38 +159,95 @@ def clean_dataset(night: Night, delivery: Delivery) -> CleanedDataset:
         days=len(night.days),
         bytes_per_day=bytes_per_day,
     )
-    judge = judge_user_days if dataset.name in TIME_COLUMN else judge_keys
+    judge = judge_user_days if has_time else judge_keys
     tagged = in_order(judge(placed, rules), dataset.name).persist()
     try:
         counts = tally(tagged)
-        refuse_unreadable_files(counts, dataset, night.raw_root, limits.max_unreadable_share)
+        unreadable = unreadable_files(counts, dataset, night.raw_root, limits.max_unreadable_share)
+        refuse_or_warn(unreadable, limits.on_corrupt_file)
         refuse_too_many_quarantined(counts, dataset, limits.max_quarantined_share)
         fates = {count.fate for count in counts}
         if OUT in fates:
             write_cleaned(tagged, dataset.name, night.scratch)
         if QUARANTINED in fates:
             write_quarantine(tagged, dataset.name, night.source.name, night.scratch)
-        bots = _bot_evidence(tagged, counts) if dataset.name == "events" else {}
+        if dataset.name == "events" and any(count.reason in KEPT_RULES for count in counts):
+            write_removed_events(tagged, night.scratch)
+        late = _late_rows(night, tagged, LATE in fates, known, rules) if has_time else LateRows()
     except (PySparkException, Py4JJavaError) as error:
         _explain(error, dataset)
         raise
     finally:
         tagged.unpersist()
     refused = quarantine_scratch(night.scratch, dataset.name)
+    write_damaged(delivery.damaged, dataset.name, night.source.name, night.run.run_date, refused)
+    read = read + delivery.rows_in_damaged(night.run.run_date)
     lines = [
-        LedgerLine(
-            run_date=day,
-            run_id=night.run.run_id,
-            stage="clean",
-            dataset=dataset.name,
-            rows_in=read[day],
-            rows_out=rows_in(day_files(night.scratch / dataset.name, day)),
-            quarantined=reasons_in(day_files(refused, day)),
-            removed=removed_by_rule(counts, day),
-        )
+        line
         for day in night.days
+        for line in _ledger_lines(
+            night,
+            LedgerLine(day, night.run.run_id, "clean", dataset.name, read[day], 0),
+            counts,
+            late,
+        )
     ]
-    return CleanedDataset(lines, bots, taken_as_no(counts))
+    bots = bots_in(night.scratch, night.days) if dataset.name == "events" else {}
+    warnings = [str(damage) for damage in [*delivery.damaged, *unreadable]]
+    return CleanedDataset(lines, bots, taken_as_no(counts), late, warnings)
+
+
+def _late_rows(
+    night: Night, tagged: DataFrame, any_late: bool, known: DataFrame | None, rules: Rules
+) -> LateRows:
+    """What came late, and what is released from quarantine as if it came late now."""
+    lake, scratch, days, dataset = night.lake, night.scratch, night.days, rules.dataset
+    late = tagged.where(F.col(FATE) == LATE).withColumn(RELEASED, F.lit(False))
+    horizon = rules.limits.late_horizon_days
+    files = quarantined_files(lake, scratch, dataset.name, days, horizon_days=horizon)
+    if known is not None and files and newly_known(known, files, days):
+
+        def to_mapped(raw: DataFrame) -> DataFrame:
+            return map_rows(raw, dataset, night.calendar, night.key, hashed_users=True)
+
+        released = released_rows(known, files, days, rules, to_mapped)
+        late = late.unionByName(released.withColumn(RELEASED, F.lit(True)))
+    elif not any_late:
+        return LateRows()
+    where = Known(night.spark, lake, scratch, days)
+    return clean_late_rows(late, where, rules, night.settings.spark.shuffle_partitions)
+
+
+def _ledger_lines(
+    night: Night, read: LedgerLine, counts: list[Count], late: LateRows
+) -> list[LedgerLine]:
+    """A delivery's own rows, and those that it says something of beside them.
+
+    Args:
+        night: whose scratch the rows were written to.
+        read: the line with nothing but the rows that were read.
+        counts: what became of rows that were not late.
+        late: what became of those that were.
+    """
+    day, dataset = read.run_date, read.dataset
+    refused: Counter[str] = Counter()
+    for directory in (
+        quarantine_scratch(night.scratch, dataset),
+        late_quarantine(night.scratch, dataset),
+    ):
+        refused.update(reasons_in(day_files(directory, day)))
+    beside = late.lines(dataset, day, night.run.run_id)
+    for line in beside:
+        refused.subtract(line.quarantined)
+    written = rows_in(day_files(night.scratch / dataset, day))
+    removed = removed_by_rule(counts, day) + late.removed(day, released=False)
+    own = dataclasses.replace(
+        read,
+        rows_out=written - late.restored(day) - late.released_in(day),
+        quarantined={reason: n for reason, n in sorted(refused.items()) if n},
+        removed=dict(sorted(removed.items())),
+    )
+    return [own, *beside]
 
 
 def _delivered(night: Night, dataset: SourceDataset) -> list[DeliveredFile]:
@@ -195,7 +282,10 @@ def _remedy(night: Night, day: dt.date) -> str:
 
 
 def _rows_read(
-    night: Night, dataset: SourceDataset, files: list[DeliveredFile]
+    night: Night,
+    dataset: SourceDataset,
+    files: list[DeliveredFile],
+    damaged: list[FileDamageError],
 ) -> Counter[dt.date]:
     """Rows per delivery day, counted apart from the pass that cleans them.
 
@@ -210,6 +300,12 @@ def _rows_read(
             read[file.date] += counted[file.relative]
         empty = [day for day in night.days if not read[day]]
         if empty and dataset.required:
+            lost = [damage for damage in damaged if damage.file.date == empty[0]]
+            if lost:
+                raise InputError(
+                    f"{lost[0]}; no other file of {empty[0]} holds a row, and {dataset.where} is "
+                    f"required; {_remedy(night, empty[0])}"
+                )
             raise InputError(
                 f"{Path(night.raw_root) / dataset.pattern.on(empty[0])} holds no row; "
                 f"{dataset.where} is required, so an empty file is taken for a failed delivery "
@@ -230,47 +326,6 @@ def _rows_read(
     return read
 
 
-def _known_items(night: Night) -> DataFrame | None:
-    """Each item with the first delivery day that brought it, this night's included."""
-    if "items" not in night.source.datasets:
-        return None
-    cleaned_now = set(night.days)
-    paths = [
-        (partition.run_date, str(file))
-        for partition in night.lake.past("cleaned_items", night.run.run_date)
-        if partition.run_date not in cleaned_now
-        for file in partition.files
-    ]
-    fresh = [str(file) for day in night.days for file in _scratch_items(night, day)]
-    frames = []
-    if fresh:
-        frame = night.spark.read.option("basePath", str(night.scratch / "items")).parquet(*fresh)
-        frames.append(frame.select("item_id", F.col("run_date").cast("date").alias("day")))
-    if paths:
-        base = str(night.lake.dataset("cleaned_items"))
-        frame = night.spark.read.option("basePath", base).parquet(*(path for _, path in paths))
-        frames.append(frame.select("item_id", F.col("run_date").cast("date").alias("day")))
-    seen = frames[0] if len(frames) == 1 else frames[0].unionByName(frames[1])
-    return seen.groupBy("item_id").agg(F.min("day").alias("first_day"))
-
-
-def _scratch_items(night: Night, day: dt.date) -> list[Path]:
-    return day_files(night.scratch / "items", day)
-
-
-def _bot_evidence(tagged: DataFrame, counts: list[Count]) -> dict[str, int]:
-    """How many users were taken for bots, and the busiest of them."""
-    if not any(count.fate == REMOVED and count.reason == "bot" for count in counts):
-        return {}
-    bots = tagged.where((F.col(FATE) == REMOVED) & (F.col(REASON) == "bot"))
-    per_user = bots.groupBy(DAY, "user_id").count()
-    row = per_user.agg(
-        F.count("*").alias("users"), F.sum("count").alias("events"), F.max("count").alias("most")
-    ).first()
-    assert row is not None
-    return {"user_days": row["users"], "events": row["events"], "most_events": row["most"]}
-
-
 def _explain(error: Exception, dataset: SourceDataset) -> None:
     """Turn what Spark says of a full disk, or of an expression that fails on a row, into our own."""
     message = " ".join(str(error).split("SQLSTATE")[0].split())
@@ -280,6 +335,16 @@ def _explain(error: Exception, dataset: SourceDataset) -> None:
                 f"cleaning {dataset.name} could not write: {reason}. Nothing was committed; "
                 "make room or give permission, then run the same date again"
             ) from error
+    unread = re.search(r"FAILED_READ_FILE.*?reading file (\S+?)\.?\s", str(error))
+    if unread:
+        cause = re.search(
+            r"Caused by: (?!org\.apache\.spark\.SparkException)([^\n]{1,300})", str(error)
+        )
+        raise InputError(
+            f"{dataset.where}: Spark cannot read {unquote(unread[1])}"
+            f"{': ' + cause[1] if cause else ''}. Nothing was written; deliver the file again, or "
+            "take it away"
+        ) from None
     condition = error.getCondition() if isinstance(error, PySparkException) else None
     if (condition or "").startswith(_FAILED_ON_A_ROW):
         raise ContractError(

@@ -16,29 +16,33 @@ from collections import Counter
 from pathlib import Path
 
 import pyarrow.parquet as pq
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from pipeline.cleaning.tagging import (
     BUCKET,
+    EVIDENCE,
     FATE,
+    KEPT_RULES,
     OUT,
     OWN_DAY,
     QUARANTINED,
     RAW,
     REASON,
+    REMOVED,
     own_day_column,
 )
 from pipeline.contracts.arrow import arrow_schema
 from pipeline.contracts.contract import load_contract
-from pipeline.contracts.spark import conform
 from pipeline.lake import storage_errors
 from pipeline.sources.readers import DAY, FILE
 from pipeline.sources.source import KEY_COLUMN, TIME_COLUMN
 
 # The own day's directory in scratch; not the column's name, which would take it out of the file.
 _OWN = "own_day"
+DELIVERY = "run_date"
 
+REMOVED_EVENTS, LATE_REMOVED = "removed_events", "late_removed_events"
 ROW_ORDER = {
     "events": ("user_id", "event_time", "event_id"),
     "reviews": ("user_id", "review_time", "review_id"),
@@ -79,34 +83,63 @@ def in_order(judged: DataFrame, dataset: str) -> DataFrame:
 
 def write_cleaned(tagged: DataFrame, dataset: str, scratch: Path) -> None:
     """The rows that stay, below `<scratch>/<dataset>/run_date=D/`, in the contract's columns."""
-    contract = load_contract(f"cleaned_{dataset}")
-    rows = tagged.where(F.col(FATE) == OUT)
-    days = [F.col(DAY).alias("run_date")]
-    if dataset in TIME_COLUMN:
-        days.append(F.col(OWN_DAY).alias(_OWN))
-    by = ["run_date", _OWN][: len(days)]
-    rows.select(*conform(rows, contract).columns, *days).write.mode("overwrite").partitionBy(
-        *by
-    ).parquet(str(scratch / dataset))
+    rows = tagged.where(F.col(FATE) == OUT).withColumn(DELIVERY, F.col(DAY))
+    write_accepted(rows, dataset, scratch, "overwrite")
+
+
+def write_accepted(rows: DataFrame, dataset: str, scratch: Path, mode: str) -> None:
+    """Good rows with their `run_date` and `__own_day`, in the contract's columns."""
+    by = [DELIVERY, _OWN] if dataset in TIME_COLUMN else [DELIVERY]
+    days = [F.col(DELIVERY), F.col(OWN_DAY).alias(_OWN)][: len(by)]
+    rows.select(*load_contract(f"cleaned_{dataset}").column_names, *days).write.mode(
+        mode
+    ).partitionBy(*by).parquet(str(scratch / dataset))
 
 
 def write_quarantine(tagged: DataFrame, dataset: str, source: str, scratch: Path) -> None:
     """The refused rows, in the quarantine contract's columns."""
-    rows = tagged.where(F.col(FATE) == QUARANTINED).select(
+    rows = tagged.where(F.col(FATE) == QUARANTINED).withColumn(DELIVERY, F.col(DAY))
+    refused = rows.select(*quarantine_columns(dataset, source))
+    ordered = refused.repartition(1).sortWithinPartitions(DELIVERY, "file", "reason", "raw")
+    write_rows(ordered, quarantine_scratch(scratch, dataset))
+
+
+def quarantine_columns(dataset: str, source: str) -> list[Column]:
+    """The quarantine contract's columns, and the delivery."""
+    return [
         F.lit(dataset).alias("dataset"),
         F.lit(source).alias("source"),
         F.col(FILE).alias("file"),
         F.col(REASON).alias("reason"),
         F.col(RAW).alias("raw"),
-        F.col(DAY).alias("run_date"),
-    )
-    ordered = rows.repartition(1).sortWithinPartitions("run_date", "file", "reason", "raw")
-    _write(ordered, quarantine_scratch(scratch, dataset))
+        F.lit(1).cast("bigint").alias("rows"),
+        F.col(DELIVERY),
+    ]
+
+
+def write_removed_events(tagged: DataFrame, scratch: Path) -> None:
+    """The events that a rule over their user's day took out, with what it saw."""
+    kept = tagged.where((F.col(FATE) == REMOVED) & F.col(REASON).isin(*KEPT_RULES))
+    write_removed(kept.withColumn(DELIVERY, F.col(DAY)), scratch / REMOVED_EVENTS)
+
+
+def write_removed(rows: DataFrame, directory: Path) -> None:
+    """Removed events with their `run_date`, reason and evidence, in the contract's columns."""
+    columns = load_contract("cleaned_events").column_names
+    seen = load_contract(REMOVED_EVENTS).column_names[len(columns) + 1 :]
+    evidence = [F.col(EVIDENCE).getField(name).alias(name) for name in seen]
+    rule = F.col(REASON).alias("rule")
+    write_rows(rows.select(*columns, rule, *evidence, F.col(DELIVERY)), directory)
 
 
 def quarantine_scratch(scratch: Path, dataset: str) -> Path:
     """Where a dataset's refused rows wait."""
     return scratch / f"quarantine_{dataset}"
+
+
+def late_quarantine(scratch: Path, dataset: str) -> Path:
+    """Where those wait that came late and lose to a row of the same id."""
+    return scratch / f"late_quarantine_{dataset}"
 
 
 def day_files(directory: Path, day: dt.date) -> list[Path]:
@@ -139,8 +172,30 @@ def reasons_in(files: list[Path]) -> dict[str, int]:
     """Refused rows by reason, counted in what was written."""
     counts: Counter[str] = Counter()
     for file in files:
-        counts.update(str(value) for value in pq.read_table(file, columns=["reason"])["reason"])
+        # Not by pq.read_table, which takes the directory's name for a column.
+        refused = pq.ParquetFile(file).read(columns=["reason", "rows"])
+        for group in refused.group_by("reason").aggregate([("rows", "sum")]).to_pylist():
+            counts[group["reason"]] += group["rows_sum"]
     return dict(sorted(counts.items()))
+
+
+def bots_in(scratch: Path, days: list[dt.date]) -> dict[str, int]:
+    """How many users' days were taken for bots', of how many events, and the busiest of them."""
+    user_days: Counter[tuple[str, dt.date]] = Counter()
+    for day in days:
+        for directory in (REMOVED_EVENTS, LATE_REMOVED):
+            for file in day_files(scratch / directory, day):
+                rows = pq.read_table(file, columns=["user_id", "event_date", "rule"]).to_pylist()
+                user_days.update(
+                    (row["user_id"], row["event_date"]) for row in rows if row["rule"] == "bot"
+                )
+    if not user_days:
+        return {}
+    return {
+        "user_days": len(user_days),
+        "events": user_days.total(),
+        "most_events": max(user_days.values()),
+    }
 
 
 def move_into(directory: Path, files: list[Path], prefix: str) -> None:
@@ -178,5 +233,6 @@ def _partition(directory: Path, dataset: str, own_day: dt.date) -> Path:
     return directory / f"{column}={own_day.isoformat()}" if column else directory
 
 
-def _write(frame: DataFrame, directory: Path) -> None:
-    frame.write.mode("overwrite").partitionBy("run_date").parquet(str(directory))
+def write_rows(frame: DataFrame, directory: Path) -> None:
+    """A frame with a `run_date`, as one directory per delivery."""
+    frame.write.mode("overwrite").partitionBy(DELIVERY).parquet(str(directory))

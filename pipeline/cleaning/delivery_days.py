@@ -9,7 +9,9 @@ from pathlib import Path
 from pyspark.sql import SparkSession
 
 from pipeline.cleaning.changed_days import changed_days
+from pipeline.cleaning.judged_days import JudgedDays
 from pipeline.cleaning.mapping import Calendar
+from pipeline.cleaning.releases import marked_days
 from pipeline.errors import InputError
 from pipeline.lake import Lake
 from pipeline.sources.expressions import own_day
@@ -59,11 +61,13 @@ def days_to_clean(
     """The night itself, and each earlier day that is not committed, or changed since it was.
 
     After a changed catalogue every later day is cleaned again too, because its events and reviews
-    were asked what the catalogue knew.
+    were asked what the catalogue knew; after any other change those later days that had late rows
+    to judge by it.
     """
     names = [*(f"cleaned_{name}" for name in source.datasets), "quarantine"]
     night = calendar.days[-1]
     again: set[dt.date] = set()
+    released = marked_days(lake, raw_root, calendar.days)
     for dataset in source.datasets.values():
         changed = changed_days(spark, lake, dataset, raw_root, calendar)
         if changed:
@@ -73,14 +77,29 @@ def days_to_clean(
                 len(changed),
                 changed[0],
             )
+        of_release = [day for day, datasets in released.items() if dataset.name in datasets]
+        if of_release:
+            log.info(
+                "refused %s of %d days are released, from %s on: these are cleaned again",
+                dataset.name,
+                len(of_release),
+                of_release[0],
+            )
+        changed = sorted({*changed, *of_release})
         if changed and dataset.name == "items":
             changed = [day for day in calendar.days if day >= changed[0]]
         again |= {*changed}
-    return [
+    again |= {
         day
         for day in calendar.days
-        if day == night or day in again or any(lake.current(name, day) is None for name in names)
-    ]
+        if day == night or any(lake.current(name, day) is None for name in names)
+    }
+    judged = JudgedDays(lake).out_of_date(calendar.days, again)
+    if judged:
+        log.warning(
+            "%d later days had late rows of such days: these are cleaned again", len(judged)
+        )
+    return sorted(again | judged)
 
 
 def _dump_days(

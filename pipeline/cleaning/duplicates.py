@@ -1,6 +1,7 @@
 """Of rows with the same key, one wins.
 
-A loser whose whole raw row is the winner's is removed as `duplicate`. One that differs is removed
+A loser that says what the winner says (of events and reviews the contract's columns, of items and
+users the whole raw row) is removed as `duplicate`. One that differs is removed
 as `superseded` where the source says which row is the latest, and else quarantined as
 `<key>_conflict`. The winner is the latest by the source's own order, else the earliest; then the
 smaller hash of the row.
@@ -38,17 +39,23 @@ def judge_keys(frame: DataFrame, rules: Rules) -> DataFrame:
     return without_duplicates(frame, rules, (OWN_DAY, BUCKET, key, DAY))
 
 
-def without_duplicates(frame: DataFrame, rules: Rules, group: Sequence[str]) -> DataFrame:
+def without_duplicates(
+    frame: DataFrame,
+    rules: Rules,
+    group: Sequence[str],
+    order_of_winners: Sequence[Column] | None = None,
+) -> DataFrame:
     """The same columns; rows with another fate already are left as they are.
 
     Args:
         frame: as `tagging.tag_rows` gives it.
         rules: whose dataset says what the key is.
         group: the columns that rows with the same key share; begins with what the frame is cut by.
+        order_of_winners: the winner first; by default `winner_first`.
     """
     dataset = rules.dataset
     competes = F.col(FATE) == OUT
-    order = Window.partitionBy(*group).orderBy(*_winner_first(dataset))
+    order = Window.partitionBy(*group).orderBy(*(order_of_winners or winner_first(dataset)))
     loses = competes & (F.row_number().over(order) > 1)
     copies = F.col(CONTENT) == F.first(CONTENT).over(order)
     differs = (
@@ -70,7 +77,7 @@ def without_duplicates(frame: DataFrame, rules: Rules, group: Sequence[str]) -> 
     return ranked.select(*(judged.get(name, F.col(name)).alias(name) for name in frame.columns))
 
 
-def _winner_first(dataset: SourceDataset) -> list[Column]:
+def winner_first(dataset: SourceDataset) -> list[Column]:
     """Of two answers about one user of which neither is known to be the later, the refusal wins."""
     order = []
     if dataset.latest_by:

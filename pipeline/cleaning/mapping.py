@@ -55,20 +55,41 @@ class Calendar:
     exact: bool = True
 
 
-def map_rows(raw: DataFrame, dataset: SourceDataset, calendar: Calendar, key: bytes) -> DataFrame:
+def map_rows(
+    raw: DataFrame,
+    dataset: SourceDataset,
+    calendar: Calendar,
+    key: bytes,
+    *,
+    hashed_users: bool = False,
+) -> DataFrame:
     """Apply a source's expressions; see the module's docstring for the columns.
+
+    Args:
+        raw: as the reader gives it.
+        dataset: whose expressions.
+        calendar: the delivery days, for a dump.
+        key: of the hash.
+        hashed_users: the raw columns that the user id is read from hold its hash, as quarantine
+            keeps them. The delivery day is then the one that the row has.
 
     Raises:
         ContractError: an expression is not Spark SQL over the raw columns; all are named.
     """
-    faults = expression_faults(raw, dataset)
+    # Rows from quarantine were mapped by the same expressions before.
+    faults = [] if hashed_users else expression_faults(raw, dataset)
     if faults:
         raise ContractError(f"{dataset.where}: " + "; ".join(faults))
     values, unparsable = mapped_values(raw, dataset)
     user_id = values.get("user_id", F.lit(None).cast("string"))
     is_undated = F.lit(False)
     day = F.col(DAY)
-    if dataset.delivery == "dump":
+    pseudonym = pseudonym_column(user_id, key)
+    if hashed_users:
+        columns = columns_read(dataset.mapping.get("user_id", ""), dataset.columns)
+        user_id = pseudonym = F.coalesce(*(F.col(quoted(name)) for name in columns))
+        values["user_id"] = user_id
+    elif dataset.delivery == "dump":
         day = delivery_day_of_dump(dataset, calendar)
         is_undated = (
             own_day(dataset, calendar.timezone).isNull() if dataset.own_time else F.lit(False)
@@ -83,7 +104,7 @@ def map_rows(raw: DataFrame, dataset: SourceDataset, calendar: Calendar, key: by
         unparsable.alias("__unparsable"),
         consent_unread(dataset).alias("__consent_unread"),
         (F.expr(dataset.latest_by) if dataset.latest_by else F.lit(None)).alias("__order"),
-        pseudonym_column(user_id, key).alias("__pseudonym"),
+        pseudonym.alias("__pseudonym"),
         *(value.alias(f"__new_{name}") for name, value in values.items()),
     )
     return mapped.select(

@@ -15,14 +15,18 @@ The tags:
     __own_day    the day a row is judged and written with: of an event or review its own calendar
                  day, of every other row (refused ones too) the delivery day
     __bucket     a part of a large day (`day_files.place`); here always 0
-    __fate, __reason, __evidence   the last is JSON of what a rule saw, or null
+    __fate, __reason, __evidence   the last is what a rule saw (`evidence`), or null
     __raw        of a row that is refused, its raw columns as JSON, redacted
-    __content    a hash of the whole raw row: equal for equal rows
+    __content    a hash of what a good event or review says, or else of the whole raw row: equal for
+                 equal rows
     __order      the source's `latest_by`, or null
     __consent_unread, and what the reader says: __day, __file
 
-A row that is not `out` has its hash where its key would be, so that no two of them look related
-and a million rows without a user do not meet in one place.
+A good event or review of a day before the delivery has the fate `late`: what becomes of it is told
+by all that is known of its user's own day (`late_rows`).
+
+A row that is neither `out` nor `late` has its hash where its key would be, so that no two of them
+look related and a million rows without a user do not meet in one place.
 """
 
 from __future__ import annotations
@@ -38,13 +42,17 @@ from pipeline.contracts.contract import load_contract
 from pipeline.contracts.spark import first_broken_rule
 from pipeline.reviews.encoding import repaired_column
 from pipeline.reviews.language import language_column
+from pipeline.settings import Cleaning
 from pipeline.sources.readers import DAY, FILE, LINE
 from pipeline.sources.source import KEY_COLUMN, TIME_COLUMN, SourceDataset
 
 FATE, REASON, EVIDENCE, RAW = "__fate", "__reason", "__evidence", "__raw"
 CONTENT, ORDER, CONSENT_UNREAD = "__content", "__order", "__consent_unread"
 OWN_DAY, BUCKET = "__own_day", "__bucket"
-OUT, QUARANTINED, REMOVED = "out", "quarantined", "removed"
+OUT, QUARANTINED, REMOVED, LATE = "out", "quarantined", "removed", "late"
+# Of the rows that these take out, the events are kept (`removed_events`): a later delivery may judge
+# otherwise.
+KEPT_RULES = ("bot", "near_duplicate")
 TAGS = (
     DAY,
     OWN_DAY,
@@ -60,6 +68,16 @@ TAGS = (
 )
 
 
+# What `removed_events` says beside the event and the rule.
+_EVIDENCE = {
+    "bot_rules": "array<string>",
+    "n_events": "bigint",
+    "n_items": "bigint",
+    "median_gap_seconds": "double",
+    "repeats_event_id": "string",
+}
+
+
 @dataclass(frozen=True)
 class Rules:
     """What the rules compare with, for one dataset."""
@@ -67,14 +85,39 @@ class Rules:
     dataset: SourceDataset
     source: str
     timezone: str
-    late_horizon_days: int
-    bot_max_events_per_day: int
+    limits: Cleaning
 
 
 def own_day_column(dataset: str) -> str:
     """The cleaned column with a row's own calendar day; empty where a row has none."""
     time = TIME_COLUMN.get(dataset, "")
     return time.replace("_time", "_date")
+
+
+def evidence(**seen: Column) -> Column:
+    """What a rule saw of a user's day, under the names that `removed_events` has for it."""
+    assert not seen.keys() - _EVIDENCE.keys()
+    return F.struct(
+        *(seen.get(name, F.lit(None)).cast(kind).alias(name) for name, kind in _EVIDENCE.items())
+    )
+
+
+def no_evidence() -> Column:
+    """Null, with the type of `evidence`."""
+    fields = ",".join(f"{name}:{kind}" for name, kind in _EVIDENCE.items())
+    return F.lit(None).cast(f"struct<{fields}>")
+
+
+def content(dataset: str) -> Column:
+    """Equal for rows that say the same, whatever the file or the delivery.
+
+    Of what the retailer said, without the row's id, not of what the cleaner derived. Spark's hash
+    skips nulls, so it is told where they are.
+    """
+    cleaned = load_contract(f"cleaned_{dataset}").column_names
+    raw = load_contract(f"raw_{dataset}").column_names
+    said = [name for name in raw if name in cleaned and name != KEY_COLUMN[dataset]]
+    return F.xxhash64(*said, *(F.isnull(name) for name in said))
 
 
 def tag_rows(mapped: DataFrame, rules: Rules, known_items: DataFrame | None) -> DataFrame:
@@ -139,7 +182,7 @@ def _with_context(frame: DataFrame, rules: Rules, known_items: DataFrame | None)
 
     context = {
         "delivery_end": midnight(1),
-        "horizon_start": midnight(-rules.late_horizon_days),
+        "horizon_start": midnight(-rules.limits.late_horizon_days),
         "item_known": F.lit(True),
     }
     if known_items is None or "item_id" not in frame.columns:
@@ -158,24 +201,25 @@ def _cleaned(frame: DataFrame, rules: Rules) -> DataFrame:
     key = KEY_COLUMN[dataset]
     is_out = F.col(FATE) == OUT
     made: dict[str, Column] = {"source": F.lit(rules.source)}
-    own_day: Column = F.col(DAY)
+    tags: dict[str, Column] = {
+        OWN_DAY: F.col(DAY),
+        BUCKET: F.lit(0),
+        RAW: F.when(F.col(FATE) == QUARANTINED, F.col(RAW)),
+        EVIDENCE: no_evidence(),
+    }
     if dataset in TIME_COLUMN:
         local = F.from_utc_timestamp(F.col(TIME_COLUMN[dataset]), rules.timezone)
-        made[own_day_column(dataset)] = F.to_date(local)
+        own_day = F.to_date(local)
+        made[own_day_column(dataset)] = own_day
         made[key] = F.coalesce(F.col(key), F.col("__content_id"))
-        own_day = F.when(is_out, F.to_date(local)).otherwise(F.col(DAY))
+        tags[OWN_DAY] = F.when(is_out, own_day).otherwise(F.col(DAY))
+        tags[FATE] = F.when(is_out & (own_day < F.col(DAY)), F.lit(LATE)).otherwise(F.col(FATE))
+        tags[CONTENT] = F.when(is_out, content(dataset)).otherwise(F.col(CONTENT))
     if dataset == "items":
         made["listed"] = F.coalesce(F.col("listed"), F.lit(True))
     placed_by = "user_id" if dataset in TIME_COLUMN else key
     made[placed_by] = F.when(is_out, F.col(placed_by)).otherwise(F.col(CONTENT).cast("string"))
     columns = load_contract(f"cleaned_{dataset}").column_names
-    refused = F.col(FATE) == QUARANTINED
-    tags: dict[str, Column] = {
-        OWN_DAY: own_day,
-        BUCKET: F.lit(0),
-        RAW: F.when(refused, F.col(RAW)),
-        EVIDENCE: F.lit(None).cast("string"),
-    }
     return frame.select(
         *(made.get(name, F.col(name)).alias(name) for name in columns),
         *(tags.get(name, F.col(name)).alias(name) for name in TAGS),

@@ -61,13 +61,13 @@ def tally(tagged: DataFrame) -> list[Count]:
     )
 
 
-def removed_by_rule(counts: Iterable[Count], day: dt.date) -> dict[str, int]:
-    """A day's removed rows, by rule."""
+def removed_by_rule(counts: Iterable[Count], day: dt.date) -> Counter[str]:
+    """A day's removed rows, by rule; those that came late are not among them."""
     found: Counter[str] = Counter()
     for count in counts:
         if count.day == day and count.fate == REMOVED:
             found[count.reason] += count.rows
-    return dict(sorted(found.items()))
+    return found
 
 
 def taken_as_no(counts: Iterable[Count]) -> int:
@@ -75,28 +75,26 @@ def taken_as_no(counts: Iterable[Count]) -> int:
     return sum(count.consent_unread for count in counts if count.fate == OUT)
 
 
-def refuse_unreadable_files(
+def unreadable_files(
     counts: Iterable[Count], dataset: SourceDataset, raw_root: Path | str, max_share: float
-) -> None:
-    """Refuse a file of which too many lines cannot be read.
-
-    Raises:
-        InputError: naming the file, how many lines, and the setting.
-    """
+) -> list[InputError]:
+    """What is to be said of each file of which too many lines cannot be read."""
     read: Counter[str] = Counter()
     unreadable: Counter[str] = Counter()
     for count in counts:
         read[count.file] += count.rows
         if count.reason == "unreadable_line":
             unreadable[count.file] += count.rows
-    for file, rows in sorted(unreadable.items()):
-        if rows > max(max_share * read[file], ALWAYS_QUARANTINED_LINES):
-            raise InputError(
-                f"{Path(raw_root) / file}: {rows:,} of {read[file]:,} lines cannot be read as "
-                f"{dataset.format} with the columns {','.join(dataset.columns)} "
-                f"(cleaning.max_unreadable_share is {max_share:g}). Is it another format, or are "
-                f"the options of {dataset.where} wrong?"
-            )
+    return [
+        InputError(
+            f"{Path(raw_root) / file}: {rows:,} of {read[file]:,} lines cannot be read as "
+            f"{dataset.format} with the columns {','.join(dataset.columns)} "
+            f"(cleaning.max_unreadable_share is {max_share:g}). Is it another format, or are "
+            f"the options of {dataset.where} wrong?"
+        )
+        for file, rows in sorted(unreadable.items())
+        if rows > max(max_share * read[file], ALWAYS_QUARANTINED_LINES)
+    ]
 
 
 def refuse_too_many_quarantined(

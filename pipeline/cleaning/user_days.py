@@ -6,40 +6,63 @@ no further shuffle; one whose order begins with the same columns as another's no
 Rows with another fate than `out` pass through as they are; their `user_id` is a hash of their own.
 
   5. duplicates by id (`duplicates`)
-  6. bots: every event of a user with more than the limit of events on the day is removed as `bot`
+  6. bots (`bots`)
+  7. near duplicates (`near_duplicates`): after bots, whose haste is evidence
+
+It is one function of all rows of a user's day, whichever delivery brought them. A delivery judges
+the rows of its own day here; rows of earlier days are put aside as `late` and judged together with
+what is known of their day (`late_rows`), by this same function.
+
+Rules over several users' rows, such as of many reviews of one item, are not for here: they need
+rows that lie elsewhere, and another answer to late ones.
 """
 
 from __future__ import annotations
 
-from pyspark.sql import DataFrame, Window
-from pyspark.sql import functions as F
+from collections.abc import Sequence
 
+from pyspark.sql import Column, DataFrame
+
+from pipeline.cleaning.bots import BotLimits, without_bots
 from pipeline.cleaning.duplicates import without_duplicates
-from pipeline.cleaning.tagging import BUCKET, FATE, OUT, OWN_DAY, REASON, REMOVED, Rules
+from pipeline.cleaning.near_duplicates import without_near_duplicates
+from pipeline.cleaning.tagging import BUCKET, OWN_DAY, Rules
 from pipeline.sources.readers import DAY
 from pipeline.sources.source import KEY_COLUMN
 
-USER_DAY = (OWN_DAY, BUCKET, "user_id")
+# The delivery too: it keeps the rows that came late, which are not judged here, apart.
+USER_DAY = (OWN_DAY, BUCKET, "user_id", DAY)
 
 
-def judge_user_days(frame: DataFrame, rules: Rules) -> DataFrame:
-    """The same rows and columns; fate and reason are set for those that lose."""
+def judge_user_days(
+    frame: DataFrame,
+    rules: Rules,
+    user_day: Sequence[str] = USER_DAY,
+    order_of_winners: Sequence[Column] | None = None,
+) -> DataFrame:
+    """The same rows and columns; fate, reason and evidence are set for those that lose.
+
+    Args:
+        frame: see the module's docstring.
+        rules: whose dataset says which rules there are.
+        user_day: the columns that the rows share which are judged as one.
+        order_of_winners: of rows with one id; by default `duplicates.winner_first`.
+    """
     key = KEY_COLUMN[rules.dataset.name]
-    unique = without_duplicates(frame, rules, (*USER_DAY, DAY, key))
+    unique = without_duplicates(frame, rules, (*user_day, key), order_of_winners)
     if rules.dataset.name != "events":
         return unique
-    return without_bots(unique, rules.bot_max_events_per_day)
-
-
-def without_bots(frame: DataFrame, max_events_per_day: int) -> DataFrame:
-    """Rule 6. Duplicates and refused rows do not count towards the limit."""
-    user_day = Window.partitionBy(*USER_DAY, DAY)
-    busy = F.count(F.when(F.col(FATE) == OUT, F.lit(1))).over(user_day)
-    is_bot = (F.col(FATE) == OUT) & (F.col("__busy") > max_events_per_day)
-    judged = {
-        FATE: F.when(is_bot, F.lit(REMOVED)).otherwise(F.col(FATE)),
-        REASON: F.when(is_bot, F.lit("bot")).otherwise(F.col(REASON)),
-    }
-    return frame.withColumn("__busy", busy).select(
-        *(judged.get(name, F.col(name)).alias(name) for name in frame.columns)
+    limits = rules.limits
+    shoppers = without_bots(
+        unique,
+        BotLimits(
+            limits.bot_max_events_per_day,
+            limits.bot_max_items_per_day,
+            limits.bot_no_dwell_min_events,
+            limits.bot_no_dwell_seconds,
+        ),
+        user_day,
+    )
+    return without_near_duplicates(
+        shoppers, limits.near_duplicate_seconds, limits.near_duplicate_types, user_day
     )

@@ -28,6 +28,7 @@ class Popularity:
     """The same order for everybody."""
 
     share_I: Floats
+    count_I: Floats
 
     def scores(self, _history: Sequence[int] | Integers) -> Floats:
         """Share of events by item; sums to 1 unless nothing ever happened."""
@@ -69,7 +70,7 @@ def fit_popularity(
     )
     chosen = items[is_target] if is_target.any() else items
     counts = np.bincount(chosen, minlength=n_items).astype(np.float64)
-    return Popularity(counts / max(counts.sum(), 1.0))
+    return Popularity(counts / max(counts.sum(), 1.0), counts)
 
 
 def fit_markov(histories: Sequence[Sequence[int]], popularity: Popularity, n_items: int) -> Markov:

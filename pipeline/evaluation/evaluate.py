@@ -2,16 +2,15 @@
 
 Reads `histories`, `catalogue` and `models` of the night and the champion as of the night before.
 Writes `metrics` (contract `metrics.v1`) and `champions` (`champion.json`: which model generates as
-of this night). Guarantees: everybody ranks the same items for the same users; the test half is
+of this night, and the candidate's completed card). Guarantees: everybody ranks the same items for the same users; the test half is
 scored once; there is always an outcome: a candidate that is missing or damaged is not promoted.
 """
 
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,11 +22,12 @@ from pipeline.contracts.arrow import arrow_schema, check_table
 from pipeline.contracts.contract import load_contract
 from pipeline.errors import NightcartError
 from pipeline.evaluation.baselines import fit_markov, fit_popularity
+from pipeline.evaluation.evaluated_card import evaluated_card
 from pipeline.evaluation.gate import Decision, decide
-from pipeline.evaluation.metrics import coverage, mrr, ndcg, recall
+from pipeline.evaluation.metrics import Floats
+from pipeline.evaluation.night_measures import Measures, Shelf
 from pipeline.evaluation.ranking import (
     Items,
-    Ranks,
     Scorer,
     history_scorer,
     measurable,
@@ -36,14 +36,24 @@ from pipeline.evaluation.ranking import (
 )
 from pipeline.lake import Lake, Run, storage_errors
 from pipeline.model.catalogue import read_catalogue
-from pipeline.model.champion import ChampionRecord, champion_before, write_champion
+from pipeline.model.champion import (
+    ChampionRecord,
+    champion_before,
+    champion_of,
+    write_champion,
+)
 from pipeline.model.checkpoint import Checkpoint, load_checkpoint
+from pipeline.model.training_fault import read_fault
 from pipeline.model.user_history import UserHistory, held_out, read_histories
 from pipeline.settings import Settings
 
 log = logging.getLogger("nightcart")
 
 SPLITS = ("validation", "test")
+MODELS = ("candidate", "champion")
+CARD_FILE = "model_card.md"
+# Between a person's reason and the gate's, in a night that was evaluated again.
+KEPT = "; the gate says: "
 
 
 @dataclass(frozen=True)
@@ -66,8 +76,13 @@ class Evaluated:
     report: dict[str, Any]
 
 
-def evaluate(lake: Lake, run: Run, settings: Settings) -> Evaluated:
+def evaluate(
+    lake: Lake, run: Run, settings: Settings, *, no_candidate: str | None = None
+) -> Evaluated:
     """Measure, decide and commit.
+
+    Args:
+        no_candidate: why this night has no model of its own; one that is there is not looked at.
 
     Raises:
         InputError: the night has no histories or no catalogue.
@@ -80,35 +95,41 @@ def evaluate(lake: Lake, run: Run, settings: Settings) -> Evaluated:
         tuple(item.item_id for item in catalogue),
         np.array([item.sellable for item in catalogue], dtype=np.bool_),
     )
-    candidate = _candidate(lake, run)
+    candidate = Loaded(None, None, no_candidate) if no_candidate else _candidate(lake, run)
     previous = _previous(lake, run)
-    scorers = _scorers(users, items, candidate, previous, settings)
+    known = _known(users, items, settings)
+    popularity = fit_popularity(*known, len(items.item_ids))
+    shelf = Shelf(items, catalogue, popularity)
+    scorers = _scorers(known[0], shelf, candidate, previous, settings)
     halves = {
         split: measurable(held_out(users, split), items)[: settings.evaluation.max_users]
         for split in SPLITS
     }
     k = settings.evaluation.k
-    rows = []
-    for split, half in halves.items():
-        for name, scorer in scorers.items():
-            rows += _metric_rows(name, split, rank_users(scorer, half, items, k), items, k)
-    ndcg_of = {
-        row["model"]: row["value"]
-        for row in rows
-        if row["split"] == "test" and row["metric"] == "ndcg"
-    }
-    decision = _decision(candidate, ndcg_of, len(halves["test"]), settings)
-    record = _record(candidate, previous, decision)
-    _write(lake, run, rows, record)
+    measured = [
+        Measures(name, split, rank_users(scorer, half, items, k, log_scores=name in MODELS), k)
+        for split, half in halves.items()
+        for name, scorer in scorers.items()
+    ]
+    rows = [row for each in measured for row in each.rows(halves[each.split], shelf, settings.seed)]
+    ndcg_B_of = {each.model: each.ndcg_B for each in measured if each.split == "test"}
+    decision = _decision(candidate, ndcg_B_of, settings)
+    record = _kept_by_hand(lake, run, _record(candidate, previous, decision))
+    _write(lake, run, rows, record, _card(lake, candidate, rows, decision))
     log.info("%s: %s", "promoted" if record.promoted else "not promoted", record.why)
     report = {
         "promoted": record.promoted,
         "why": record.why,
         "champion": record.model_version,
-        "ndcg": {name: round(value, 4) for name, value in ndcg_of.items()},
+        "ndcg": {
+            name: round(float(values_B.mean()) if len(values_B) else 0.0, 4)
+            for name, values_B in ndcg_B_of.items()
+        },
         "k": k,
         "users": {split: len(half) for split, half in halves.items()},
     }
+    if candidate.fault:
+        report["fault"] = candidate.fault
     n_histories = lake.require("histories", run.run_date).rows
     n_measured = sum(len(half) for half in halves.values())
     return Evaluated(record, n_histories, len(users), n_measured, report)
@@ -116,6 +137,9 @@ def evaluate(lake: Lake, run: Run, settings: Settings) -> Evaluated:
 
 def _candidate(lake: Lake, run: Run) -> Loaded:
     """This run's model, else the one the date points at; whatever is wrong becomes a fault."""
+    fault = read_fault(lake, run)
+    if fault is not None:
+        return Loaded(None, None, fault)
     try:
         partition = lake.committed("models", run) or lake.current("models", run.run_date)
         if partition is None:
@@ -149,13 +173,10 @@ def _sound(checkpoint: Checkpoint) -> Checkpoint:
     return checkpoint
 
 
-def _scorers(
-    users: Sequence[UserHistory],
-    items: Items,
-    candidate: Loaded,
-    previous: Loaded,
-    settings: Settings,
-) -> dict[str, Scorer]:
+def _known(
+    users: Sequence[UserHistory], items: Items, settings: Settings
+) -> tuple[list[list[int]], list[list[bool]]]:
+    """Item numbers before the held-out event, and whether each was a target event."""
     index = items.index
     known = [
         [
@@ -165,12 +186,22 @@ def _scorers(
         ]
         for user in users
     ]
-    histories = [[item for item, _ in row] for row in known]
-    n_items = len(items.item_ids)
-    popularity = fit_popularity(histories, [[kind for _, kind in row] for row in known], n_items)
-    markov = fit_markov(histories, popularity, n_items)
+    return [[item for item, _ in row] for row in known], [
+        [kind for _, kind in row] for row in known
+    ]
+
+
+def _scorers(
+    histories: Sequence[Sequence[int]],
+    shelf: Shelf,
+    candidate: Loaded,
+    previous: Loaded,
+    settings: Settings,
+) -> dict[str, Scorer]:
+    items = shelf.items
+    markov = fit_markov(histories, shelf.popularity, len(items.item_ids))
     scorers = {
-        "popularity": history_scorer(popularity.scores, items),
+        "popularity": history_scorer(shelf.popularity.scores, items),
         "markov": history_scorer(markov.scores, items),
     }
     for name, loaded in (("candidate", candidate), ("champion", previous)):
@@ -185,34 +216,29 @@ def _scorers(
     return scorers
 
 
-def _metric_rows(name: str, split: str, ranks: Ranks, items: Items, k: int) -> list[dict[str, Any]]:
-    values = {
-        "recall": recall(ranks.rank_B, k),
-        "ndcg": ndcg(ranks.rank_B, k),
-        "mrr": mrr(ranks.rank_B, k),
-        "coverage": coverage(ranks.top_BK, int(items.sellable_I.sum())),
-    }
-    return [
-        {
-            "model": name,
-            "split": split,
-            "metric": metric,
-            "k": k,
-            "value": value,
-            "n_users": len(ranks.rank_B),
-        }
-        for metric, value in values.items()
-    ]
-
-
-def _decision(
-    candidate: Loaded, ndcg_of: Mapping[str, float], n_users: int, settings: Settings
-) -> Decision:
+def _decision(candidate: Loaded, ndcg_B_of: Mapping[str, Floats], settings: Settings) -> Decision:
     if candidate.checkpoint is None:
         return Decision(False, candidate.fault or "there is no candidate")
-    if not math.isfinite(ndcg_of["candidate"]):
-        return Decision(False, "the candidate's scores are not numbers")
-    return decide(ndcg_of, n_users, settings.evaluation.champion_tolerance)
+    return decide(ndcg_B_of, settings.evaluation.champion_tolerance, settings.seed)
+
+
+def _kept_by_hand(lake: Lake, run: Run, record: ChampionRecord) -> ChampionRecord:
+    """What a person decided for this date stays when the date is evaluated again."""
+    decided = champion_of(lake, run.run_date)
+    if decided is None or decided.decided_by is None:
+        return record
+    said = f"{decided.why.partition(KEPT)[0]}{KEPT}{record.why}"
+    return replace(decided, why=said)
+
+
+def _card(
+    lake: Lake, candidate: Loaded, rows: Sequence[Mapping[str, Any]], decision: Decision
+) -> str | None:
+    """The candidate's card with what was measured; none without a candidate."""
+    if candidate.run is None:
+        return None
+    directory = lake.run_directory("models", candidate.run)
+    return evaluated_card(directory, rows, decision)
 
 
 def _record(candidate: Loaded, previous: Loaded, decision: Decision) -> ChampionRecord:
@@ -230,7 +256,13 @@ def _record(candidate: Loaded, previous: Loaded, decision: Decision) -> Champion
     )
 
 
-def _write(lake: Lake, run: Run, rows: list[dict[str, Any]], record: ChampionRecord) -> None:
+def _write(
+    lake: Lake,
+    run: Run,
+    rows: list[dict[str, Any]],
+    record: ChampionRecord,
+    card: str | None,
+) -> None:
     contract = load_contract("metrics")
     table = check_table(pa.Table.from_pylist(rows, schema=arrow_schema(contract)), contract)
     directory = lake.begin("metrics", run)
@@ -239,4 +271,7 @@ def _write(lake: Lake, run: Run, rows: list[dict[str, Any]], record: ChampionRec
     lake.commit("metrics", run, rows=table.num_rows)
     directory = lake.begin("champions", run)
     write_champion(directory, record)
+    if card is not None:
+        with storage_errors(f"cannot write {directory}"):
+            (directory / CARD_FILE).write_text(card, encoding="utf-8")
     lake.commit("champions", run, rows=1, model_version=record.model_version)

@@ -1,13 +1,21 @@
 """The promotion gate: whether tonight's model generates, and why. Pure.
 
-A candidate is promoted if its NDCG@k on the test half beats popularity and Markov, and is no worse
-than the champion's on the same users by more than a tolerance (a share of the champion's figure).
+A candidate is promoted if its NDCG@k on the test half beats popularity and Markov, and is not worse
+than the champion's on the same users beyond noise: worse by more than a tolerance (a share of the
+champion's figure) *and* by more than the paired bootstrap interval of the difference allows. On few
+users noise is wide, so little is refused; on many the tolerance keeps a loss that nobody would see
+from costing a night's new items.
+
+Shapes: B users, the same ones in the same order for everybody.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+from pipeline.evaluation.bootstrap import difference_interval
+from pipeline.evaluation.metrics import Floats
 
 BASELINES = ("popularity", "markov")
 
@@ -20,36 +28,40 @@ class Decision:
     why: str
 
 
-def decide(ndcg_of: Mapping[str, float], n_users: int, tolerance: float) -> Decision:
+def decide(ndcg_B_of: Mapping[str, Floats], tolerance: float, seed: int) -> Decision:
     """Judge the candidate.
 
     Args:
-        ndcg_of: NDCG@k on the test half by model; `champion` only where there is one.
-        n_users: how many users that half has.
+        ndcg_B_of: each user's NDCG@k of the test half by model; `champion` only where there is one.
         tolerance: how much worse than the champion is still no worse, as a share.
+        seed: of the bootstrap.
     """
+    candidate_B = ndcg_B_of["candidate"]
+    n_users = len(candidate_B)
     if n_users == 0:
         return Decision(False, "nobody has a held-out event in the test half: nothing to judge by")
-    candidate = ndcg_of["candidate"]
+    candidate = float(candidate_B.mean())
     for baseline in BASELINES:
-        if not candidate > ndcg_of[baseline]:
+        bar = float(ndcg_B_of[baseline].mean())
+        if not candidate > bar:
             return Decision(
                 False,
-                f"NDCG {candidate:.4f} does not beat {baseline} {ndcg_of[baseline]:.4f} "
-                f"on {n_users:,} users",
+                f"NDCG {candidate:.4f} does not beat {baseline} {bar:.4f} on {n_users:,} users",
             )
-    beaten = ", ".join(f"{name} {ndcg_of[name]:.4f}" for name in BASELINES)
-    if "champion" not in ndcg_of:
+    beaten = ", ".join(f"{name} {ndcg_B_of[name].mean():.4f}" for name in BASELINES)
+    if "champion" not in ndcg_B_of:
         return Decision(True, f"NDCG {candidate:.4f} beats {beaten} on {n_users:,} users")
-    champion = ndcg_of["champion"]
-    if candidate < champion * (1 - tolerance):
+    champion = float(ndcg_B_of["champion"].mean())
+    difference = difference_interval(candidate_B, ndcg_B_of["champion"], seed)
+    seen = f"difference {difference.mean:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}]"
+    if difference.mean < -tolerance * champion and difference.high < 0:
         return Decision(
             False,
             f"NDCG {candidate:.4f} is worse than the champion's {champion:.4f} by more than "
-            f"{tolerance:.0%} on {n_users:,} users",
+            f"{tolerance:.0%} and than noise on {n_users:,} users ({seen})",
         )
     return Decision(
         True,
         f"NDCG {candidate:.4f} beats {beaten} and is no worse than the champion's "
-        f"{champion:.4f} on {n_users:,} users",
+        f"{champion:.4f} on {n_users:,} users ({seen})",
     )

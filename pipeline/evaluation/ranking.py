@@ -45,10 +45,14 @@ class Items:
 
 @dataclass(frozen=True)
 class Ranks:
-    """Each user's rank of the held-out item, from 1, and the first k items."""
+    """Each user's rank of the held-out item, from 1, and the first k items.
+
+    `probability_BK` is what the scorer itself gives those items of all that the user may get.
+    """
 
     rank_B: Integers
     top_BK: Integers
+    probability_BK: Floats
 
 
 def measurable(users: Sequence[UserHistory], items: Items) -> list[UserHistory]:
@@ -64,18 +68,29 @@ def measurable(users: Sequence[UserHistory], items: Items) -> list[UserHistory]:
 
 
 def rank_users(
-    scorer: Scorer, users: Sequence[UserHistory], items: Items, k: int, *, mask_owned: bool = True
+    scorer: Scorer,
+    users: Sequence[UserHistory],
+    items: Items,
+    k: int,
+    *,
+    mask_owned: bool = True,
+    log_scores: bool = False,
 ) -> Ranks:
     """Rank every user's held-out item and list the first k; `users` come from `measurable`.
 
     Args:
         mask_owned: whether what a user owned before the held-out event may not come again.
+        log_scores: whether scores are logits (a model's), not shares (a baseline's).
     """
     ranks, tops = [np.zeros(0, np.int64)], [np.zeros((0, k), np.int64)]
+    probabilities = [np.zeros((0, k))]
     for scores_BI, targets_B in _scored(scorer, users, items, mask_owned):
         ranks.append(target_ranks(scores_BI, targets_B))
-        tops.append(top_items(scores_BI, k))
-    return Ranks(np.concatenate(ranks), np.concatenate(tops))
+        top_BK = top_items(scores_BI, k)
+        tops.append(top_BK)
+        shares_BI = _shares(scores_BI, log_scores)
+        probabilities.append(np.take_along_axis(shares_BI, top_BK, axis=1))
+    return Ranks(np.concatenate(ranks), np.concatenate(tops), np.concatenate(probabilities))
 
 
 def held_out_ranks(
@@ -108,6 +123,18 @@ def _scored(
             owned = [index[item] for item in user.owned_before_holdout() if item in index]
             scores_BI[row, owned] = -np.inf
         yield scores_BI, np.array([index[user.held_out_item] for user in batch], dtype=np.int64)
+
+
+def _shares(scores_BI: Floats, log_scores: bool) -> NDArray[np.float64]:
+    """Scores of the items that are not masked, as shares of one; all 0 where none is left."""
+    if log_scores:
+        best_B1 = scores_BI.max(axis=1, keepdims=True)
+        mass_BI = np.exp(scores_BI - np.where(np.isfinite(best_B1), best_B1, 0.0))
+    else:
+        mass_BI = np.where(np.isfinite(scores_BI), scores_BI, 0.0)
+    total_B1 = mass_BI.sum(axis=1, keepdims=True)
+    shares: NDArray[np.float64] = mass_BI / np.where(total_B1 > 0, total_B1, 1.0)
+    return shares
 
 
 def model_scorer(

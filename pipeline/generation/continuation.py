@@ -1,26 +1,47 @@
-"""Greedy text after a prompt: one prompt pass, then one token at a time over a KV cache.
+"""Text after a prompt: one prompt pass, then one token at a time over a KV cache of fixed size.
 
 Only text tokens and `end` can come out: the vocabulary is projected onto nothing else. Prompts
-are grouped by exact length, so that no row is padded and no mask is needed; a finished row leaves
-the cache as soon as it ends. Guarantees: a prompt's text does not depend on what it is batched
-with beyond float rounding.
+wait by length; a finished row leaves its place in the cache to the next prompts in the queue.
+Greedy, or sampled with chance that belongs to each prompt's user. Guarantees: a prompt's text does
+not depend on what it is batched with beyond float rounding.
 
-Gives up: sampling, a static cache, refilling a batch from the queue.
-
-Shapes: B rows still being written, T tokens, D width, W words (text tokens and `end`).
+Shapes: B prompts, R rows being written, T tokens, D width, W words (text tokens and `end`).
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import torch
-from transformers import DynamicCache, GPT2LMHeadModel
+from transformers import GPT2LMHeadModel
 
-from pipeline.generation.batches import MAX_TOKENS
+from pipeline.generation.batches import MAX_TOKENS, padded_batch
+from pipeline.generation.decoder import Decoder
+from pipeline.generation.kv_cache import PromptKeys, RowKeys
 from pipeline.generation.progress import unheard
+from pipeline.generation.sampling import Sampling
 from pipeline.model.prompt import Prompt
 from pipeline.model.vocabulary import Vocabulary
+
+# What the cache of one call may take.
+MAX_CACHE_BYTES = 1024 * 1024 * 1024
+# So large a share of the rows must be finished before others are read into their places: reading
+# a few prompts at a time would leave the processor waiting.
+REFILL_SHARE = 0.25
+
+
+@dataclass
+class _Rows:
+    """The rows being written: whose text each is, its tokens so far, how many it may have."""
+
+    prompt_R: torch.Tensor  # -1: a finished row's place
+    last_R: torch.Tensor
+    types_R: torch.Tensor
+    written_R: torch.Tensor
+    room_R: torch.Tensor
 
 
 class Continuer:
@@ -29,29 +50,52 @@ class Continuer:
     def __init__(self, model: GPT2LMHeadModel, vocabulary: Vocabulary) -> None:
         self.model = model
         self.vocabulary = vocabulary
-        self.device = model.lm_head.weight.device
+        self.decoder = Decoder(model)
+        self.device = self.decoder.device
         self.end = vocabulary.control["end"]
         self.text_type = vocabulary.control["text"]
         # Text tokens and `end` are the first ids, without a gap (see the vocabulary).
-        self.words_WD = model.lm_head.weight.detach()[: self.end + 1]
+        self.words_WD = self.decoder.words_VD[: self.end + 1]
 
+    @torch.inference_mode()
     def write(
         self,
         prompts: Sequence[Prompt],
         max_new_tokens: int,
         max_rows: int,
         done: Callable[[int], None] = unheard,
+        *,
+        sampling: Sampling | None = None,
+        user_ids: Sequence[str] = (),
     ) -> list[list[int]]:
         """Token ids of each prompt's continuation, without `end`, in the order of the prompts.
 
         A prompt that leaves no room below the model's `n_positions` gets an empty continuation.
+
+        Args:
+            sampling: how tokens are drawn; None always takes the likeliest.
+            user_ids: whose chance each prompt's is; parallel to the prompts.
         """
-        texts: list[list[int]] = [[] for _ in prompts]
-        for rows in _equal_lengths(prompts, max_rows):
-            room = self.model.config.n_positions - len(prompts[rows[0]])
-            self._write_batch(prompts, rows, min(max_new_tokens, room), texts)
-            done(len(rows))
-        return texts
+        lengths_U = np.array([len(prompt) for prompt in prompts], dtype=np.int64)
+        room_U = np.minimum(max_new_tokens, self.decoder.n_positions - lengths_U)
+        texts_UN = np.full((len(prompts), max(max_new_tokens, 1)), self.end, dtype=np.int64)
+        order = np.argsort(lengths_U, kind="stable")
+        queue = deque(int(user) for user in order if room_U[user] > 0)
+        done(len(prompts) - len(queue))
+        if queue:
+            draws_UN = None
+            if sampling is not None:
+                draws_UN = np.stack([sampling.draws(name, max_new_tokens) for name in user_ids])
+            writer = _Writer(
+                self,
+                prompts,
+                room_U=room_U,
+                texts_UN=texts_UN,
+                sampling=sampling,
+                draws_UN=draws_UN,
+            )
+            writer.write(queue, max_rows, done)
+        return [_before(text, self.end) for text in texts_UN.tolist()]
 
     @torch.inference_mode()
     def least_likelihoods(
@@ -81,41 +125,118 @@ class Continuer:
                     least[row] = round(likely_T.min().item(), 4)
         return least
 
-    @torch.inference_mode()
-    def _write_batch(
-        self, prompts: Sequence[Prompt], rows: list[int], n_new: int, texts: list[list[int]]
+
+class _Writer:
+    """One call of `Continuer.write`: a queue of prompts, a cache, and the rows in it."""
+
+    def __init__(
+        self,
+        continuer: Continuer,
+        prompts: Sequence[Prompt],
+        *,
+        room_U: np.ndarray,
+        texts_UN: np.ndarray,
+        sampling: Sampling | None,
+        draws_UN: np.ndarray | None,
     ) -> None:
-        if n_new <= 0:
-            return
-        length = len(prompts[rows[0]])
-        token_ids_BT = torch.tensor([prompts[row].token_ids for row in rows], device=self.device)
-        type_ids_BT = torch.tensor([prompts[row].type_ids for row in rows], device=self.device)
-        cache = DynamicCache(config=self.model.config)
-        row_B = torch.tensor(rows)
-        written_BT = torch.full((len(rows), n_new), self.end, device=self.device)
-        alive_B = torch.arange(len(rows), device=self.device)
-        positions_T = torch.arange(length, device=self.device)
-        for step in range(n_new):
-            hidden_BTD = self.model.transformer(
-                input_ids=token_ids_BT,
-                token_type_ids=type_ids_BT,
-                position_ids=positions_T.expand(len(alive_B), -1),
-                past_key_values=cache,
-                use_cache=True,
-            ).last_hidden_state
-            next_B = (hidden_BTD[:, -1] @ self.words_WD.T).argmax(dim=1)
-            written_BT[alive_B, step] = next_B
-            goes_on_B = next_B != self.end
-            if not bool(goes_on_B.all()):
-                alive_B, next_B = alive_B[goes_on_B], next_B[goes_on_B]
-                if not len(alive_B):
-                    break
-                cache.batch_select_indices(goes_on_B.nonzero()[:, 0])
-            token_ids_BT = next_B[:, None]
-            type_ids_BT = torch.full_like(token_ids_BT, self.text_type)
-            positions_T = torch.tensor([length + step], device=self.device)
-        for row, tokens in zip(row_B.tolist(), written_BT.tolist(), strict=True):
-            texts[row] = tokens[: tokens.index(self.end)] if self.end in tokens else tokens
+        self.continuer = continuer
+        self.decoder = continuer.decoder
+        self.prompts = prompts
+        self.texts_UN = texts_UN
+        self.sampling = sampling
+        device = continuer.device
+        self.room_U = torch.from_numpy(room_U).to(device)
+        self.draws_UN = None if draws_UN is None else torch.from_numpy(draws_UN).to(device)
+
+    def write(self, queue: deque[int], max_rows: int, done: Callable[[int], None]) -> None:
+        """Write every prompt's text into `texts_UN`."""
+        width = min(
+            self.decoder.n_positions,
+            max(len(self.prompts[user]) for user in queue) + self.texts_UN.shape[1],
+        )
+        fits = max(1, MAX_CACHE_BYTES // (width * self.decoder.token_bytes))
+        n_rows = min(max_rows, fits, len(queue))
+        rows = self._no_rows(n_rows)
+        cache: RowKeys | None = None
+        while True:
+            free_F = (rows.prompt_R < 0).nonzero()[:, 0]
+            n_alive = len(rows.prompt_R) - len(free_F)
+            if queue and (not n_alive or len(free_F) >= REFILL_SHARE * len(rows.prompt_R)):
+                cache = self._admit(queue, free_F, rows, cache, width)
+            elif not n_alive:
+                return
+            elif not queue and n_alive <= len(rows.prompt_R) // 2:
+                assert cache is not None
+                alive_R = (rows.prompt_R >= 0).nonzero()[:, 0]
+                cache.keep(alive_R)
+                rows = _Rows(*(column[alive_R] for column in vars(rows).values()))
+            else:
+                assert cache is not None
+                hidden_RD = self.decoder.add_to_rows(rows.last_R, rows.types_R, cache)
+                self._take(hidden_RD, torch.arange(len(rows.prompt_R)), rows)
+            done(self._retire(rows, cache))
+
+    def _admit(
+        self,
+        queue: deque[int],
+        free_F: torch.Tensor,
+        rows: _Rows,
+        cache: RowKeys | None,
+        width: int,
+    ) -> RowKeys:
+        """Read the next prompts into the places that are free; take their first tokens."""
+        budget = max(1, min(len(free_F), MAX_TOKENS // max(1, len(self.prompts[queue[0]]))))
+        users_B = np.array([queue.popleft() for _ in range(min(budget, len(queue)))])
+        batch = padded_batch(self.prompts, users_B, self.continuer.end)
+        hidden_BD, keys = self.decoder.read(batch, keep=True)
+        assert isinstance(keys, PromptKeys)
+        cache = cache or RowKeys(keys, len(rows.prompt_R), width)
+        rows_B = free_F[: len(users_B)]
+        cache.admit(rows_B, keys)
+        prompt_B = torch.from_numpy(users_B).to(rows.prompt_R.device)
+        rows.prompt_R[rows_B] = prompt_B
+        # The text goes on in the type of the prompt's last token, as in transformers' generate.
+        rows.types_R[rows_B] = keys.last_types_B
+        rows.written_R[rows_B] = 0
+        rows.room_R[rows_B] = self.room_U[prompt_B]
+        self._take(hidden_BD, rows_B, rows)
+        return cache
+
+    def _take(self, hidden_BD: torch.Tensor, rows_B: torch.Tensor, rows: _Rows) -> None:
+        """Choose the next token of some rows and write it down."""
+        logits_BW = hidden_BD @ self.continuer.words_WD.T
+        prompt_B, written_B = rows.prompt_R[rows_B], rows.written_R[rows_B]
+        alive_B = prompt_B >= 0
+        if self.sampling is None or self.draws_UN is None:
+            next_B = logits_BW.argmax(dim=1)
+        else:
+            place_B = written_B.clamp(max=self.draws_UN.shape[1] - 1)
+            draws_B = self.draws_UN[prompt_B.clamp(min=0), place_B]
+            next_B = self.sampling.choose(logits_BW, draws_B)
+        rows.last_R[rows_B] = next_B
+        rows.written_R[rows_B] = written_B + alive_B
+        prompts, places = prompt_B[alive_B].cpu().numpy(), written_B[alive_B].cpu().numpy()
+        self.texts_UN[prompts, places] = next_B[alive_B].cpu().numpy()
+
+    def _retire(self, rows: _Rows, cache: RowKeys | None) -> int:
+        """Free the places of rows that ended or are full; how many there were."""
+        full_R = rows.written_R >= rows.room_R
+        over_R = (rows.prompt_R >= 0) & (full_R | (rows.last_R == self.continuer.end))
+        rows.prompt_R[over_R] = -1
+        if cache is not None:
+            # A free place is computed along with the others; let it stay short.
+            cache.lengths_R[rows.prompt_R < 0] = 0
+        return int(over_R.sum())
+
+    def _no_rows(self, n_rows: int) -> _Rows:
+        def filled(value: int) -> torch.Tensor:
+            return torch.full((n_rows,), value, dtype=torch.long, device=self.continuer.device)
+
+        return _Rows(filled(-1), filled(0), filled(0), filled(0), filled(1))
+
+
+def _before(text: list[int], end: int) -> list[int]:
+    return text[: text.index(end)] if end in text else text
 
 
 def _equal_lengths(prompts: Sequence[Prompt], max_rows: int) -> Iterator[list[int]]:

@@ -15,7 +15,6 @@ E width of a head.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -25,59 +24,10 @@ from transformers.activations import ACT2FN
 
 from pipeline.errors import InputError
 from pipeline.generation.batches import Batch
+from pipeline.generation.kv_cache import BeamKeys, PromptKeys, RowKeys
 
 # The library spells the same function out in several kernels.
 _FUSED = {"gelu_new", "gelu_pytorch_tanh", "gelu_fast"}
-
-
-@dataclass(frozen=True)
-class PromptKeys:
-    """What every layer keeps of the prompts: keys and values of each token, once a user."""
-
-    keys: list[torch.Tensor]  # a layer: [B, H, T, E]
-    values: list[torch.Tensor]
-    hidden_from_BT: torch.Tensor  # added to attention scores: 0 at tokens, -inf at padding
-    lengths_B: torch.Tensor
-    last_types_B: torch.Tensor
-
-    def rows(self, part: slice) -> PromptKeys:
-        """Some of the prompts; nothing is copied."""
-        return PromptKeys(
-            [keys[part] for keys in self.keys],
-            [values[part] for values in self.values],
-            self.hidden_from_BT[part],
-            self.lengths_B[part],
-            self.last_types_B[part],
-        )
-
-
-class BeamKeys:
-    """What every layer keeps of the tokens that beams have added to their prompts."""
-
-    def __init__(self, n_layers: int) -> None:
-        self.keys: list[torch.Tensor | None] = [None] * n_layers  # a layer: [B, H, K, S, E]
-        self.values: list[torch.Tensor | None] = [None] * n_layers
-
-    def follow(self, parents_BK: torch.Tensor) -> None:
-        """Let beam k of each prompt go on from what was beam `parents_BK[:, k]`."""
-        for kept in (self.keys, self.values):
-            for layer, told in enumerate(kept):
-                if told is not None:
-                    where = parents_BK[:, None, :, None, None]
-                    shape = (-1, told.shape[1], -1, *told.shape[3:])
-                    kept[layer] = told.gather(2, where.expand(shape))
-
-    def add(
-        self, layer: int, keys_BHKE: torch.Tensor, values_BHKE: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """One more token of each beam; all there are now."""
-        for kept, new in ((self.keys, keys_BHKE), (self.values, values_BHKE)):
-            old, one = kept[layer], new[:, :, :, None]
-            kept[layer] = one if old is None else torch.cat([old, one], dim=3)
-        keys, values = self.keys[layer], self.values[layer]
-        assert keys is not None
-        assert values is not None
-        return keys, values
 
 
 class Layer:
@@ -206,6 +156,25 @@ class Decoder:
             attended = attended + (weights[..., None, n_prompt:] @ own_values)[..., 0, :]
             states_ND = layer.rest(attended.transpose(1, 2).reshape(n * k, -1), states_ND)
         return self._end(states_ND).view(n, k, -1)
+
+    @torch.inference_mode()
+    def add_to_rows(
+        self, token_ids_R: torch.Tensor, type_ids_R: torch.Tensor, rows: RowKeys
+    ) -> torch.Tensor:
+        """The state after one more token of every row, `hidden_RD`; the rows keep its keys."""
+        n = len(token_ids_R)
+        hidden_from_RW = rows.make_room()
+        states_RD = F.embedding(token_ids_R, self.words_VD) + self.places_PD[rows.lengths_R]
+        states_RD = states_RD + F.embedding(type_ids_R, self.words_VD)
+        for number, layer in enumerate(self.layers):
+            q, k, v = self._heads(layer.qkv(states_RD), n, 1, layer.n_heads)
+            keys, values = rows.add(number, k[:, :, 0], v[:, :, 0])
+            attended = F.scaled_dot_product_attention(
+                q, keys, values, attn_mask=hidden_from_RW[:, None, None], scale=layer.scale
+            )
+            states_RD = layer.rest(attended.reshape(n, -1), states_RD)
+        rows.lengths_R += 1
+        return self._end(states_RD)
 
     def _end(self, states_ND: torch.Tensor) -> torch.Tensor:
         return _norm(self.last_norm, states_ND)

@@ -115,9 +115,9 @@ class ListMaker:
 
     @cached_property
     def ranker(self) -> Ranker | None:
-        """The engine, if there is a champion."""
+        """The engine, if there is a champion that knows anything of what is sold."""
         checkpoint = self.champion.checkpoint
-        if checkpoint is None or self.known is None:
+        if checkpoint is None or self.known is None or not len(self.known.places_N):
             return None
         pad = checkpoint.vocabulary.control["pad"]
         return Ranker(checkpoint.model, self.known.token_ids_N, pad)
@@ -155,7 +155,8 @@ class ListMaker:
         checkpoint, ranker, known = self.champion.checkpoint, self.ranker, self.known
         if checkpoint is None or ranker is None or known is None:
             done(n)
-            reason = self.champion.fallback_reason or MODEL_FAILED
+            # Item ids may have changed overnight: everything is new to a model in order.
+            reason = self.champion.fallback_reason or TOO_FEW_KNOWN
             empty = empty_ranking(n, k, {})
             return empty.items_UK, empty.scores_UK, dict.fromkeys(range(n), reason)
         prompts = history_prompts(

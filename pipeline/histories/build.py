@@ -1,16 +1,22 @@
-"""Stage `build_histories`: the past of a night becomes `catalogue`, `histories`, `item_words`.
+"""Stage `build_histories`: what was delivered since the last night becomes what the next ones need.
 
-Reads the cleaned partitions delivered up to the night, nothing later. Writes the three datasets and
-commits them together, after the checks: a night that cannot recommend to anybody, or has fewer
-sellable items than a list needs, stops here and leaves no pointer moved.
+Three datasets are carried from night to night: `acts` (what must be remembered of each user),
+`catalogue` and `shoppers`. Each is made from its own of an earlier night and the deliveries since,
+or, where there is none to go on from, from the whole past, with the same rows (`increment.py` says
+when). `histories` are made from the night's `acts` and `shoppers`, `item_words` from the phrases of
+the past's reviews. `catalogue_changes` and `review_phrases` get a partition a delivery, once.
 
-The ledger says where every cleaned row went. Rows in are the writers' counts; rows out are counted
-in the files written; what was removed is observed by Spark while it writes, in the same pass.
+Nothing delivered after the night is read. The night's datasets are committed together, after the
+checks: a night that cannot recommend to anybody, or has fewer sellable items than a list needs,
+stops here and leaves no pointer moved.
+
+The ledger says where every row went that was remembered or delivered. Rows in are the writers'
+counts; rows out are counted in the files written; what was removed is observed by Spark while it
+writes, in the same pass.
 """
 
 from __future__ import annotations
 
-import datetime as dt
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,20 +26,23 @@ from pyspark.sql import Column, DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 
 from pipeline.errors import GateError, InputError
-from pipeline.histories import history
-from pipeline.histories.catalogue import catalogue_as_of, newest_complete
+from pipeline.histories import acts, history
+from pipeline.histories.build_catalogue import write_catalogue
 from pipeline.histories.item_words import item_words, standing_phrases
-from pipeline.histories.past import file_count, past_rows, read_past, write_sorted
+from pipeline.histories.night import STAGE, HistoryNight, history_night, row_of
+from pipeline.histories.past import directories_read, read_past, write_sorted
 from pipeline.histories.review_phrases import extract_phrases
+from pipeline.histories.shoppers import shoppers_as_of
 from pipeline.lake import Lake, Run
 from pipeline.ledger import LedgerLine
 from pipeline.reviews.unfair import FATE
 from pipeline.settings import Settings
 
+__all__ = ["STAGE", "Built", "build"]
+
 log = logging.getLogger("nightcart")
 
-STAGE = "build_histories"
-_INPUTS = ("cleaned_items", "cleaned_users", "cleaned_events", "cleaned_reviews")
+_ACTED = ("cleaned_events", "cleaned_reviews")
 
 
 @dataclass(frozen=True)
@@ -44,240 +53,223 @@ class Built:
     report: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class _Night:
-    spark: SparkSession
-    lake: Lake
-    run: Run
-    settings: Settings
-    rows: dict[str, int]  # cleaned rows of the whole past, by dataset, as their writers counted
+def build(
+    spark: SparkSession, lake: Lake, run: Run, settings: Settings, *, rebuild: bool = False
+) -> Built:
+    """Build and commit a night's datasets.
 
-    @property
-    def date(self) -> dt.date:
-        return self.run.run_date
-
-    def past(self, name: str) -> DataFrame:
-        return read_past(self.spark, self.lake, name, self.date)
-
-    def files(self, *names: str) -> int:
-        return file_count(
-            sum(self.rows[name] for name in names), self.settings.spark.shuffle_partitions
-        )
-
-    def line(self, name: str, rows_out: int, **removed: int) -> LedgerLine:
-        by_rule = {rule: n for rule, n in removed.items() if n}
-        return LedgerLine(
-            self.date, self.run.run_id, STAGE, name, self.rows[name], rows_out, {}, by_rule
-        )
-
-
-def build(spark: SparkSession, lake: Lake, run: Run, settings: Settings) -> Built:
-    """Build and commit a night's three datasets.
+    Args:
+        rebuild: from the whole past, although an earlier night could be gone on from.
 
     Raises:
         InputError: there is no item, or no event and no review, up to the night.
         GateError: too few sellable items, nobody with an item event, nobody active who consents.
     """
-    rows = {name: past_rows(lake, name, run.run_date) for name in _INPUTS}
-    night = _Night(spark, lake, run, settings, rows)
+    night = history_night(spark, lake, run, settings, rebuild=rebuild)
     _require_input(night)
+    catalogue = write_catalogue(night)
+    acts_path, acts_line = _write_acts(night)
+    shoppers_path, shoppers = _write_shoppers(night)
+    lines, counts = _write_histories(night, acts_path, shoppers_path, shoppers)
+    words, unfair = _write_item_words(night, catalogue.path)
 
-    catalogue_path = lake.begin("catalogue", run)
-    items = _write_catalogue(night, catalogue_path)
-    sellable = _count(spark, catalogue_path, "sellable")["sellable"]
-    _require_sellable(night, items, sellable)
-    log.info("catalogue: %d items, %d sellable", items, sellable)
-
-    histories_path = lake.begin("histories", run)
-    lines, users = _write_histories(night, histories_path)
-    counts = _count(
-        spark,
-        histories_path,
-        "active",
-        "consent",
-        "active AND consent",
-        "holdout_index IS NOT NULL",
+    lake.commit("catalogue", run, **catalogue.facts)
+    lake.commit("item_words", run, rows=words)
+    lake.commit("shoppers", run, rows=shoppers, **night.shoppers.facts())
+    lake.commit("acts", run, rows=acts_line.rows_out, **night.acts.facts())
+    to_recommend = counts["active AND consent"]
+    lake.commit(
+        "histories",
+        run,
+        rows=counts["users"],
+        to_recommend=to_recommend,
+        read=directories_read(lake, run.run_date),
     )
-    _require_somebody(night, users, counts)
-    log.info("histories: %d users, %d to be written to", users, counts["active AND consent"])
-
-    item_word_rows, unfair = _write_item_words(night, catalogue_path)
-
-    superseded = rows["cleaned_items"] - items
-    lines = [*lines, night.line("cleaned_items", items, superseded=superseded)]
-    for line in lines:
-        line.check()
-    lake.commit("catalogue", run, rows=items, sellable=sellable)
-    lake.commit("item_words", run, rows=item_word_rows)
-    lake.commit("histories", run, rows=users, to_recommend=counts["active AND consent"])
+    log.info("histories: %d users, %d to be written to", counts["users"], to_recommend)
     report = {
-        "items": items,
-        "sellable": sellable,
-        "users": users,
+        "built": night.built(),
+        "items": catalogue.items,
+        "sellable": catalogue.sellable,
+        "item_changes": catalogue.changes,
+        "users": counts["users"],
         "active": counts["active"],
         "consenting": counts["consent"],
-        "active_consenting": counts["active AND consent"],
+        "active_consenting": to_recommend,
         "with_holdout": counts["holdout_index IS NOT NULL"],
-        "item_words": item_word_rows,
+        "item_words": words,
         "reviews_left_out_of_item_words": unfair,
-        "item_events": sum(line.rows_out for line in lines[:2]),
+        "item_events": lines[0].rows_out,
+        "cancelled_purchases": counts["cancelled"],
     }
-    return Built(lines, report)
+    return Built([acts_line, *lines, catalogue.line], report)
 
 
-def _write_item_words(night: _Night, catalogue_path: Path) -> tuple[int, dict[str, int]]:
-    """Take the phrases of new reviews, write the words; rows, and reviews left out by rule."""
-    limits, tasks = night.settings.reviews, night.settings.spark.shuffle_partitions
-    reviews = extract_phrases(night.spark, night.lake, night.run, tasks, limits)
-    log.info("phrases: taken from %d reviews that no night had read", reviews)
-    standing = standing_phrases(
-        night.past("review_phrases"), night.past("retractions"), night.date, limits
+def _write_acts(night: HistoryNight) -> tuple[Path, LedgerLine]:
+    """Write what must be remembered, and account for what was remembered and delivered."""
+    increment, files = night.acts, night.files(night.acts)
+    seen = {name: Observation(name) for name in ("read", "standing", "kept")}
+    n = F.count(F.lit(1)).alias("acts")
+
+    known = acts.delivered_acts(
+        night.new(increment, "cleaned_events"), night.new(increment, "cleaned_reviews")
     )
-    left_out = standing.where(F.col(FATE).isNotNull()).groupBy(FATE)
-    counts = left_out.agg(F.count_distinct("user_id", "review_id").alias("reviews")).collect()
-    words = item_words(
-        standing,
-        night.spark.read.parquet(str(catalogue_path)),
-        words_per_item=night.settings.histories.words_per_item,
+    before = night.before(increment, "acts")
+    if before is not None:
+        known = known.unionByName(acts.remembered_acts(before))
+    known = known.observe(seen["read"], n)
+    if any(part.rows for part in increment.new["retractions"]):
+        retracted = acts.retracted_acts(night.new(increment, "retractions"))
+        known = acts.without_retracted(known, retracted)
+    unique = acts.without_repeats(known.observe(seen["standing"], n), files)
+    marked = acts.remember(unique, night.memory())
+    marked = marked.observe(seen["kept"], n, F.count_if(~F.col("is_kept")).alias("forgotten"))
+    frame = marked.where("is_kept").drop("is_kept")
+    path = night.lake.begin("acts", night.run)
+    rows = write_sorted(frame, path, key="user_id", files=files, order=["event_date", "event_id"])
+    read, standing, once = (int(seen[name].get["acts"]) for name in seen)
+    delivered = [part for name in _ACTED for part in increment.new[name]]
+    remembered = increment.before.rows if increment.before else 0
+    line = night.line(
+        "acts",
+        remembered + sum(part.rows for part in delivered),
+        rows,
+        retracted=read - standing,
+        delivered_again=standing - once,
+        forgotten=int(seen["kept"].get["forgotten"]),
     )
-    path = night.lake.begin("item_words", night.run)
-    files = night.files("cleaned_reviews")
-    rows = write_sorted(words, path, key="item_id", files=files, order=["language"])
-    return rows, {row[FATE]: row["reviews"] for row in sorted(counts)}
+    return path, line
 
 
-def _write_catalogue(night: _Night, path: Path) -> int:
-    complete_on = newest_complete(night.lake.past("cleaned_items", night.date))
-    frame = catalogue_as_of(night.past("cleaned_items"), complete_on)
-    return write_sorted(frame, path, key="item_id", files=night.files("cleaned_items"))
+def _write_shoppers(night: HistoryNight) -> tuple[Path, int]:
+    path, files = night.lake.begin("shoppers", night.run), night.files(night.shoppers)
+    frame = shoppers_as_of(
+        night.new(night.shoppers, "cleaned_users"), night.before(night.shoppers, "shoppers"), files
+    )
+    return path, write_sorted(frame, path, key="user_id", files=files)
 
 
-def _write_histories(night: _Night, path: Path) -> tuple[list[LedgerLine], int]:
-    """Write the histories in one pass and account for every row that went into them."""
-    chosen = night.settings.histories
-    files = night.files("cleaned_events", "cleaned_reviews")
-    seen = {name: Observation(name) for name in ("read", "once", "kept", "joined")}
-    is_rating, is_search = F.col("event_type") == "rating", F.col("event_type") == "search"
-    all_acts, ratings = F.count(F.lit(1)).alias("acts"), F.count_if(is_rating).alias("ratings")
-
-    acts = history.user_acts(
-        night.past("cleaned_events"), night.past("cleaned_reviews"), night.date
-    ).observe(seen["read"], all_acts, ratings)
-    unique = history.without_repeats(acts, files).observe(
-        seen["once"], all_acts, ratings, F.count_if(is_search).alias("searches")
+def _write_histories(
+    night: HistoryNight, acts_path: Path, shoppers_path: Path, shoppers: int
+) -> tuple[list[LedgerLine], dict[str, int]]:
+    """Write the histories in one pass; where acts and shoppers went, and figures."""
+    chosen, files = night.settings.histories, night.files(night.acts)
+    seen = {name: Observation(name) for name in ("acts", "pasts", "joined")}
+    is_known = F.col("event_date") <= F.lit(night.date)
+    is_search = F.col("event_type") == "search"
+    remembered = night.stored("acts", acts_path).observe(
+        seen["acts"],
+        F.count(F.lit(1)).alias("acts"),
+        F.sum("events_before").alias("forgotten"),
+        F.count_if(~is_known).alias("after"),
+        F.count_if(is_known & is_search).alias("searches"),
     )
     pasts = history.pasts(
-        unique,
+        remembered,
         night=night.date,
         active_days=chosen.active_days,
         max_events=chosen.max_events,
-        targets=chosen.target_event_types,
+        session_gap_minutes=chosen.session_gap_minutes,
+        partitions=files,
+    ).observe(
+        seen["pasts"], F.sum("n_events").alias("events"), F.sum(F.size("item_ids")).alias("kept")
     )
-    cut_ratings = F.col("n_ratings") - _kept_ratings()
-    pasts = pasts.observe(
-        seen["kept"],
-        F.sum(cut_ratings).alias("ratings_cut"),
-        F.sum(F.col("n_events") - F.size("item_ids") - cut_ratings).alias("events_cut"),
-    )
-    newest = history.newest_users(night.past("cleaned_users"))
-    joined = history.with_users(pasts, newest).observe(
+    joined = history.with_users(pasts, night.stored("shoppers", shoppers_path)).observe(
         seen["joined"], F.count("consent").alias("users")
     )
     frame = history.histories(joined, night.settings.seed)
+    path = night.lake.begin("histories", night.run)
     users = write_sorted(frame, path, key="user_id", files=files)
     if not users:
         raise GateError(
             f"no user has an item event up to {night.date}: views, carts, purchases, returns and "
             "reviews count, searches alone do not. There is nobody to recommend to"
         )
-    figures = {
-        f"{name}.{figure}": int(n)
-        for name, observation in seen.items()
-        for figure, n in observation.get.items()
-    }
-    return _history_ledger(night, path, figures, newest.count()), users
-
-
-def _history_ledger(
-    night: _Night, path: Path, seen: dict[str, int], shoppers: int
-) -> list[LedgerLine]:
-    """Where the cleaned events, reviews and users went; `seen` is what Spark observed."""
-    written = night.spark.read.parquet(str(path)).agg(
-        F.sum(F.size("item_ids")).alias("events"), F.sum(_kept_ratings()).alias("ratings")
+    counts = _figures(night, path) | {"users": users}
+    _require_somebody(night, counts)
+    read, made = seen["acts"].get, seen["pasts"].get
+    with_past = int(seen["joined"].get["users"])
+    increment = night.shoppers
+    said = (increment.before.rows if increment.before else 0) + sum(
+        part.rows for part in increment.new["cleaned_users"]
     )
-    out = _row(written)
-    events_read = seen["read.acts"] - seen["read.ratings"]
-    events_once = seen["once.acts"] - seen["once.ratings"]
-    return [
+    lines = [
         night.line(
-            "cleaned_events",
-            out["events"] - out["ratings"],
-            after_the_night=night.rows["cleaned_events"] - events_read,
-            delivered_again=events_read - events_once,
-            search_not_an_item_event=seen["once.searches"],
-            older_than_max_events=seen["kept.events_cut"],
+            "histories",
+            int(read["acts"]),
+            counts["events"],
+            after_the_night=int(read["after"]),
+            search_not_an_item_event=int(read["searches"]),
+            older_than_max_events=int(made["events"] - read["forgotten"] - made["kept"]),
         ),
         night.line(
-            "cleaned_reviews",
-            out["ratings"],
-            after_the_night=night.rows["cleaned_reviews"] - seen["read.ratings"],
-            delivered_again=seen["read.ratings"] - seen["once.ratings"],
-            older_than_max_events=seen["kept.ratings_cut"],
-        ),
-        night.line(
-            "cleaned_users",
-            seen["joined.users"],
-            superseded=night.rows["cleaned_users"] - shoppers,
-            without_item_events=shoppers - seen["joined.users"],
+            "shoppers",
+            said,
+            with_past,
+            superseded=said - shoppers,
+            without_item_events=shoppers - with_past,
         ),
     ]
+    return lines, counts
 
 
-def _kept_ratings() -> Column:
-    return F.size(F.filter("event_types", lambda kind: kind == "rating"))
+def _figures(night: HistoryNight, path: Path) -> dict[str, int]:
+    """Figures of the histories that were written."""
+    named = ("active", "consent", "active AND consent", "holdout_index IS NOT NULL")
+    written = night.stored("histories", path)
+    sums = [F.count_if(F.expr(text)).alias(text) for text in named]
+    sums += [
+        F.coalesce(F.sum(F.size("item_ids")), F.lit(0)).alias("events"),
+        F.coalesce(F.sum(_cancelled_purchases()), F.lit(0)).alias("cancelled"),
+    ]
+    return row_of(written.agg(*sums))
 
 
-def _require_input(night: _Night) -> None:
-    rows = night.rows
-    if not rows["cleaned_items"]:
+def _cancelled_purchases() -> Column:
+    return F.size(F.filter("cancelled", lambda is_cancelled: is_cancelled))
+
+
+def _write_item_words(night: HistoryNight, catalogue_path: Path) -> tuple[int, dict[str, int]]:
+    """Take the phrases of new reviews, write the words; rows, and reviews left out by rule."""
+    limits, tasks = night.settings.reviews, night.settings.spark.shuffle_partitions
+    reviews = extract_phrases(night.spark, night.lake, night.run, tasks, limits)
+    log.info("phrases: taken from %d reviews that no night had read", reviews)
+
+    def past(name: str) -> DataFrame:
+        return read_past(night.spark, night.lake, name, night.date)
+
+    standing = standing_phrases(past("review_phrases"), past("retractions"), night.date, limits)
+    left_out = standing.where(F.col(FATE).isNotNull()).groupBy(FATE)
+    counts = left_out.agg(F.count_distinct("user_id", "review_id").alias("reviews")).collect()
+    words = item_words(
+        standing,
+        night.stored("catalogue", catalogue_path),
+        words_per_item=night.settings.histories.words_per_item,
+    )
+    path = night.lake.begin("item_words", night.run)
+    rows = write_sorted(
+        words, path, key="item_id", files=night.files(night.catalogue), order=["language"]
+    )
+    return rows, {row[FATE]: row["reviews"] for row in sorted(counts)}
+
+
+def _require_input(night: HistoryNight) -> None:
+    if not night.catalogue.rows("cleaned_items"):
         raise InputError(
             f"no item in cleaned_items up to {night.date} in {night.lake.root}: a shop without a "
             "catalogue cannot recommend. Deliver the items, then run the date again"
         )
-    if not rows["cleaned_events"] + rows["cleaned_reviews"]:
+    if not sum(night.acts.rows(name) for name in _ACTED):
         raise GateError(
             f"no event and no review up to {night.date} in {night.lake.root}: there is nobody to "
             "recommend to. Deliver events or reviews, then run the date again"
         )
 
 
-def _require_sellable(night: _Night, items: int, sellable: int) -> None:
-    k = night.settings.generation.k
-    if sellable < k:
-        raise GateError(
-            f"the catalogue of {night.date} has {sellable} sellable of {items} items, and a list "
-            f"has generation.k = {k} distinct ones. Set generation.k to {max(sellable, 1)} or less, "
-            "or deliver more items that are listed and in stock"
-        )
-
-
-def _require_somebody(night: _Night, users: int, counts: dict[str, int]) -> None:
+def _require_somebody(night: HistoryNight, counts: dict[str, int]) -> None:
     if not counts["active AND consent"]:
         raise GateError(
-            f"no user of {night.date} is active and has consented: {users} have events, "
+            f"no user of {night.date} is active and has consented: {counts['users']} have events, "
             f"{counts['active']} of them within histories.active_days = "
             f"{night.settings.histories.active_days}, {counts['consent']} have consented "
             "(consent counts as refused where the users file does not say). Nobody may be written to"
         )
-
-
-def _count(spark: SparkSession, path: Path, *predicates: str) -> dict[str, int]:
-    """How many rows of what was written fulfil each predicate."""
-    frame = spark.read.parquet(str(path))
-    return _row(frame.agg(*(F.count_if(F.expr(text)).alias(text) for text in predicates)))
-
-
-def _row(frame: DataFrame) -> dict[str, int]:
-    first = frame.first()
-    assert first is not None, "an aggregate without groups has one row"
-    return first.asDict()

@@ -1,111 +1,67 @@
 """One row per user with item events: the ordered past as known at the end of a night's day.
 
-Pure `DataFrame -> DataFrame`. In: `cleaned_events`, `cleaned_reviews` and `cleaned_users` of the
-past, each with its delivery day as `run_date`. Out: the `histories` contract.
+Pure `DataFrame -> DataFrame`. In: the night's `acts` and `shoppers`. Out: the `histories` contract.
+What is owned, new and cancelled was decided where the whole past was at hand (`acts.py`); here the
+tail of each user's past becomes arrays.
 
-Order within a user: time; then what usually comes first at one instant (view, cart, purchase,
-rating, return); then the event's id. An event that two deliveries brought counts once: the first
-delivery wins, then the smaller row.
+A session is the retailer's own where two neighbouring events both name one: another id, another
+session. Else it ends with `session_gap_minutes` without an item event. Searches are not counted
+in, because only the last few of them are remembered.
 
-Scale: one shuffle by `user_id`; the two windows and the aggregation that follow sort within it and
+Scale: one shuffle by `user_id`; the windows and the aggregation that follow sort within it and
 spill to disk, and only the last `max_events` events of a user are ever held as an array.
-
-Gives up: the order of events that carry only a day is that of their ids, not of the shop's file.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from pipeline.contracts.contract import load_contract
 from pipeline.contracts.spark import conform
-from pipeline.histories.past import DELIVERED
+from pipeline.histories.act_order import OWNING_EVENTS, is_item_event, newest_first
+from pipeline.histories.acts import MAX_QUERIES
 
-ITEM_EVENTS = ("view", "cart", "purchase", "rating", "return")  # in the order of one instant
-OWNING_EVENTS = ("purchase", "rating")
-MAX_QUERIES = 3
-
-_ORDER = ("event_time", "kind", "event_id")
-_ACT = ("event_time", "event_date", "event_type", "item_id", "query")
-
-
-def user_acts(events: DataFrame, reviews: DataFrame, night: dt.date) -> DataFrame:
-    """Events and reviews (as `rating`) in one shape, none after the night's day.
-
-    The deliveries' own rule already keeps the future out; this guards against a partition that
-    was written before the rule, or by hand.
-    """
-    acts = events.select("user_id", "event_id", *_ACT, DELIVERED)
-    ratings = reviews.select(
-        "user_id",
-        # A review's id may equal an event's: they come from different files of the shop.
-        F.concat(F.lit("review:"), "review_id").alias("event_id"),
-        F.col("review_time").alias("event_time"),
-        F.col("review_date").alias("event_date"),
-        F.lit("rating").alias("event_type"),
-        "item_id",
-        F.lit(None).cast("string").alias("query"),
-        DELIVERED,
-    )
-    return acts.unionByName(ratings).where(F.col("event_date") <= F.lit(night))
-
-
-def without_repeats(acts: DataFrame, partitions: int) -> DataFrame:
-    """Each event of a user once, however many deliveries brought it; cut by `user_id`."""
-    first = F.min(F.struct(DELIVERED, *_ACT)).alias("first")
-    return (
-        acts.repartition(partitions, "user_id")
-        .groupBy("user_id", "event_id")
-        .agg(first)
-        .select("user_id", "event_id", *(F.col(f"first.{name}").alias(name) for name in _ACT))
-    )
+_PLACE = "place"  # counts down to the newest, so that an array sorted by it ends with the newest
 
 
 def pasts(
-    acts: DataFrame, *, night: dt.date, active_days: int, max_events: int, targets: Sequence[str]
+    acts: DataFrame,
+    *,
+    night: dt.date,
+    active_days: int,
+    max_events: int,
+    session_gap_minutes: int,
+    partitions: int,
 ) -> DataFrame:
     """One row per user with item events: the history's columns but for consent and split.
 
     Args:
-        acts: what `without_repeats` returns.
-        night: the last day that is known.
+        acts: the night's.
+        night: the last day that is known; what is dated after it is left out.
         active_days: an event of any kind within so many days makes a user active.
         max_events: how many item events the arrays keep.
-        targets: the event types whose last new item is held out.
+        session_gap_minutes: so long without an event ends a session.
+        partitions: into how many tasks to cut the users.
     """
-    newest_first = [F.col(name).desc() for name in _ORDER]
-    is_item = F.col("event_type") != "search"
-    marks = acts.withColumn("kind", F.array_position(F.lit(list(ITEM_EVENTS)), F.col("event_type")))
-    by_item = Window.partitionBy("user_id", "item_id").orderBy(*_ORDER)
-    before = by_item.rowsBetween(Window.unboundedPreceding, -1)
-    had = F.col("event_type").isin(*sorted({*OWNING_EVENTS, *targets})).cast("int")
-    # Searches have no item, and rank among themselves: their `age` chooses the last queries.
-    by_user = Window.partitionBy("user_id", is_item).orderBy(*newest_first)
-    ranked = marks.select(
-        "*",
-        (
-            F.col("event_type").isin(*targets)
-            & (F.coalesce(F.sum(had).over(before), F.lit(0)) == 0)
-        ).alias("is_new_target"),
-        F.row_number().over(by_user).alias("age"),
+    known = acts.where(F.col("event_date") <= F.lit(night)).repartition(partitions, "user_id")
+    placed = _with_sessions(known, session_gap_minutes)
+    is_item = is_item_event()
+    of_item = F.struct(
+        _PLACE, "event_time", "event_type", "item_id", "new_target", "cancelled", "sessions_after"
     )
-    item_event = F.struct(*_ORDER, "event_type", "item_id", "is_new_target")
-    search = F.struct(*_ORDER, "query")
     kept = is_item & (F.col("age") <= max_events)
-    grouped = ranked.groupBy("user_id").agg(
-        F.sort_array(F.collect_list(F.when(kept, item_event))).alias("past"),
-        F.sort_array(
-            F.collect_list(F.when(~is_item & (F.col("age") <= MAX_QUERIES), search))
-        ).alias("searches"),
-        F.sort_array(
-            F.collect_set(F.when(F.col("event_type").isin(*OWNING_EVENTS), F.col("item_id")))
-        ).alias("owned_item_ids"),
-        F.count_if(is_item).cast("int").alias("n_events"),
-        F.count_if(F.col("event_type") == "rating").alias("n_ratings"),
+    asked = ~is_item & (F.col("age") <= MAX_QUERIES)
+    owns = F.col("event_type").isin(*OWNING_EVENTS) & ~F.col("cancelled")
+    grouped = placed.groupBy("user_id").agg(
+        F.sort_array(F.collect_list(F.when(kept, of_item))).alias("past"),
+        F.sort_array(F.collect_list(F.when(asked, F.struct(_PLACE, "event_time", "query")))).alias(
+            "searches"
+        ),
+        F.sort_array(F.collect_set(F.when(owns, F.col("item_id")))).alias("owned_item_ids"),
+        (F.count_if(is_item) + F.sum("events_before")).cast("int").alias("n_events"),
         F.max("event_time").alias("last_event_time"),
         F.max("event_date").alias("last_event_date"),
     )
@@ -114,29 +70,16 @@ def pasts(
         *_arrays(),
         "owned_item_ids",
         "n_events",
-        "n_ratings",
         "last_event_time",
         (F.date_diff(F.lit(night), "last_event_date") < active_days).alias("active"),
         _holdout_index().alias("holdout_index"),
     )
 
 
-def newest_users(users: DataFrame) -> DataFrame:
-    """Each user's newest row, whole. Should two of one delivery meet, the one without consent."""
-    newest = F.max(F.struct(F.col(DELIVERED), ~F.col("consent"), "consent", "language", "region"))
-    return (
-        users.groupBy("user_id")
-        .agg(newest.alias("newest"))
-        .select(
-            "user_id",
-            *(F.col(f"newest.{name}").alias(name) for name in ("consent", "language", "region")),
-        )
-    )
-
-
-def with_users(pasts_of_users: DataFrame, newest: DataFrame) -> DataFrame:
+def with_users(pasts_of_users: DataFrame, shoppers: DataFrame) -> DataFrame:
     """Pasts beside what the shop last said of each user; `consent` is null where it never did."""
-    return pasts_of_users.join(newest, on="user_id", how="left")
+    said = shoppers.select("user_id", "consent", "language", "region")
+    return pasts_of_users.join(said, on="user_id", how="left")
 
 
 def histories(joined: DataFrame, seed: int) -> DataFrame:
@@ -156,11 +99,36 @@ def holdout_split(seed: int) -> Column:
     return F.when(F.substring(digest, 1, 1) < "8", F.lit("validation")).otherwise(F.lit("test"))
 
 
+def _with_sessions(acts: DataFrame, gap_minutes: int) -> DataFrame:
+    """Acts with `age` (1: the user's newest), `place` and `sessions_after`.
+
+    Item events and searches rank among themselves. `sessions_after` counts the sessions that begin
+    after the event's own.
+    """
+    by_user = Window.partitionBy("user_id", is_item_event()).orderBy(*newest_first())
+    earlier_time = F.lead("event_time").over(by_user)
+    earlier_session = F.lead("session_id").over(by_user)
+    pause = F.unix_micros("event_time") - F.unix_micros(earlier_time)
+    begins = F.coalesce(
+        F.col("session_id") != earlier_session, pause > gap_minutes * 60_000_000, F.lit(False)
+    )
+    aged = acts.select(
+        "*", F.row_number().over(by_user).alias("age"), begins.cast("int").alias("begins")
+    )
+    newer = by_user.rowsBetween(Window.unboundedPreceding, -1)
+    after = F.coalesce(F.sum("begins").over(newer), F.lit(0)).cast("int")
+    return aged.select("*", after.alias("sessions_after"), (-F.col("age")).alias(_PLACE))
+
+
 def _arrays() -> list[Column]:
+    oldest = F.get("past", F.lit(0))["sessions_after"]
+    numbers = F.transform("past", lambda event: oldest - event["sessions_after"] + 1)
     return [
         F.col("past.item_id").alias("item_ids"),
         F.col("past.event_type").alias("event_types"),
         F.col("past.event_time").alias("event_times"),
+        numbers.alias("session_numbers"),
+        F.col("past.cancelled").alias("cancelled"),
         F.col("searches.query").alias("queries"),
         F.col("searches.event_time").alias("query_times"),
     ]
@@ -168,7 +136,7 @@ def _arrays() -> list[Column]:
 
 def _holdout_index() -> Column:
     """The last new target's place in the arrays; null where it is the first, or before them."""
-    places = F.transform("past", lambda event, place: F.when(event["is_new_target"], place))
+    places = F.transform("past", lambda event, place: F.when(event["new_target"], place))
     # array_max of an empty array, or of nulls alone, is null.
     last = F.array_max(places)
     return F.when(last >= 1, last)

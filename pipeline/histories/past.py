@@ -2,7 +2,8 @@
 
 Reads the partitions that `current.json` names, by the file list of their manifests: a directory
 that is being written, or an earlier attempt of the same delivery, is never read. The same rows
-therefore come out however often a delivery was cleaned again.
+therefore come out however often a delivery was cleaned again. Of events and reviews, rows that a
+later delivery took back (`retractions`) are no part of the past (docs/adr/0007).
 
 Writes Parquet files named by their number, whose bytes depend on the rows alone.
 """
@@ -25,6 +26,13 @@ from pipeline.lake import Lake, Partition, storage_errors
 
 DELIVERED = "run_date"  # the delivery day, a date column beside the contract's columns
 
+RETRACTIONS = "retractions"
+# What of a cleaned dataset can be taken back, and the columns that name a row beside its user.
+RETRACTED = {
+    "cleaned_events": ("events", "event_date", "event_id"),
+    "cleaned_reviews": ("reviews", "review_date", "review_id"),
+}
+
 # Below this a file is too small to be worth opening: a row of events is about 60 bytes of zstd.
 ROWS_PER_FILE = 250_000
 
@@ -32,9 +40,27 @@ ROWS_PER_FILE = 250_000
 def read_past(spark: SparkSession, lake: Lake, name: str, upto: dt.date) -> DataFrame:
     """Every row delivered up to and including a date, with its delivery day as `run_date`.
 
-    A dataset of which nothing was delivered is an empty frame.
+    Without those that a delivery after their own, and not after the date, took back. A dataset of
+    which nothing was delivered is an empty frame.
     """
-    return read_deliveries(spark, lake, name, lake.past(name, upto))
+    delivered = read_deliveries(spark, lake, name, lake.past(name, upto))
+    retractions = [part for part in lake.past(RETRACTIONS, upto) if part.rows]
+    if name not in RETRACTED or not retractions:
+        return delivered
+    dataset, *row = RETRACTED[name]
+    taken_back = read_deliveries(spark, lake, RETRACTIONS, retractions)
+    newest = (
+        taken_back.where(F.col("dataset") == dataset)
+        .select(
+            "user_id", F.col("event_date").alias(row[0]), F.col("event_id").alias(row[1]), DELIVERED
+        )
+        .groupBy("user_id", *row)
+        .agg(F.max(DELIVERED).alias("__retracted"))
+    )
+    stands = F.col("__retracted").isNull() | (F.col("__retracted") <= F.col(DELIVERED))
+    return (
+        delivered.join(newest, ["user_id", *row], "left").where(stands).select(*delivered.columns)
+    )
 
 
 def read_deliveries(
@@ -52,8 +78,24 @@ def read_deliveries(
 
 
 def past_rows(lake: Lake, name: str, upto: dt.date) -> int:
-    """How many rows `read_past` reads, by the writers' own count."""
-    return sum(partition.rows for partition in lake.past(name, upto))
+    """How many rows `read_past` gives, by the writers' own count."""
+    rows = sum(partition.rows for partition in lake.past(name, upto))
+    if name in RETRACTED:
+        for partition in lake.past(RETRACTIONS, upto):
+            rows -= int(partition.manifest.get("by_dataset", {}).get(RETRACTED[name][0], 0))
+    return rows
+
+
+def directories_read(lake: Lake, upto: dt.date) -> dict[str, dict[str, str]]:
+    """Which directory of each delivery a night's events and reviews are read from.
+
+    For the manifest of its histories: `nightcart status` says of a night whose deliveries were
+    cleaned again since (pipeline/publishing/outdated.py).
+    """
+    return {
+        name: {day.isoformat(): where for day, where in lake.pointers(name, upto).items()}
+        for name in RETRACTED
+    }
 
 
 def file_count(rows: int, most: int) -> int:

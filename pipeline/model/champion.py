@@ -1,7 +1,8 @@
 """Which model generates as of a night: `champions/run_date=D/…/champion.json`.
 
-Written by evaluate for every night, whatever its outcome; read back by the next night's fine_tune
-(to start from) and evaluate (to beat). A night looks only at nights before it, so that a
+Written by evaluate for every night, whatever its outcome, and by a person who promotes or rolls back
+(`nightcart models`): a new directory beside the old one, which stays. Read back by the next night's
+fine_tune (to start from) and evaluate (to beat). A night looks only at nights before it, so that a
 backfilled date meets the champion of its own time.
 """
 
@@ -23,13 +24,18 @@ CHAMPION_FILE = "champion.json"
 
 @dataclass(frozen=True)
 class ChampionRecord:
-    """What `champion.json` says. The first three are null where no model ever won."""
+    """What `champion.json` says. The first three are null where no model ever won.
+
+    `decided_by` and `decided_at` are of a person; null where the gate decided.
+    """
 
     model_run_date: str | None
     model_run_id: str | None
     model_version: str | None
     promoted: bool
     why: str
+    decided_by: str | None = None
+    decided_at: str | None = None
 
     @property
     def model_run(self) -> Run | None:
@@ -57,12 +63,25 @@ def champion_before(lake: Lake, run_date: dt.date) -> ChampionRecord | None:
     dates = lake.dates("champions", run_date - dt.timedelta(days=1))
     if not dates:
         return None
-    path = lake.require("champions", dates[-1]).path / CHAMPION_FILE
+    record = champion_of(lake, dates[-1])
+    return None if record is None or record.model_run is None else record
+
+
+def champion_of(lake: Lake, run_date: dt.date) -> ChampionRecord | None:
+    """What was decided for a date, or none where nothing was.
+
+    Raises:
+        InputError: its file is damaged.
+    """
+    partition = lake.current("champions", run_date)
+    if partition is None:
+        return None
+    path = partition.path / CHAMPION_FILE
     try:
         record = ChampionRecord(**json.loads(path.read_text(encoding="utf-8")))
-        return None if record.model_run is None else record
+        _ = record.model_run  # a date or run id that is none is noticed here
     except (OSError, ValueError, TypeError) as error:
         raise InputError(
-            f"{path} does not say which model generates: {error}; run evaluate for "
-            f"{dates[-1]} again"
+            f"{path} does not say which model generates: {error}; run evaluate for {run_date} again"
         ) from None
+    return record

@@ -81,6 +81,11 @@ def load_checkpoint(directory: Path) -> Checkpoint:
             f"{VERSION_FILE} says {version!r}. Run fine_tune for this date again"
         )
     vocabulary = load_vocabulary(directory)
+    if not vocabulary.item_ids:
+        raise InputError(
+            f"the model in {directory} knows no item ({ITEMS_FILE} is empty), so it can recommend "
+            "nothing. Run fine_tune for this date again"
+        )
     try:
         model = GPT2LMHeadModel.from_pretrained(
             directory, use_safetensors=True, local_files_only=True
@@ -96,6 +101,15 @@ def load_checkpoint(directory: Path) -> Checkpoint:
         )
     model.eval()
     return Checkpoint(model, vocabulary, version, load_prior(directory, len(vocabulary.item_ids)))
+
+
+def read_version(directory: Path) -> str | None:
+    """The version of the model in a directory, without loading it; none where there is none."""
+    try:
+        version = _read_json(directory / VERSION_FILE).get("model_version")
+    except InputError:
+        return None
+    return str(version) if version else None
 
 
 def small_config(

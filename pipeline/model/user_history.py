@@ -23,6 +23,7 @@ _COLUMNS = [
     "item_ids",
     "event_types",
     "event_times",
+    "cancelled",
     "queries",
     "query_times",
     "owned_item_ids",
@@ -48,6 +49,7 @@ class UserHistory:
     language: str | None
     holdout_index: int | None
     holdout_split: str | None
+    cancelled: frozenset[int] = frozenset()  # places of purchases that were cancelled whole
 
     @property
     def n_known(self) -> int:
@@ -84,11 +86,16 @@ class UserHistory:
         """Items owned at the moment of the held-out event: what its list must not repeat.
 
         `owned_item_ids` covers the whole past; what was first owned at or after the held-out
-        event is taken off, what was owned before it (also in the arrays) stays on.
+        event is taken off, what was owned before it (also in the arrays) stays on. A cancelled
+        purchase owns nothing.
         """
-        events = list(zip(self.item_ids, self.event_types, strict=True))
-        later = {item for item, kind in events[self.n_known :] if kind in OWNING_EVENTS}
-        before = {item for item, kind in events[: self.n_known] if kind in OWNING_EVENTS}
+        owning = [
+            (place, item)
+            for place, (item, kind) in enumerate(zip(self.item_ids, self.event_types, strict=True))
+            if kind in OWNING_EVENTS and place not in self.cancelled
+        ]
+        later = {item for place, item in owning if place >= self.n_known}
+        before = {item for place, item in owning if place < self.n_known}
         held_out = {self.held_out_item} if self.holdout_index is not None else set()
         return frozenset((set(self.owned_item_ids) - later - held_out) | before)
 
@@ -124,4 +131,5 @@ def _user(row: dict[str, Any]) -> UserHistory:
         language=row["language"],
         holdout_index=row["holdout_index"],
         holdout_split=row["holdout_split"],
+        cancelled=frozenset(place for place, gone in enumerate(row["cancelled"] or ()) if gone),
     )

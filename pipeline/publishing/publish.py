@@ -25,11 +25,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.code_version import code_version
 from pipeline.errors import GateError, InputError, StorageError
 from pipeline.lake import Lake, Partition, Run, file_sha256, storage_errors
 from pipeline.ledger import LedgerLine, write_ledger
 from pipeline.publishing.checks import Inputs, check_recommendations
-from pipeline.publishing.code_version import code_version
 from pipeline.publishing.made_from import made_from
 from pipeline.publishing.views import views_beside
 from pipeline.settings import Settings

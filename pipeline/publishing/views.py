@@ -37,6 +37,26 @@ _FLAT = """
         language, model_version, last_event_time
     FROM (SELECT *, unnest(items) AS entry FROM {wide})"""
 
+# What was delivered and still stands: of an accepted row, no later delivery took it back
+# (docs/adr/0007). `run_date` is the delivery.
+_STANDING = """
+    SELECT delivered.* FROM ({delivered}) AS delivered
+    ANTI JOIN (
+        SELECT user_id, event_date, event_id, max(run_date) AS run_date FROM ({retractions})
+        WHERE dataset = {dataset} GROUP BY ALL
+    ) AS back
+    ON delivered.user_id = back.user_id AND delivered.{own_day} = back.event_date
+        AND delivered.{key} = back.event_id AND back.run_date > delivered.run_date"""
+
+# Each version of an item and the days it held: the last one still does. What an item was on a day:
+# WHERE DATE '2026-03-01' BETWEEN valid_from AND coalesce(valid_to, DATE '9999-12-31')
+_VERSIONS = """
+    SELECT item_id, changed_date AS valid_from,
+        (lead(changed_date) OVER (PARTITION BY item_id ORDER BY changed_date)
+            - INTERVAL 1 DAY)::DATE AS valid_to,
+        changed, title, brand, category, price, stock, listed, in_assortment
+    FROM {changes}"""
+
 _TYPES = {"bigint": "BIGINT", "int": "INTEGER", "string": "VARCHAR"}
 
 
@@ -72,8 +92,14 @@ def view_statements(
         "recommendations": _FLAT.format(wide="recommendations_wide"),
         "catalogue_latest": _input(lake, "catalogue", latest),
         "histories_latest": _input(lake, "histories", latest),
+        "events": _standing(lake, "events", "event"),
+        "reviews": _standing(lake, "reviews", "review"),
+        "catalogue_changes": _stored(
+            load_contract("catalogue_changes"), lake.past("catalogue_changes", dt.date.max)
+        ),
+        "item_versions": _VERSIONS.format(changes="catalogue_changes"),
         "ledger": _ledger(lake),
-        "metrics": _stored(load_contract("metrics"), lake.past("metrics", dt.date.max)),
+        "metrics": _metrics(lake),
     }
     return [f"CREATE OR REPLACE VIEW {name} AS {select.strip()};" for name, select in views.items()]
 
@@ -113,19 +139,53 @@ def _input(lake: Lake, name: str, lists: Partition) -> str:
     return _stored(load_contract(name), [input_of(lake, name, lists)])
 
 
+def _standing(lake: Lake, dataset: str, act: str) -> str:
+    """All events, or reviews, that were delivered so far and stand."""
+    deliveries = {
+        name: _stored(load_contract(name), lake.past(name, dt.date.max))
+        for name in (f"cleaned_{dataset}", "retractions")
+    }
+    return _STANDING.format(
+        delivered=deliveries[f"cleaned_{dataset}"],
+        retractions=deliveries["retractions"],
+        dataset=sql_text(dataset),
+        own_day=f"{act}_date",
+        key=f"{act}_id",
+    )
+
+
 def _stored(contract: Contract, partitions: Sequence[Partition]) -> str:
     return _parquet(contract, [file for partition in partitions for file in partition.files])
 
 
 def _parquet(contract: Contract, files: Sequence[Path]) -> str:
     """The contract's columns, behind the run they belong to."""
-    names = ", ".join(contract.column_names)
     if not files:
         return _no_rows(contract)
+    # A date that is in the path too is read from there, as text.
+    names = ", ".join(
+        f"{column.name}::DATE AS {column.name}" if column.type == "date" else column.name
+        for column in contract.columns
+    )
     return f"""
     SELECT run_date::DATE AS run_date, run_id::VARCHAR AS run_id, {names}
     FROM read_parquet({sql_files(_absolute(files))},
         hive_partitioning = true, hive_types_autocast = false)"""  # noqa: S608 (paths are quoted)
+
+
+def _metrics(lake: Lake) -> str:
+    """Every night's. Nights before there were segments lack their columns, which are null then."""
+    contract = load_contract("metrics")
+    partitions = lake.past("metrics", dt.date.max)
+    files = [file for partition in partitions for file in partition.files]
+    if not files:
+        return _no_rows(contract)
+    names = ", ".join(contract.column_names)
+    return f"""
+    SELECT run_date::DATE AS run_date, run_id::VARCHAR AS run_id, {names}
+    FROM ({_no_rows(contract)} UNION ALL BY NAME
+        FROM read_parquet({sql_files(_absolute(files))}, union_by_name = true,
+            hive_partitioning = true, hive_types_autocast = false))"""  # noqa: S608 (paths are quoted)
 
 
 def _ledger(lake: Lake) -> str:

@@ -51,6 +51,11 @@ METRIC_NAMES = {
     "recall": "Recall",
     "mrr": "MRR",
     "coverage": "Coverage",
+    "novelty": "Novelty",
+    "diversity": "Diversity",
+    "tail_share": "Tail share",
+    "gini": "Gini",
+    "calibration_error": "Calibration error",
 }
 # Points; drawn about as wide as a phone, so that 11 points are 11 pixels there.
 WIDTH = 4.2

@@ -19,6 +19,8 @@ from pipeline.lake import Partition
 TRAINING_LOG = "training_log.json"
 CHAMPION = "champion.json"
 MODELS = ("candidate", "champion", "markov", "popularity")
+# Metrics written before there were segments have none.
+EVERYBODY = "all"
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,16 @@ class Ranking:
         if model not in row or not row.get(over):
             return None
         return row[model] / row[over]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """NDCG of some of the test half's users: `values[model]` is (mean, low, high)."""
+
+    name: str
+    k: int
+    n_users: int
+    values: Mapping[str, tuple[float, float | None, float | None]]
 
 
 @dataclass(frozen=True)
@@ -100,9 +112,30 @@ def read_rankings(metrics: Partition, k: int) -> list[Ranking]:
     return rankings(rows, k)
 
 
+def read_segments(metrics: Partition, k: int) -> list[Segment]:
+    """NDCG of the test half by segment, everybody first; empty for nights that have none."""
+    rows = [
+        row
+        for path in metrics.files
+        if path.suffix == ".parquet"
+        for row in pq.ParquetFile(path).read().to_pylist()
+        if row["split"] == "test" and row["metric"] == "ndcg" and row.get("segment")
+    ]
+    at = k if any(row["k"] == k for row in rows) else max((row["k"] for row in rows), default=k)
+    found: dict[str, Segment] = {}
+    for row in rows:
+        if row["k"] == at:
+            name = row["segment"]
+            before = found.get(name)
+            values = {**before.values} if before else {}
+            values[row["model"]] = (row["value"], row["low"], row["high"])
+            found[name] = Segment(name, at, row["n_users"], values)
+    return list(found.values())
+
+
 def rankings(rows: Iterable[Mapping[str, Any]], k: int) -> list[Ranking]:
     """Rows of `metrics.v1` as one table a split."""
-    kept = list(rows)
+    kept = [row for row in rows if row.get("segment") in (None, EVERYBODY)]
     found = []
     for split in ("test", "validation"):
         of_split = [row for row in kept if row["split"] == split]

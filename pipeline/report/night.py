@@ -51,6 +51,7 @@ class StageLine:
     seconds: float | None
     error: str | None
     figures: tuple[tuple[str, str], ...]
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -200,6 +201,7 @@ def _stage_line(name: str, record: Record | None) -> StageLine:
         seconds=float(seconds) if isinstance(seconds, int | float) else None,
         error=str(error) if error else None,
         figures=_plain_figures(record.get("report")),
+        warnings=_warnings(record.get("report")),
     )
 
 
@@ -221,6 +223,12 @@ def _plain_figures(report: Any, limit: int = 4) -> tuple[tuple[str, str], ...]:
         or (isinstance(value, str) and 0 < len(value) <= 40 and "/" not in value)
     ]
     return tuple(shown[:limit])
+
+
+def _warnings(report: Any) -> tuple[str, ...]:
+    """What a stage went on in spite of, such as a file that could not be read."""
+    said = report.get("warnings") if isinstance(report, dict) else None
+    return tuple(str(text) for text in said) if isinstance(said, list) else ()
 
 
 def _plain(value: bool | int | float | str) -> str:

@@ -34,8 +34,10 @@ from pipeline.report.learning import (
     Epoch,
     Promotion,
     Ranking,
+    Segment,
     read_promotion,
     read_rankings,
+    read_segments,
     read_training_log,
 )
 from pipeline.report.lists import Lists, read_lists
@@ -70,6 +72,7 @@ class Night:
     epochs: list[Epoch] = field(default_factory=list)
     promotion: Promotion | None = None
     rankings: list[Ranking] = field(default_factory=list)
+    segments: list[Segment] = field(default_factory=list)
     lists: Lists | None = None
     lists_run_id: str | None = None
     lists_state: str = UNPUBLISHED
@@ -101,6 +104,7 @@ def read_night(lake: Lake, run: Run, settings: Settings) -> Night:
     if metrics := partition("metrics"):
         k = settings.evaluation.k
         night.rankings = collect.part("the metrics", lambda: read_rankings(metrics, k), [])
+        night.segments = collect.part("the segments", lambda: read_segments(metrics, k), [])
     if champions := partition("champions"):
         night.promotion = collect.part("the champion", lambda: read_promotion(champions), None)
     catalogue, histories = partition("catalogue"), partition("histories")

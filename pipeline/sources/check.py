@@ -122,9 +122,12 @@ def _check(
     if not files:
         faults.append(f"no file matches {dataset.files!r} below {raw_root}")
     try:
-        check_files(dataset, files)
+        damaged = check_files(dataset, files)
     except InputError as error:
         faults.append(str(error))
+        damaged = []
+    faults += [str(damage) for damage in damaged]
+    files = [file for file in files if file not in [damage.file for damage in damaged]]
     raw = read_rows(spark, dataset, raw_root, files)
     faults += expression_faults(raw, dataset)
     check = DatasetCheck(

@@ -1,84 +1,84 @@
 """What can be known of a raw file before Spark reads it: that it is what the source says it is.
 
-Reads the first bytes of each file (a Parquet file's footer) and refuses, by name, a file of
-another format, a header whose columns are not the source's, and bytes that are not the encoding's
-text. Gives up: what lies behind the first 64 KiB is Spark's to read, row by row.
+Reads the first bytes of each file (a Parquet file's footer), and all of one that could be damaged
+inside (`sources.damage`). Refuses, by name, a header or a key that is not the source's: the
+retailer delivers something else, and somebody should look. Gives back the files that are damaged
+or are something else (an error page, a spreadsheet, another encoding): whether the night goes on
+without them is the caller's to say.
+
+Gives up: what lies behind the first 64 KiB of a text is Spark's to read, row by row.
 """
 
 from __future__ import annotations
 
 import codecs
 import csv
-import gzip
 import io
+import os
+import re
 from collections.abc import Iterable
-from typing import IO
+from concurrent.futures import ThreadPoolExecutor
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import InputError
+from pipeline.sources.damage import FileDamageError, open_decompressed, read_to_the_end
 from pipeline.sources.file_pattern import DeliveredFile
 from pipeline.sources.json_keys import check_keys
 from pipeline.sources.source import SourceDataset
 
 _HEAD_BYTES = 64 * 1024
+# A file of which more lines hold bytes that are no text is of another kind; fewer are dirt.
+_STRANGE_LINES_SHARE = 0.01
+_NOT_BLANK = re.compile(r"[^\x00-\x20]")  # what Spark and `count_rows` take for a line
 _SIGNATURES = {
     b"PAR1": "a Parquet file",
     b"PK\x03\x04": "a ZIP archive (or an Excel workbook)",
     b"\xd0\xcf\x11\xe0": "an old Excel workbook",
     b"\x1f\x8b": "gzip data; name it .gz",
+    b"\x28\xb5\x2f\xfd": "zstd data; name it .zst",
     b"\x89PNG": "a PNG image",
     b"%PDF": "a PDF document",
     b"SQLite format 3": "an SQLite database",
 }
 
 
-def check_files(dataset: SourceDataset, files: Iterable[DeliveredFile]) -> None:
-    """Refuse the first file that is not of the dataset's format or has not its columns.
+def check_files(dataset: SourceDataset, files: Iterable[DeliveredFile]) -> list[FileDamageError]:
+    """The files that cannot be read, in their order, each with its fault.
 
     Raises:
-        InputError: naming the file, what was found and what was expected.
+        InputError: a file can be read and has not the source's columns: naming it, what was found
+            and what was expected.
     """
-    for file in files:
-        try:
-            if dataset.format == "parquet":
-                _check_parquet(dataset, file)
-            else:
-                _check_text(dataset, file)
-        except (OSError, EOFError) as error:
-            raise InputError(f"{file.path} cannot be read: {error}") from None
+    # Decompression leaves Python's lock; the first error of another kind is raised here.
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        found = pool.map(lambda file: _damage(dataset, file), files)
+        return [damage for damage in found if damage is not None]
 
 
-def _check_parquet(dataset: SourceDataset, file: DeliveredFile) -> None:
+def _damage(dataset: SourceDataset, file: DeliveredFile) -> FileDamageError | None:
     try:
-        found = pq.read_schema(file.path).names
-    except pa.ArrowInvalid as error:
-        raise InputError(
-            f"{file.path} is not the Parquet file that {dataset.where} expects: {error}"
-        ) from None
-    _compare_columns(dataset, file, found, in_order=False)
+        read_to_the_end(dataset, file)
+        if dataset.format == "parquet":
+            names = pq.read_schema(file.path).names
+            _compare_columns(dataset, file, names, in_order=False)
+        else:
+            _check_text(dataset, file)
+    except FileDamageError as damage:
+        return damage
+    except (OSError, EOFError) as error:
+        return FileDamageError(file, f"cannot be read: {error}")
+    return None
 
 
 def _check_text(dataset: SourceDataset, file: DeliveredFile) -> None:
-    encoding = dataset.options.get("encoding", "utf-8")
-    with _open(file) as stream:
-        head = stream.read(_HEAD_BYTES)
+    with open_decompressed(file) as stream:
+        head = bytes(stream.read(_HEAD_BYTES))
         whole = len(head) < _HEAD_BYTES
     for signature, what in _SIGNATURES.items():
         if head.startswith(signature):
             _refuse_format(dataset, file, what)
-    if b"\x00" in head and not encoding.lower().startswith(("utf-16", "utf-32")):
-        _refuse_format(dataset, file, "binary: it holds NUL bytes")
-    try:
-        text = codecs.getincrementaldecoder(encoding)().decode(head, final=whole)
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{file.path} is not {encoding} text: {error.reason} at byte {error.start}. "
-            f"If it is in another encoding, say so in {dataset.where}: options: encoding"
-        ) from None
-    except LookupError:
-        raise InputError(f"{dataset.where}: options: encoding {encoding!r} is unknown") from None
+    text = _text_of_head(dataset, file, head, whole)
     opening = text.lstrip("\ufeff \t\r\n")[:200].lower()
     if opening.startswith(("<!doctype", "<html", "<?xml", "<head", "<body")):
         _refuse_format(dataset, file, "HTML or XML (an error page that was saved?)")
@@ -87,24 +87,72 @@ def _check_text(dataset: SourceDataset, file: DeliveredFile) -> None:
     if dataset.format == "jsonl":
         if opening.startswith("["):
             _refuse_format(dataset, file, "one JSON array; write one object per line")
-        with _open(file) as stream:
-            rest = io.TextIOWrapper(stream, encoding, errors="replace")
+        with open_decompressed(file) as stream:
+            rest = io.TextIOWrapper(stream, dataset.encoding, errors="replace")
             check_keys(dataset, file, text.removeprefix("\ufeff"), rest)
 
 
-def _check_header(dataset: SourceDataset, file: DeliveredFile, text: str) -> None:
-    if not text.strip():
-        raise InputError(
-            f"{file.path} is empty: it has not even the header {','.join(dataset.columns)}"
+def _text_of_head(dataset: SourceDataset, file: DeliveredFile, head: bytes, whole: bool) -> str:
+    """The head as text, with U+FFFD for the few bytes that are none."""
+    encoding = dataset.encoding
+    if encoding in ("utf-16", "utf-32") and head and not head.startswith(_MARKS[encoding]):
+        raise FileDamageError(
+            file, f"does not begin with a byte order mark; is it {encoding}-le or {encoding}-be?"
         )
-    options = dataset.options
-    reader = csv.reader(
-        io.StringIO(text, newline=""),
-        delimiter=options.get("delimiter", ","),
-        quotechar=options.get("quote", '"'),
-    )
-    found = next(row for row in reader if row)
-    _compare_columns(dataset, file, found, in_order=True)
+    decode = codecs.getincrementaldecoder(encoding)
+    try:
+        text, why = decode().decode(head, final=whole), ""
+    except UnicodeDecodeError as error:
+        text, why = (
+            decode("replace").decode(head, final=whole),
+            f"{error.reason}, byte {error.start}",
+        )
+    lines = text.splitlines()
+    if why and _many(sum("\ufffd" in line for line in lines), lines):
+        raise FileDamageError(
+            file,
+            f"is not {encoding} text: {why}. "
+            f"If it is in another encoding, say so in {dataset.where}: options: encoding",
+        )
+    if _many(sum("\x00" in line for line in lines), lines):
+        _refuse_format(dataset, file, "binary: it holds NUL bytes")
+    return text
+
+
+_MARKS = {
+    "utf-16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE),
+    "utf-32": (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE),
+}
+
+
+def _many(strange: int, lines: list[str]) -> bool:
+    return strange > _STRANGE_LINES_SHARE * len(lines)
+
+
+def _check_header(dataset: SourceDataset, file: DeliveredFile, text: str) -> None:
+    comment = dataset.options.get("comment")
+    lines = io.StringIO(text, newline="")
+    rows = [line for line in lines if _NOT_BLANK.search(line) and not _is_comment(line, comment)]
+    if not rows:
+        raise FileDamageError(
+            file, f"is empty: it has not even the header {','.join(dataset.columns)}"
+        )
+    _compare_columns(dataset, file, _fields(dataset, rows), in_order=True)
+
+
+def _is_comment(line: str, comment: str | None) -> bool:
+    return comment is not None and line.startswith(comment)
+
+
+def _fields(dataset: SourceDataset, lines: list[str]) -> list[str]:
+    """The first record's fields."""
+    delimiter, quote = dataset.options.get("delimiter", ","), dataset.options.get("quote", '"')
+    if len(delimiter) > 1:  # Python's reader knows one character only
+        fields = lines[0].rstrip("\r\n").split(delimiter)
+        return [field.strip(quote) if quote else field for field in fields]
+    if not quote:
+        return next(csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE))
+    return next(csv.reader(lines, delimiter=delimiter, quotechar=quote))
 
 
 def _compare_columns(
@@ -128,11 +176,4 @@ def _compare_columns(
 
 
 def _refuse_format(dataset: SourceDataset, file: DeliveredFile, found: str) -> None:
-    raise InputError(f"{file.path} is {found}; {dataset.where} expects {dataset.format}")
-
-
-def _open(file: DeliveredFile) -> IO[bytes]:
-    plain = file.path.open("rb")
-    if file.path.suffix != ".gz":
-        return plain
-    return io.BufferedReader(gzip.GzipFile(fileobj=plain))
+    raise FileDamageError(file, f"is {found}; {dataset.where} expects {dataset.format}")

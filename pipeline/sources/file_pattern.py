@@ -2,8 +2,8 @@
 
 A pattern is a path relative to the raw root. `{date}` stands for the delivery day as 2026-03-01,
 `{date:%Y%m%d}` for another spelling, `*` and `?` for any characters but a slash. A file may carry
-`.gz` behind the pattern. Files and folders whose name starts with `.` or `_` are never matched:
-half-written files are named so, and Spark does not read them. Standard library only.
+`.gz`, `.zst` or `.bz2` behind the pattern. Files and folders whose name starts with `.` or `_` are
+never matched: half-written files are named so, and Spark does not read them. Standard library only.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 
 from pipeline.errors import ContractError
+from pipeline.sources.dialect import COMPRESSED
 
 # strftime directive -> (regular expression, the same in Spark's datetime patterns)
 _DIRECTIVES = {
@@ -95,7 +96,8 @@ class FilePattern:
                 regex += "[^/]"
             else:
                 regex += re.escape(piece)
-        return f"^{regex}(?:\\.gz)?$"
+        endings = "|".join(re.escape(ending) for ending in COMPRESSED)
+        return f"^{regex}(?:{endings})?$"
 
     def on(self, date: dt.date) -> str:
         """The pattern with a day filled in, as people are told of it."""
@@ -105,7 +107,8 @@ class FilePattern:
         """The files that are there, in path order; of one day, if one is given."""
         root = Path(raw_root)
         glob = self.on(date) if date else _PLACEHOLDER.sub("*", self.text)
-        found = {path for suffix in ("", ".gz") for path in root.glob(glob + suffix)}
+        glob = glob.replace("[", "[[]")
+        found = {path for suffix in ("", *COMPRESSED) for path in root.glob(glob + suffix)}
         files = [self._file(root, path) for path in found if path.is_file()]
         return sorted(
             file for file in files if file and (date is None or file.date in (date, None))

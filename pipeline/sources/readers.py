@@ -8,6 +8,8 @@ of the line that the source does not name; it costs a second parse where it is a
 
 Gives up: a CSV file is compared to the source's header by position, so its columns must come in
 the source's order. Numbers in JSON are read as Spark writes them back ("1.50" becomes "1.5").
+In CSV an empty field in quotation marks is null like one without. In a multi-line CSV whose lines
+end in CR LF, one within a field comes as LF.
 """
 
 from __future__ import annotations
@@ -16,12 +18,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow.parquet as pq
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, DataFrameReader, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from pipeline.contracts.spark import quoted
+from pipeline.errors import ContractError
+from pipeline.sources.dialect import UTF_8, java_charset
 from pipeline.sources.file_pattern import DeliveredFile
+from pipeline.sources.parquet_reader import read_parquet
 from pipeline.sources.source import SourceDataset
 
 FILE, DAY, LINE, UNKNOWN_KEY = "__file", "__day", "__line", "__unknown_key"
@@ -30,6 +35,11 @@ READER_COLUMNS = (FILE, DAY, LINE)
 # Spark's own default escape is a backslash; RFC 4180 and nearly every retailer double the quote.
 _CSV_DEFAULTS = {"escape": '"', "header": "true"}
 _CSV_NAMES = {"delimiter": "sep", "multiline": "multiLine"}
+# Of Spark's parser, which keeps an array of so many; its 20,480 is what a garbled line can exceed.
+_MOST_COLUMNS = 100_000
+# A surrogate escape without its other half; before it an even number of backslashes, or none.
+_HIGH, _LOW = r"\\u[dD][89abAB][0-9a-fA-F]{2}", r"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+_HALF_A_CHARACTER = rf"(?<!\\)(?:\\\\)*(?:{_HIGH}(?!{_LOW})|(?<!{_HIGH}){_LOW})"
 
 
 def read_rows(
@@ -43,10 +53,10 @@ def read_rows(
     elif dataset.format == "jsonl":
         frame = _read_json_lines(spark, dataset, files)
     else:
-        frame = _read_parquet(spark, dataset, files)
+        frame = read_parquet(spark, dataset, files)
     file, day = _file_and_day(dataset, raw_root, files)
     return frame.withColumn(FILE, file).select(
-        *(F.col(quoted(name)) for name in dataset.columns),
+        *(_value(name, dataset.null_words) for name in dataset.columns),
         FILE,
         day.alias(DAY),
         LINE,
@@ -66,15 +76,11 @@ def count_rows(
         return {}
     if dataset.format == "parquet":
         return {file.relative: pq.read_metadata(file.path).num_rows for file in files}
-    if dataset.format == "csv" and _must_parse(dataset):
+    if dataset.format == "csv" and dataset.is_multiline:
         lines = _read_csv(spark, dataset, files).select("__path")
         headers = 0
     else:
-        lines = (
-            spark.read.option("recursiveFileLookup", "true")
-            .text(_paths(files))
-            .where(F.col("value").rlike(r"[^\x00-\x20]"))
-        )
+        lines = _reader(spark).text(_paths(files)).where(F.col("value").rlike(r"[^\x00-\x20]"))
         if comment := dataset.options.get("comment"):
             lines = lines.where(~F.col("value").startswith(comment))
         lines = lines.select(F.col("_metadata.file_path").alias("__path"))
@@ -87,27 +93,34 @@ def count_rows(
     return {file.relative: counted.get(file.relative, 0) for file in files}
 
 
-def _must_parse(dataset: SourceDataset) -> bool:
-    encoding = dataset.options.get("encoding", "utf-8").lower()
-    return dataset.options.get("multiline") == "true" or encoding.startswith(("utf-16", "utf-32"))
+def _reader(spark: SparkSession) -> DataFrameReader:
+    """Reads the files that it is given, whatever is in their names: no globbing, no partitions."""
+    return spark.read.option("recursiveFileLookup", "true").option("__globPaths__", "false")
+
+
+def _value(name: str, null_words: Sequence[str]) -> Column:
+    value = F.col(quoted(name))
+    return F.when(~value.isin(*null_words), value).alias(name) if null_words else value
 
 
 def _read_csv(
     spark: SparkSession, dataset: SourceDataset, files: Sequence[DeliveredFile]
 ) -> DataFrame:
-    options = {
-        _CSV_NAMES.get(key, key): value
-        for key, value in (_CSV_DEFAULTS | dict(dataset.options)).items()
-    }
+    given = _CSV_DEFAULTS | dict(dataset.options)
+    given |= {"encoding": _charset(spark, dataset), "multiline": str(dataset.is_multiline).lower()}
+    if given["escape"] == given.get("quote", '"'):
+        # Left alone, Spark takes NUL for it and drops NULs from quoted fields.
+        given["charToEscapeQuoteEscaping"] = given["escape"]
     schema = T.StructType(
         [T.StructField(name, T.StringType()) for name in (*dataset.columns, LINE)]
     )
     frame = (
-        spark.read.schema(schema)
-        .options(**options)
+        _reader(spark)
+        .schema(schema)
+        .options(**{_CSV_NAMES.get(key, key): value for key, value in given.items()})
         .option("mode", "PERMISSIVE")
         .option("columnNameOfCorruptRecord", LINE)
-        .option("recursiveFileLookup", "true")
+        .option("maxColumns", _MOST_COLUMNS)
         .csv(_paths(files))
     )
     return frame.select(
@@ -118,6 +131,17 @@ def _read_csv(
     )
 
 
+def _charset(spark: SparkSession, dataset: SourceDataset) -> str:
+    name = java_charset(dataset.encoding)
+    jvm = spark._jvm
+    assert jvm is not None
+    if not jvm.java.nio.charset.Charset.isSupported(name):
+        raise ContractError(
+            f"{dataset.where}: options: encoding {dataset.encoding!r} is not one that Java reads"
+        )
+    return name
+
+
 def _read_json_lines(
     spark: SparkSession, dataset: SourceDataset, files: Sequence[DeliveredFile]
 ) -> DataFrame:
@@ -126,9 +150,10 @@ def _read_json_lines(
     The array makes Spark see what follows the object: alone, `{"a":1}{"a":2}` would be read as
     its first half and the rest dropped without a word.
     """
-    reader = spark.read.option("recursiveFileLookup", "true")
-    if encoding := dataset.options.get("encoding"):
-        reader = reader.option("encoding", encoding)
+    lines = _reader(spark).text(_paths(files))
+    if dataset.encoding != UTF_8:
+        text = F.decode(F.col("value").cast("binary"), _charset(spark, dataset))
+        lines = lines.withColumn("value", text)
     line = F.col("value")
     row = T.StructType([T.StructField(name, T.StringType()) for name in dataset.columns])
     parsed = F.from_json(
@@ -138,31 +163,20 @@ def _read_json_lines(
     )
     # Nearly every line begins so; a regular expression would cost as much as the parser.
     is_object = (line.startswith("{") | line.rlike(r"^\s*\{")) & (F.size("__parsed") == 1)
+    # Java would make a question mark of half a character, and one item of many.
+    is_text = ~line.contains("\\u") | ~line.rlike(_HALF_A_CHARACTER)
     known = F.array(*(F.lit(name) for name in dataset.columns))
     keys = F.when(F.col("__row").isNotNull(), F.json_object_keys(line))
     return (
-        reader.text(_paths(files))
-        .where(line.startswith("{") | line.rlike(r"[^\x00-\x20]"))
+        lines.where(line.startswith("{") | line.rlike(r"[^\x00-\x20]"))
         .select("value", parsed.alias("__parsed"), F.col("_metadata.file_path").alias("__path"))
-        .withColumn("__row", F.when(is_object, F.get("__parsed", F.lit(0))))
+        .withColumn("__row", F.when(is_object & is_text, F.get("__parsed", F.lit(0))))
         .select(
             *(F.col("__row").getField(name).alias(name) for name in dataset.columns),
             F.when(F.col("__row").isNull(), line).alias(LINE),
             F.get(F.array_except(keys, known), F.lit(0)).alias(UNKNOWN_KEY),
             "__path",
         )
-    )
-
-
-def _read_parquet(
-    spark: SparkSession, dataset: SourceDataset, files: Sequence[DeliveredFile]
-) -> DataFrame:
-    frame = spark.read.option("recursiveFileLookup", "true").parquet(*_paths(files))
-    return frame.select(
-        *(F.col(quoted(name)).cast("string").alias(name) for name in dataset.columns),
-        F.lit(None).cast("string").alias(LINE),
-        F.lit(None).cast("string").alias(UNKNOWN_KEY),
-        F.col("_metadata.file_path").alias("__path"),
     )
 
 

@@ -22,6 +22,13 @@ import yaml
 
 from pipeline.contracts.contract import load_contract
 from pipeline.errors import ContractError
+from pipeline.sources.dialect import (
+    FORMATS,
+    UTF_8,
+    ends_lines_as_ascii,
+    null_words_of,
+    options_of,
+)
 from pipeline.sources.event_types import event_types_of
 from pipeline.sources.file_pattern import FilePattern
 from pipeline.sources.internal_users import RULE as INTERNAL_USER
@@ -31,11 +38,6 @@ from pipeline.sources.yaml_entries import checked, choice_of, name_list, nearest
 
 # In the order in which they are cleaned: events and reviews ask what the catalogue knows.
 DATASETS = ("items", "users", "events", "reviews")
-FORMATS: dict[str, tuple[str, ...]] = {
-    "csv": ("delimiter", "quote", "escape", "encoding", "header", "multiline", "comment"),
-    "jsonl": ("encoding",),
-    "parquet": (),
-}
 DELIVERIES = ("daily", "dump")
 TIME_COLUMN = {"events": "event_time", "reviews": "review_time"}
 KEY_COLUMN = {
@@ -76,6 +78,7 @@ class SourceDataset:
     row_time: str = ""
     latest_by: str = ""
     may_be_absent: tuple[str, ...] = ()
+    null_words: tuple[str, ...] = ()
     timezone: str = ""
     where: str = ""
 
@@ -88,6 +91,19 @@ class SourceDataset:
     def has_header(self) -> bool:
         """Whether the first line of a CSV file names its columns."""
         return self.options.get("header", "true") == "true"
+
+    @property
+    def encoding(self) -> str:
+        """The encoding of a text file, by Python's name."""
+        return self.options.get("encoding", UTF_8)
+
+    @property
+    def is_multiline(self) -> bool:
+        """Whether a CSV file must be parsed to tell its rows.
+
+        Fields may hold line breaks, or a line does not end where an ASCII text's would.
+        """
+        return self.options.get("multiline") == "true" or not ends_lines_as_ascii(self.encoding)
 
     @property
     def own_time(self) -> str:
@@ -229,8 +245,18 @@ _DATASET_KEYS = (
     "remove",
     "latest_by",
     "may_be_absent",
+    "null_words",
 )
-_FILE_KEYS = ("files", "format", "options", "columns", "delivery", "row_time", "may_be_absent")
+_FILE_KEYS = (
+    "files",
+    "format",
+    "options",
+    "columns",
+    "delivery",
+    "row_time",
+    "may_be_absent",
+    "null_words",
+)
 
 
 def _with_shared_files(name: str, datasets: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -273,7 +299,7 @@ def _dataset(name: str, entry: Mapping[str, Any], where: str) -> SourceDataset:
         ),
         event_types=event_types_of(entry.get("event_types"), name, where),
         delivery=delivery,
-        options=_options(entry.get("options") or {}, file_format, f"{where}: options"),
+        options=options_of(entry.get("options") or {}, file_format, f"{where}: options"),
         quarantine=_rules(entry, "quarantine", "reason", where),
         remove=_rules(entry, "remove", "rule", where),
         required=bool(entry.get("required", True)),
@@ -281,6 +307,7 @@ def _dataset(name: str, entry: Mapping[str, Any], where: str) -> SourceDataset:
         row_time=str(entry.get("row_time", "")),
         latest_by=str(entry.get("latest_by", "")),
         may_be_absent=name_list(entry, "may_be_absent", where),
+        null_words=null_words_of(entry, where),
         where=where,
     )
     if dataset.complete not in (True, False):
@@ -327,16 +354,6 @@ def _check_dates(dataset: SourceDataset) -> None:
                 f"{dataset.where}: may_be_absent: {column!r} is not one of columns;"
                 f"{nearest(column, dataset.columns)}"
             )
-
-
-def _options(given: Any, file_format: str, where: str) -> dict[str, str]:
-    options = checked(given, FORMATS[file_format], where)
-    texts = {}
-    for key, value in options.items():
-        texts[key] = str(value).lower() if isinstance(value, bool) else str(value)
-        if key in ("header", "multiline") and texts[key] not in ("true", "false"):
-            raise ContractError(f"{where}: {key} must be true or false, found {value!r}")
-    return texts
 
 
 def _rules(entry: Mapping[str, Any], key: str, name: str, where: str) -> tuple[SourceRule, ...]:

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,30 +20,46 @@ import numpy as np
 import torch
 from transformers import GPT2LMHeadModel
 
-from pipeline.errors import NightcartError
+from pipeline.errors import BrokenModelError, NightcartError
 from pipeline.evaluation.metrics import ndcg
 from pipeline.evaluation.ranking import Items, held_out_ranks, measurable, model_scorer
-from pipeline.lake import Lake, Partition, Run, storage_errors
+from pipeline.lake import Lake, Partition, Run, storage_errors, write_json
 from pipeline.model.champion import champion_before
 from pipeline.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from pipeline.model.transitions import Prior
 from pipeline.model.user_history import UserHistory, held_out
 from pipeline.model.vocabulary import Vocabulary, build_vocabulary
 from pipeline.settings import Settings
+from pipeline.training.bookmark import Bookmarks, training_fingerprint
+from pipeline.training.cost import Meter
+from pipeline.training.curves import Curves
+from pipeline.training.epoch import Conditions
 from pipeline.training.fit import EpochLog, Fitted, fit
 from pipeline.training.item_descriptions import feature_matrix
 from pipeline.training.model_card import model_card
 from pipeline.training.night_inputs import NightInputs, read_inputs
 from pipeline.training.prior_choice import choose_prior
+from pipeline.training.provenance import code_used, data_read, settings_told
 from pipeline.training.reason_rows import reason_rows
 from pipeline.training.starting_model import BaseModel, load_base_model, starting_model
+from pipeline.training.team import ALONE, Team, training_device
 from pipeline.training.text_phase import TextFitted, TextLog, fit_text, split_text
-from pipeline.training.training_rows import TrainingRow, history_rows, query_rows, title_rows
+from pipeline.training.training_rows import (
+    TrainingRow,
+    asked_rows,
+    history_rows,
+    need_rows,
+    query_rows,
+    title_rows,
+)
 
 log = logging.getLogger("nightcart")
 
 TRAINING_LOG = "training_log.json"
 TEXT_LOG = "text_log.json"
+STAGE = "fine_tune"
+CURVES = "tensorboard"
+TRAINING_REPORT = "training_report.json"
 MODEL_CARD = "README.md"
 
 
@@ -58,14 +75,83 @@ class FineTuned:
     report: dict[str, Any]
 
 
-def fine_tune(lake: Lake, run: Run, settings: Settings) -> FineTuned:
+@dataclass(frozen=True)
+class _Ready:
+    """Everything that training needs; every process of a team makes the same."""
+
+    inputs: NightInputs
+    champion: Checkpoint | None
+    vocabulary: Vocabulary
+    model: GPT2LMHeadModel
+    rows: Mapping[str, list[TrainingRow]]
+
+
+def fine_tune(lake: Lake, run: Run, settings: Settings, team: Team = ALONE) -> FineTuned:
     """Train the night's model and commit it.
 
+    Args:
+        team: the processes that train together; this is the first of them, the others `follow`.
+
     Raises:
-        GateError: there is too little to train on, or the loss is not a finite number.
+        GateError: there is too little to train on.
+        BrokenModelError: nothing came of it: no item to learn, or a loss or weights that are no
+            numbers.
         InputError: the night has no histories or no catalogue.
         SettingsError: the base model cannot be used.
     """
+    meter = Meter.start()
+    ready = _ready(lake, run, settings)
+    inputs, champion = ready.inputs, ready.champion
+    vocabulary, model, rows = ready.vocabulary, ready.model, ready.rows
+    report: dict[str, Any] = {
+        "users": inputs.n_trainable,
+        "items": len(vocabulary.item_ids),
+        "vocabulary": vocabulary.size,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "rows": {kind: len(of_kind) for kind, of_kind in rows.items()},
+        "warm_start_from": champion.model_version if champion else None,
+    }
+    log.info("%s", ", ".join(f"{name} {value}" for name, value in report.items()))
+    fitted, texts = _train(ready, settings, _conditions(lake, run, settings, ready, team))
+    model.to("cpu")
+    prior = _prior(model, vocabulary, inputs, settings)
+    report |= {
+        "epochs": len(fitted.epochs),
+        "best_epoch": fitted.best_epoch,
+        "best_validation_ndcg": fitted.best_ndcg,
+        "prior_weight": prior.weight,
+        "text_epochs": len(texts.epochs),
+        "text_loss_held_out": texts.held_out_loss,
+        "data": data_read(lake, run, inputs),
+        "code": code_used(),
+        "cost": meter.spent(),
+    }
+    partition, checkpoint = _save(
+        lake,
+        run,
+        settings,
+        trained=(model, vocabulary, prior, fitted.epochs, texts.epochs),
+        report=report,
+    )
+    report["model_version"] = checkpoint.model_version
+    shutil.rmtree(lake.work(STAGE, run), ignore_errors=True)
+    return FineTuned(
+        partition,
+        checkpoint,
+        inputs.history_rows,
+        inputs.n_trainable,
+        len(inputs.users),
+        report,
+    )
+
+
+def follow(lake: Lake, run: Run, settings: Settings, team: Team) -> None:
+    """Train along with the first process of a team, which alone writes."""
+    ready = _ready(lake, run, settings)
+    _train(ready, settings, _conditions(lake, run, settings, ready, team))
+
+
+def _ready(lake: Lake, run: Run, settings: Settings) -> _Ready:
     inputs = read_inputs(lake, run, settings)
     champion = _champion(lake, run) if settings.training.warm_start else None
     base = load_base_model(settings.model.base_model) if settings.model.base_model else None
@@ -82,41 +168,46 @@ def fine_tune(lake: Lake, run: Run, settings: Settings) -> FineTuned:
         champion=champion,
     )
     rows = _rows(vocabulary, inputs, settings, model.config.n_positions)
-    report: dict[str, Any] = {
-        "users": inputs.n_trainable,
-        "items": len(vocabulary.item_ids),
-        "vocabulary": vocabulary.size,
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "rows": {kind: len(of_kind) for kind, of_kind in rows.items()},
-        "warm_start_from": champion.model_version if champion else None,
+    _refuse_nothing_to_learn(vocabulary, rows, inputs)
+    return _Ready(inputs, champion, vocabulary, model.to(training_device()), rows)
+
+
+def _conditions(lake: Lake, run: Run, settings: Settings, ready: _Ready, team: Team) -> Conditions:
+    """Bookmarks in the run's scratch space, which a retry goes on from; curves beside its records."""
+    told = {
+        **settings_told(settings),
+        **code_used(),
+        "team": team.size,
+        "from_champion": ready.champion is not None,
+        "validation": [user.user_id for user in held_out(ready.inputs.users, "validation")],
     }
-    log.info("%s", ", ".join(f"{name} {value}" for name, value in report.items()))
-    fitted, texts = _train(model, vocabulary, rows, inputs, settings, champion is not None)
-    prior = _prior(model, vocabulary, inputs, settings)
-    report |= {
-        "epochs": len(fitted.epochs),
-        "best_epoch": fitted.best_epoch,
-        "best_validation_ndcg": fitted.best_ndcg,
-        "prior_weight": prior.weight,
-        "text_epochs": len(texts.epochs),
-        "text_loss_held_out": texts.held_out_loss,
-    }
-    partition, checkpoint = _save(
-        lake,
-        run,
-        settings,
-        trained=(model, vocabulary, prior, fitted.epochs, texts.epochs),
-        report=report,
+    rows = [row for of_kind in ready.rows.values() for row in of_kind]
+    fingerprint = training_fingerprint(told, rows, ready.model.state_dict())
+    return Conditions(
+        team,
+        Bookmarks(lake.work(STAGE, run), fingerprint, settings.training.checkpoint_seconds),
+        Curves(lake.records(run) / CURVES) if team.is_first else None,
     )
-    report["model_version"] = checkpoint.model_version
-    return FineTuned(
-        partition,
-        checkpoint,
-        inputs.history_rows,
-        inputs.n_trainable,
-        len(inputs.users),
-        report,
+
+
+def _refuse_nothing_to_learn(
+    vocabulary: Vocabulary, rows: Mapping[str, list[TrainingRow]], inputs: NightInputs
+) -> None:
+    """A catalogue without items, or one in which no history's item is found."""
+    if rows["history"]:
+        return
+    met = {item for user in inputs.users for item in user.known_items}
+    raise BrokenModelError(
+        f"there is no history to learn from: the catalogue has {len(vocabulary.item_ids):,} items, "
+        f"and {len(met & set(vocabulary.item_ids)):,} of the {len(met):,} items of the histories "
+        f"are among them (histories have {_example(met)}, the catalogue "
+        f"{_example(vocabulary.item_ids)}); see that events and the item files name items alike"
     )
+
+
+def _example(item_ids: Iterable[str]) -> str:
+    first = min(item_ids, default=None)
+    return "none" if first is None else repr(first)
 
 
 def _champion(lake: Lake, run: Run) -> Checkpoint | None:
@@ -155,6 +246,8 @@ def _rows(
     rows = {
         "history": history_rows(vocabulary, inputs.users, *limits),
         "query": query_rows(vocabulary, inputs.users, *limits),
+        "asked": asked_rows(vocabulary, inputs.users, n_positions),
+        "need": need_rows(vocabulary, inputs.catalogue, n_positions),
         "title": title_rows(vocabulary, [(item.item_id, item.title) for item in inputs.catalogue]),
         "reason": reason_rows(
             vocabulary,
@@ -171,15 +264,9 @@ def _rows(
     }
 
 
-def _train(  # noqa: PLR0917  what fine_tune has at hand
-    model: GPT2LMHeadModel,
-    vocabulary: Vocabulary,
-    rows: Mapping[str, list[TrainingRow]],
-    inputs: NightInputs,
-    settings: Settings,
-    from_champion: bool,
-) -> tuple[Fitted, TextFitted]:
+def _train(ready: _Ready, settings: Settings, conditions: Conditions) -> tuple[Fitted, TextFitted]:
     """Text first, then all of it; a night without reasons to learn from has no text phase."""
+    model, vocabulary, rows = ready.model, ready.vocabulary, ready.rows
     items = [row for of_kind in rows.values() for row in of_kind if not row.is_text]
     texts = [row for of_kind in rows.values() for row in of_kind if row.is_text]
     written = TextFitted([], 0, None)
@@ -193,17 +280,21 @@ def _train(  # noqa: PLR0917  what fine_tune has at hand
             items,
             settings=settings.training,
             seed=settings.seed,
+            conditions=conditions,
         )
     fitted = fit(
         model,
         vocabulary,
         [*items, *texts],
-        _validation(vocabulary, inputs, settings),
+        _validation(vocabulary, ready.inputs, settings),
         settings=settings.training,
         seed=settings.seed,
-        may_keep_start=from_champion or written.best_epoch > 0,
-        features_IF=feature_matrix(inputs.catalogue, vocabulary),
+        may_keep_start=ready.champion is not None or written.best_epoch > 0,
+        features_IF=feature_matrix(ready.inputs.catalogue, vocabulary),
+        conditions=conditions,
     )
+    if conditions.curves is not None:
+        conditions.curves.close()
     return fitted, written
 
 
@@ -262,7 +353,9 @@ def _save(
         (directory / TRAINING_LOG).write_text(json.dumps(lines, indent=1) + "\n", encoding="utf-8")
         lines = [asdict(line) for line in text_epochs]
         (directory / TEXT_LOG).write_text(json.dumps(lines, indent=1) + "\n", encoding="utf-8")
-        card = model_card(run, settings, {**report, "model_version": checkpoint.model_version})
+        said = {**report, "model_version": checkpoint.model_version}
+        write_json(directory / TRAINING_REPORT, {**said, "settings": settings_told(settings)})
+        card = model_card(run, settings, said)
         (directory / MODEL_CARD).write_text(card, encoding="utf-8")
     partition = lake.commit(
         "models",

@@ -1,7 +1,7 @@
 """The training loop: epochs over length-bucketed batches, the best epoch's weights kept.
 
 Guarantees: on one machine's CPU with one number of threads, the same rows, model and seed give the
-same weights bit for bit; the process's own random state is left as it was. Validation ranking
+same weights bit for bit, killed and gone on or not; the process's own random state is left as it was. Validation ranking
 decides when to stop and which epoch is kept; the test half is never looked at.
 
 Loss: at the asked positions only. Their hidden states are gathered first and projected on item
@@ -16,10 +16,9 @@ from __future__ import annotations
 
 import copy
 import logging
-import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
@@ -28,20 +27,20 @@ from torch import nn
 from torch.nn.functional import cross_entropy, embedding
 from transformers import GPT2LMHeadModel, get_cosine_schedule_with_warmup
 
-from pipeline.errors import GateError
 from pipeline.model.next_item import padded
 from pipeline.model.prompt import Prompt
 from pipeline.model.vocabulary import Vocabulary
 from pipeline.settings import Training
+from pipeline.training.bookmark import Standing
+from pipeline.training.epoch import Conditions, train_epoch
 from pipeline.training.item_descriptions import DescribedTable
 from pipeline.training.item_softmax import item_cross_entropy
+from pipeline.training.stepper import Stepper, grouped
 from pipeline.training.training_rows import TrainingRow
 
 log = logging.getLogger("nightcart")
 
-MAX_GRADIENT_NORM = 1.0
 BETAS = (0.9, 0.98)  # the second as for other small transformers: rows are met rarely
-_SECONDS_BETWEEN_LINES = 10.0
 
 
 @dataclass(frozen=True)
@@ -78,17 +77,17 @@ class Batch:
     later_N: torch.Tensor
     is_text: bool
 
-
-@dataclass(frozen=True)
-class _Steps:
-    """What one optimiser step needs."""
-
-    model: GPT2LMHeadModel
-    described: DescribedTable
-    vocabulary: Vocabulary
-    optimizer: torch.optim.Optimizer
-    schedule: torch.optim.lr_scheduler.LRScheduler
-    settings: Training
+    def to(self, device: torch.device) -> Batch:
+        """The same on a device."""
+        return Batch(
+            self.tokens_BT.to(device),
+            self.types_BT.to(device),
+            self.row_N.to(device),
+            self.position_N.to(device),
+            self.target_N.to(device),
+            self.later_N.to(device),
+            self.is_text,
+        )
 
 
 def fit(
@@ -101,6 +100,7 @@ def fit(
     seed: int,
     may_keep_start: bool = False,
     features_IF: sparse.csr_matrix | None = None,
+    conditions: Conditions | None = None,
 ) -> Fitted:
     """Train in place; the model ends in evaluation mode with its best epoch's weights.
 
@@ -112,43 +112,79 @@ def fit(
         may_keep_start: whether a start that every epoch makes worse may come out again: yes for
             a champion, no for a model that has yet to learn to write.
         features_IF: what descriptions say of the vocabulary's items; none are used without.
+        conditions: with whom, and where it is noted how far it came; alone and nowhere without.
 
     Raises:
-        GateError: the loss is not a finite number.
+        BrokenModelError: the loss or a gradient is not a finite number.
     """
     if features_IF is None:
         features_IF = sparse.csr_matrix((len(vocabulary.item_ids), 0))
     described = DescribedTable(model, vocabulary, features_IF)
-    plan = _plan(rows, settings, np.random.default_rng([seed, 1]))
-    n_steps = sum(len(batches) for batches in plan)
+    conditions = conditions or Conditions()
+    team, bookmarks = conditions.team, conditions.bookmarks
+    plan = [
+        grouped(batches, settings.accumulate)
+        for batches in _plan(rows, settings, np.random.default_rng([seed, 1]))
+    ]
+    n_steps = sum(map(len, plan))
+    learned = [*model.parameters(), described.vectors_FD]
     optimizer = torch.optim.AdamW(
-        parameter_groups([*model.parameters(), described.vectors_FD], settings.weight_decay),
+        parameter_groups(learned, settings.weight_decay),
         lr=settings.learning_rate,
         betas=BETAS,
         fused=True,
     )
     warmup = max(1, round(settings.warmup_share * n_steps))
     schedule = get_cosine_schedule_with_warmup(optimizer, warmup, n_steps)
-    steps = _Steps(model, described, vocabulary, optimizer, schedule, settings)
-    start_ndcg = validation_ndcg(model.eval()) if validation_ndcg else 0.0
-    log.info("before training: validation NDCG %.4f", start_ndcg)
-    best_ndcg, best_epoch = (start_ndcg if may_keep_start else -1.0), 0
-    best_state = copy.deepcopy(model.state_dict())
-    lines: list[EpochLog] = []
-    started = time.monotonic()
+    stepper = Stepper(
+        learned,
+        optimizer,
+        schedule,
+        seed=seed,
+        phase="training",
+        team=team,
+        curves=conditions.curves,
+    )
+
+    def measured() -> float:
+        return team.first_s(lambda: validation_ndcg(model.eval()) if validation_ndcg else 0.0)
+
+    def loss_of(some: Sequence[TrainingRow]) -> torch.Tensor:
+        batch = make_batch(some, vocabulary.control["pad"]).to(described.vectors_FD.device)
+        weight = settings.text_weight if batch.is_text else 1.0
+        return weight * target_loss(
+            model,
+            vocabulary,
+            batch,
+            described,
+            sampled_items=settings.sampled_items,
+            later_weight=settings.later_weight,
+        )
+
+    standing = Standing(best=-1.0, best_state=copy.deepcopy(model.state_dict()))
+    if not bookmarks.restore(standing, stepper):
+        start_ndcg = measured()
+        log.info("before training: validation NDCG %.4f", start_ndcg)
+        standing.best = start_ndcg if may_keep_start else -1.0
+    started, first_epoch = time.monotonic(), standing.epoch
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        for epoch, batches in enumerate(plan, start=1):
-            epoch_started = time.monotonic()
-            loss, n_targets = _train_epoch(steps, batches, epoch)
-            rate = n_targets / max(time.monotonic() - epoch_started, 1e-9)
+        for groups in plan[standing.epoch - 1 :]:
+            if standing.done:
+                break
+            epoch_started, asked_before = time.monotonic(), standing.n_targets
+            model.train()
+            loss = train_epoch(stepper, standing, groups, loss_of, bookmarks)
+            rate = (standing.n_targets - asked_before) / max(time.monotonic() - epoch_started, 1e-9)
+            epoch = standing.epoch
             with described.folded():
-                ndcg = validation_ndcg(model.eval()) if validation_ndcg else 0.0
-                if ndcg > best_ndcg or validation_ndcg is None:
-                    best_ndcg, best_epoch = ndcg, epoch
-                    best_state = copy.deepcopy(model.state_dict())
-            lines.append(EpochLog(epoch, loss, ndcg, round(time.monotonic() - epoch_started, 2)))
-            left = (time.monotonic() - started) / epoch * (settings.max_epochs - epoch)
+                ndcg = measured()
+                if ndcg > standing.best or validation_ndcg is None:
+                    standing.best, standing.best_epoch = ndcg, epoch
+                    standing.best_state = copy.deepcopy(model.state_dict())
+            seconds = round(time.monotonic() - epoch_started, 2)
+            standing.lines.append(asdict(EpochLog(epoch, loss, ndcg, seconds)))
+            conditions.point("validation/ndcg", ndcg, stepper.n_steps)
+            spent = (time.monotonic() - started) / (epoch + 1 - first_epoch)
             log.info(
                 "epoch %d/%d: loss %.4f, validation NDCG %.4f, %s targets/s, at most %.0f s left",
                 epoch,
@@ -156,57 +192,18 @@ def fit(
                 loss,
                 ndcg,
                 f"{rate:,.0f}",
-                left,
+                spent * (settings.max_epochs - epoch),
             )
-            if epoch - best_epoch >= settings.patience:
+            standing.next_epoch()
+            if epoch - standing.best_epoch >= settings.patience:
                 log.info("no gain for %d epochs: stopping", settings.patience)
-                break
-    model.load_state_dict(best_state)
+                standing.done = True
+        standing.done = True
+        bookmarks.keep(standing, stepper, now=True)
+    model.load_state_dict(standing.best_state)
     model.eval()
-    return Fitted(lines, best_epoch, max(best_ndcg, 0.0))
-
-
-def _train_epoch(
-    steps: _Steps, batches: Sequence[Sequence[TrainingRow]], epoch: int
-) -> tuple[float, int]:
-    """One pass; returns the mean weighted loss and how many targets were asked for."""
-    model, settings = steps.model, steps.settings
-    model.train()
-    total, n_targets = 0.0, 0
-    started = said = time.monotonic()
-    for step, rows in enumerate(batches, start=1):
-        batch = make_batch(rows, steps.vocabulary.control["pad"])
-        weight = settings.text_weight if batch.is_text else 1.0
-        loss = weight * target_loss(
-            model,
-            steps.vocabulary,
-            batch,
-            steps.described,
-            sampled_items=settings.sampled_items,
-            later_weight=settings.later_weight,
-        )
-        value = loss.item()
-        if not math.isfinite(value):
-            raise GateError(
-                f"the training loss became {value} in epoch {epoch}, batch {step} of "
-                f"{len(batches)}; lower training.learning_rate (now {settings.learning_rate}), or "
-                "set training.warm_start to false if the champion's weights are at fault"
-            )
-        steps.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(
-            [*model.parameters(), steps.described.vectors_FD], MAX_GRADIENT_NORM
-        )
-        steps.optimizer.step()
-        steps.schedule.step()
-        total += value * len(batch.target_N)
-        n_targets += len(batch.target_N)
-        now = time.monotonic()
-        if now - said > _SECONDS_BETWEEN_LINES:
-            said = now
-            left = (now - started) / step * (len(batches) - step)
-            log.info("epoch %d: batch %d/%d, %.0f s left of it", epoch, step, len(batches), left)
-    return total / max(n_targets, 1), n_targets
+    lines = [EpochLog(**line) for line in standing.lines]
+    return Fitted(lines, standing.best_epoch, max(standing.best, 0.0))
 
 
 def target_loss(

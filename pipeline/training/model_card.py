@@ -1,4 +1,8 @@
-"""The model card: what a person who finds the directory needs to know. Pure text, no clock."""
+"""The model card: what a person who finds the directory needs to know. Pure text, no clock.
+
+Figures of the test half are not known yet when it is written: evaluation completes a copy of it
+(`pipeline.evaluation.evaluated_card`).
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,11 @@ _SECTIONS = ("model.", "training.", "histories.")
 def model_card(run: Run, settings: Settings, report: Mapping[str, Any]) -> str:
     """Markdown with the front matter that Hugging Face tools read."""
     rows = ", ".join(f"{n:,} {kind}" for kind, n in report["rows"].items())
+    data, code, cost = report["data"], report["code"], report["cost"]
+    read = "\n".join(
+        f"| `{name}` | {read['run_date']} | `{read['run_id']}` | {read['rows']:,} |"
+        for name, read in data["datasets"].items()
+    )
     chosen = [
         f"| `{name}` | `{value}` |"
         for name, value in settings.values().items()
@@ -39,7 +48,17 @@ sentence about an item from words that satisfied shoppers used of it.
 | started from | {report["warm_start_from"] or settings.model.base_model or "random weights"} |
 | epochs | {report["epochs"]}; kept: epoch {report["best_epoch"]} (0 is the start) |
 | NDCG@{settings.evaluation.k}, validation half | {report["best_validation_ndcg"]:.4f} |
+| time, energy | {cost["seconds"]:,} s, {cost["processor_seconds"]:,} s of processor, {cost["watt_hours"]} Wh ({cost["energy_source"]}) |
+| code | {code["package"]}, commit {code["commit"] or "not known"}; {code["libraries"]} |
 
+## Data
+Events of {data["days"]:,} days, {data["first_day"]} to {data["last_day"]}.
+
+| dataset | night | run | rows |
+|--|--|--|--|
+{read}
+
+## Measured
 The test half's figures, against the baselines, are in the night's `metrics`.
 
 ## Use

@@ -18,22 +18,18 @@ import math
 import time
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
 from transformers import GPT2LMHeadModel, get_cosine_schedule_with_warmup
 
-from pipeline.errors import GateError
 from pipeline.model.vocabulary import Vocabulary
 from pipeline.settings import Training
-from pipeline.training.fit import (
-    MAX_GRADIENT_NORM,
-    bucketed,
-    make_batch,
-    parameter_groups,
-    target_loss,
-)
+from pipeline.training.bookmark import Standing
+from pipeline.training.epoch import Conditions, Group, train_epoch
+from pipeline.training.fit import bucketed, make_batch, parameter_groups, target_loss
+from pipeline.training.stepper import Stepper, grouped
 from pipeline.training.training_rows import TrainingRow
 
 log = logging.getLogger("nightcart")
@@ -85,20 +81,22 @@ def fit_text(
     *,
     settings: Training,
     seed: int,
+    conditions: Conditions | None = None,
 ) -> TextFitted:
     """Train in place; the model ends in evaluation mode with its best epoch's weights.
 
     Without a row to train on or a row to measure by, nothing is done.
 
     Raises:
-        GateError: the loss is not a finite number.
+        BrokenModelError: the loss or a gradient is not a finite number.
     """
     if not trained_on or not held_out or not settings.text_epochs:
         return TextFitted([], 0, None)
+    conditions = conditions or Conditions()
+    team, bookmarks = conditions.team, conditions.bookmarks
     order = np.random.default_rng([seed, 2])
     plan = [
-        bucketed(trained_on, settings.batch_tokens, order)
-        + bucketed(some, settings.batch_tokens, order)
+        grouped(_mixed(trained_on, some, settings, order), settings.accumulate)
         for some in _item_parts(item_rows, settings.text_epochs, order)
     ]
     measured = bucketed(held_out, settings.batch_tokens, order)
@@ -109,35 +107,56 @@ def fit_text(
     schedule = get_cosine_schedule_with_warmup(
         optimizer, max(1, round(settings.warmup_share * n_steps)), n_steps
     )
-    best, best_epoch = text_loss(model, vocabulary, measured), 0
-    best_state = copy.deepcopy(model.state_dict())
-    log.info("before training: %.3f per token of %d held-out texts", best, len(held_out))
-    lines: list[TextLog] = []
+    stepper = Stepper(
+        list(model.parameters()),
+        optimizer,
+        schedule,
+        seed=seed,
+        phase="text",
+        team=team,
+        curves=conditions.curves,
+    )
+
+    def held_out_loss() -> float:
+        return team.first_s(lambda: text_loss(model, vocabulary, measured))
+
+    def loss_of(some: Sequence[TrainingRow]) -> torch.Tensor:
+        batch = make_batch(some, vocabulary.control["pad"]).to(model.transformer.wte.weight.device)
+        return target_loss(model, vocabulary, batch)
+
+    standing = Standing(best=math.inf, best_state=copy.deepcopy(model.state_dict()))
+    if not bookmarks.restore(standing, stepper):
+        standing.best = held_out_loss()
+        log.info(
+            "before training: %.3f per token of %d held-out texts", standing.best, len(held_out)
+        )
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        for epoch, batches in enumerate(plan, start=1):
-            started = time.monotonic()
-            train_loss = _train_epoch(model, vocabulary, batches, order, (optimizer, schedule))
-            if not math.isfinite(train_loss):
-                raise GateError(
-                    f"the text loss became {train_loss} in epoch {epoch}; lower "
-                    f"training.learning_rate (now {settings.learning_rate}), or set "
-                    "training.warm_start to false if the champion's weights are at fault"
-                )
-            loss = text_loss(model, vocabulary, measured)
-            lines.append(TextLog(epoch, train_loss, loss, round(time.monotonic() - started, 2)))
+        for groups in plan[standing.epoch - 1 :]:
+            if standing.done:
+                break
+            started, epoch = time.monotonic(), standing.epoch
+            model.train()
+            train_loss = train_epoch(stepper, standing, groups, loss_of, bookmarks, counts=_is_text)
+            loss = held_out_loss()
+            seconds = round(time.monotonic() - started, 2)
+            standing.lines.append(asdict(TextLog(epoch, train_loss, loss, seconds)))
+            conditions.point("text/held_out_loss", loss, stepper.n_steps)
             log.info(
                 "text epoch %d/%d: loss %.3f, held-out %.3f, %.1f s",
-                *(epoch, settings.text_epochs, train_loss, loss, lines[-1].seconds),
+                *(epoch, settings.text_epochs, train_loss, loss, seconds),
             )
-            if loss < best:
-                best, best_epoch = loss, epoch
-                best_state = copy.deepcopy(model.state_dict())
-            elif epoch - best_epoch >= PATIENCE:
-                break
-    model.load_state_dict(best_state)
+            standing.next_epoch()
+            if loss < standing.best:
+                standing.best, standing.best_epoch = loss, epoch
+                standing.best_state = copy.deepcopy(model.state_dict())
+            elif epoch - standing.best_epoch >= PATIENCE:
+                standing.done = True
+        standing.done = True
+        bookmarks.keep(standing, stepper, now=True)
+    model.load_state_dict(standing.best_state)
     model.eval()
-    return TextFitted(lines, best_epoch, best)
+    lines = [TextLog(**line) for line in standing.lines]
+    return TextFitted(lines, standing.best_epoch, standing.best)
 
 
 @torch.inference_mode()
@@ -149,34 +168,27 @@ def text_loss(
     total, n = 0.0, 0
     for rows in batches:
         batch = make_batch(rows, vocabulary.control["pad"])
+        batch = batch.to(model.transformer.wte.weight.device)
         total += target_loss(model, vocabulary, batch).item() * len(batch.target_N)
         n += len(batch.target_N)
     return total / max(n, 1)
 
 
-def _train_epoch(
-    model: GPT2LMHeadModel,
-    vocabulary: Vocabulary,
-    batches: Sequence[Sequence[TrainingRow]],
+def _mixed(
+    trained_on: Sequence[TrainingRow],
+    items: Sequence[TrainingRow],
+    settings: Training,
     order: np.random.Generator,
-    steps: tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler],
-) -> float:
-    """One pass; returns the mean loss per token of text."""
-    optimizer, schedule = steps
-    model.train()
-    total, n = 0.0, 0
-    for place in order.permutation(len(batches)):
-        batch = make_batch(batches[place], vocabulary.control["pad"])
-        loss = target_loss(model, vocabulary, batch)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(model.parameters(), MAX_GRADIENT_NORM)
-        optimizer.step()
-        schedule.step()
-        if batch.is_text:
-            total += loss.item() * len(batch.target_N)
-            n += len(batch.target_N)
-    return total / max(n, 1)
+) -> list[list[TrainingRow]]:
+    """An epoch's batches of text and of items, in their order."""
+    batches = bucketed(trained_on, settings.batch_tokens, order)
+    batches += bucketed(items, settings.batch_tokens, order)
+    return [batches[place] for place in order.permutation(len(batches))]
+
+
+def _is_text(group: Group) -> bool:
+    """Whether a step's loss is one of text alone."""
+    return all(rows[0].is_text for rows in group)
 
 
 def _item_parts(

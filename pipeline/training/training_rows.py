@@ -1,11 +1,14 @@
 """What the model learns from: sequences, and the positions at which it is asked for the next token.
 
-Four kinds of row, all made of `pipeline.model.prompt`'s prompts so that training sees what
+Six kinds of row, all made of `pipeline.model.prompt`'s prompts so that training sees what
 generation will:
 
 - `history`: a user's past up to and excluding the held-out event; the next item at every event.
 - `query`: the same with the user's last queries before it; the next item at every event that
   came after the last of them, so that no query tells of an item it came after.
+- `asked`: a query alone, then the item of the next event within `ANSWERED_WITHIN`.
+- `need`: an item's category, its brand with it, or its title as if they had been typed, then the item:
+  what makes an item nobody has met yet answer to words.
 - `title`: a title, then its item; and an item, then its title.
 - `reason`: an item, words and a language, then a sentence of a review that uses the words.
 
@@ -15,9 +18,12 @@ of target are normalised apart, and are never mixed in a row.
 
 from __future__ import annotations
 
+import bisect
+import datetime as dt
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from pipeline.model.catalogue import CatalogueItem
 from pipeline.model.prompt import (
     MAX_TITLE_TOKENS,
     Prompt,
@@ -27,6 +33,9 @@ from pipeline.model.prompt import (
 )
 from pipeline.model.user_history import UserHistory
 from pipeline.model.vocabulary import Vocabulary
+
+# A search that led to nothing within so long was not about what came after it.
+ANSWERED_WITHIN = dt.timedelta(minutes=30)
 
 
 @dataclass(frozen=True)
@@ -88,6 +97,43 @@ def query_rows(
         n_events = sum(token >= vocabulary.first_item_token for token in prompt.token_ids)
         rows.append(_next_items(vocabulary, prompt, first_event=max(0, n_events - n_after)))
     return [row for row in rows if row.targets]
+
+
+def asked_rows(
+    vocabulary: Vocabulary, users: Iterable[UserHistory], max_tokens: int
+) -> list[TrainingRow]:
+    """One row per query that led to an item: the query as all that is known of the shopper."""
+    rows = []
+    for user in users:
+        times = user.event_times[: user.n_known]
+        for query, typed in zip(user.known_queries, user.query_times, strict=False):
+            place = bisect.bisect_left(times, typed)
+            if place < len(times) and times[place] - typed <= ANSWERED_WITHIN:
+                token = vocabulary.item_token(user.item_ids[place])
+                if token is not None:
+                    rows.append(_said(vocabulary, query, user.language, token, max_tokens))
+    return rows
+
+
+def need_rows(
+    vocabulary: Vocabulary, catalogue: Iterable[CatalogueItem], max_tokens: int
+) -> list[TrainingRow]:
+    """Up to three rows an item: its last category, its brand before that, and its title."""
+    rows = []
+    for item in catalogue:
+        token = vocabulary.item_token(item.item_id)
+        kind = item.category.rpartition(">")[2].strip()
+        said = {kind, f"{item.brand} {kind}".strip(), item.title.strip()} - {"", item.brand}
+        if token is not None:
+            rows += [_said(vocabulary, words, None, token, max_tokens) for words in sorted(said)]
+    return rows
+
+
+def _said(
+    vocabulary: Vocabulary, words: str, language: str | None, token: int, max_tokens: int
+) -> TrainingRow:
+    prompt = history_prompt(vocabulary, (), (), [words], language, 1, max_tokens=max_tokens)
+    return TrainingRow(prompt.token_ids, prompt.type_ids, [len(prompt) - 1], [token], False)
 
 
 def title_rows(vocabulary: Vocabulary, titles: Sequence[tuple[str, str]]) -> list[TrainingRow]:

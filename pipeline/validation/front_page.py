@@ -36,6 +36,7 @@ h4, h5, h6 { margin: 1.2rem 0 .4rem; }
 .badge { background: #eee; border-radius: 3px; padding: 0 .3em; font-family: monospace; }
 .fa-check-circle::before, .passed::before { content: "\\2713"; color: #187a2f; font-weight: bold; }
 .fa-times::before, .failed::before { content: "\\2717"; color: #b3261e; font-weight: bold; }
+.warned::before { content: "!"; color: #8a5a00; font-weight: bold; }
 .fa-exclamation-triangle::before { content: "\\26A0"; }
 .text-success { color: #187a2f; } .text-danger { color: #b3261e; }
 </style>"""
@@ -113,17 +114,24 @@ def _verdict(results: Iterable[tuple[Path, Result]]) -> str:
     broken = [meta for _, result in results for meta, _ in _broken(result)]
     stops = sum(meta["severity"] == "stop" for meta in broken)
     warns = len(broken) - stops
-    also = f" {warns} more only warn." if warns else ""
+    also = f" {warns} {'check warns' if warns == 1 else 'checks warn'} only." if warns else ""
     if stops:
-        return f"The night was stopped: {stops} checks that must hold do not.{also}"
+        what = "a check that must hold does" if stops == 1 else f"{stops} checks that must hold do"
+        return f"The night was stopped: {what} not.{also}"
     return f"Nothing stops the night.{also}"
+
+
+def _mark(result: Result) -> str:
+    """How a dataset did: a red cross is for what stops a night."""
+    severities = {meta["severity"] for meta, _ in _broken(result)}
+    return "failed" if "stop" in severities else "warned" if severities else "passed"
 
 
 def _row(page: Path, result: Result) -> str:
     broken = ", ".join(f"{meta['reason']} ({meta['severity']})" for meta, _ in _broken(result))
     skipped = ", ".join(meta["reason"] for meta, found in _past(result) if _is_skipped(found))
     return (
-        f'<tr><td class="{"passed" if result["success"] else "failed"}"></td>'
+        f'<tr><td class="{_mark(result)}"></td>'
         f'<td><a href="{html.escape(page.as_posix())}">{html.escape(_dataset(result))}</a> '
         f'<span class="quiet">{html.escape(result["suite_name"])}</span></td>'
         f"<td>{result['statistics']['evaluated_expectations']}</td>"

@@ -93,8 +93,10 @@ def test_command_is_a_list_with_date_run_id_and_config(shop: Path) -> None:
     assert command[command.index("--run-id") + 1] == "manual__2026-03-02T00-00-00-00-00"
     assert command[command.index("--config") + 1] == str(shop / "shop.toml")
     assert command[-1] == "a; rm -rf /"
-    with_param = operator().command(context(config="/etc/other.toml"))
-    assert with_param[with_param.index("--config") + 1] == "/etc/other.toml"
+    other = shop / "other.toml"
+    other.write_text("")
+    with_param = operator().command(context(config=str(other)))
+    assert with_param[with_param.index("--config") + 1] == str(other)
 
 
 @pytest.mark.parametrize("file", ["/dev/full", "/nowhere/events"])

@@ -15,6 +15,7 @@ from jobs.evaluate import main
 from pipeline.evaluation import ranking
 from pipeline.evaluation.evaluate import Evaluated, evaluate
 from pipeline.evaluation.ranking import Items, measurable, rank_users
+from pipeline.evaluation.segments import segments
 from pipeline.lake import Lake, Run
 from pipeline.ledger import read_ledger
 from pipeline.model.checkpoint import load_checkpoint, save_checkpoint
@@ -44,12 +45,57 @@ def good_night(lake: Lake, settings: Settings) -> Evaluated:
 
 def test_the_metrics_are_the_contract_s(good_night: Evaluated, lake: Lake) -> None:
     rows = read_rows(lake, "metrics", NIGHT)
-    found = {(row["model"], row["split"], row["metric"]): row["value"] for row in rows}
-    assert len(found) == len(rows) == 3 * 2 * 4
-    assert {row["n_users"] for row in rows} == {N_USERS // 2}
+    everybody = [row for row in rows if row["segment"] == "all"]
+    found = {(row["model"], row["split"], row["metric"]): row["value"] for row in everybody}
+    assert len(found) == len(everybody) == 3 * 2 * 12
+    assert {row["n_users"] for row in everybody} == {N_USERS // 2}
+    for row in rows:
+        is_mean = row["metric"] not in ("coverage", "gini", "calibration_error")
+        assert (row["low"] is not None) == is_mean
+        assert not is_mean or row["low"] <= row["value"] <= row["high"]
+    # Everybody has five known events, and every item is met often enough.
+    parts = {row["segment"] for row in rows} - {"all"}
+    assert parts == {"history:short", "item:known", "category:Kitchen"}
+    assert found["candidate", "test", "map"] == pytest.approx(found["candidate", "test", "mrr"])
+    recall, precision = (
+        found["candidate", "test", "recall"],
+        found["candidate", "test", "precision"],
+    )
+    assert precision == pytest.approx(recall / 10)
     assert found["candidate", "test", "ndcg"] > found["popularity", "test", "ndcg"]
     assert found["candidate", "test", "recall"] >= found["candidate", "test", "ndcg"]
     assert good_night.report["ndcg"]["candidate"] == round(found["candidate", "test", "ndcg"], 4)
+
+
+def test_the_card_is_completed(good_night: Evaluated, lake: Lake) -> None:
+    card = (lake.require("champions", NIGHT).path / "model_card.md").read_text(encoding="utf-8")
+    assert card.count("## Measured\n") == 1
+    assert good_night.champion.why.partition(";")[0] in card
+    assert "| ndcg@10 | 30 | " in card
+    assert "| history:short | 30 | " in card
+    assert "a copy of it" not in card
+    assert "## Use" in card
+    assert "| `histories` | 2026-03-01 | `one` | 60 |" in card
+    # What training wrote is closed and stays as it was.
+    assert "are in the night's `metrics`" in (
+        lake.require("models", NIGHT).path / "README.md"
+    ).read_text(encoding="utf-8")
+
+
+def test_segments_by_hand() -> None:
+    users = [_user("p" * n + "x", "p" * (n + 1), "", n) for n in (2, 3, 9, 10)]
+    index = {"p": 0, "x": 1}
+    events = np.array([24.0, 4.0])
+    found = segments(users, index, events, ["Kitchen > Pans", "Garden"])
+    assert {name: inside.tolist() for name, inside in found.items()} == {
+        "all": [True] * 4,
+        "history:new": [True, False, False, False],
+        "history:short": [False, True, True, False],
+        "history:long": [False, False, False, True],
+        "item:new": [True] * 4,
+        "category:Garden": [True] * 4,
+    }
+    assert list(segments([], index, events, ["", ""])) == ["all"]
 
 
 def test_a_model_that_does_not_win_is_not_promoted(lake: Lake, settings: Settings) -> None:
@@ -167,7 +213,7 @@ def test_the_job_balances(lake: Lake, settings: Settings, tmp_path: Path) -> Non
 
 
 def _user(items: str, kinds: str, owned: str, held: int) -> UserHistory:
-    names = {"v": "view", "p": "purchase", "r": "return"}
+    names = {"v": "view", "p": "purchase", "r": "return", "x": "purchase"}  # x: cancelled
     return UserHistory(
         user_id="u",
         item_ids=tuple(items),
@@ -179,6 +225,7 @@ def _user(items: str, kinds: str, owned: str, held: int) -> UserHistory:
         language=None,
         holdout_index=held,
         holdout_split="test",
+        cancelled=frozenset(place for place, kind in enumerate(kinds) if kind == "x"),
     )
 
 
@@ -187,6 +234,8 @@ def _user(items: str, kinds: str, owned: str, held: int) -> UserHistory:
     [
         ("abc", "ppp", "abc", 2, "ab"),
         ("avc", "pvp", "ac", 2, "a"),  # a view owns nothing
+        ("bac", "pxp", "bc", 2, "b"),  # nor does a cancelled purchase
+        ("acab", "ppxp", "abc", 3, "ac"),  # which takes nothing away from an earlier one
         ("abcd", "pppp", "abcd", 2, "ab"),  # what came after was not owned yet
         ("abca", "pppp", "abc", 2, "ab"),  # bought again later, owned before
         ("bc", "pp", "abc", 1, "ab"),  # owned before the arrays begin
@@ -206,6 +255,11 @@ def test_owned_and_unsellable_items_are_not_in_the_way() -> None:
     ranks = rank_users(lambda users: scores[: len(users)], [user], items, 3)
     assert ranks.rank_B.tolist() == [2]
     assert ranks.top_BK.tolist() == [[3, 2, 5]]
+    # Of 2 + 1 + 0.5 that may be had.
+    assert ranks.probability_BK.tolist() == [pytest.approx([2 / 3.5, 1 / 3.5, 0.5 / 3.5])]
+    ranks = rank_users(lambda users: scores[: len(users)], [user], items, 3, log_scores=True)
+    mass = np.exp([2.0, 1.0, 0.5])
+    assert ranks.probability_BK.tolist() == [pytest.approx((mass / mass.sum()).tolist())]
 
 
 def test_a_held_out_item_that_is_no_longer_sold_is_not_measured() -> None:

@@ -2,9 +2,30 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from pipeline.evaluation.gate import decide
+from pipeline.evaluation.gate import Decision, decide
+
+
+def spread(mean: float, n_users: int = 50, noise: float = 0.0, seed: int = 1) -> np.ndarray:
+    """Values of users with exactly this mean."""
+    if not n_users:
+        return np.zeros(0)
+    values = np.random.default_rng(seed).normal(0, 1, n_users) * noise
+    return values - values.mean() + mean
+
+
+def judged(
+    candidate: np.ndarray, popularity: float, markov: float, champion: np.ndarray | None
+) -> Decision:
+    n_users = len(candidate)
+    values = {
+        "candidate": candidate,
+        "popularity": spread(popularity, n_users),
+        "markov": spread(markov, n_users),
+    }
+    return decide(values | ({} if champion is None else {"champion": champion}), 0.02, seed=7)
 
 
 @pytest.mark.parametrize(
@@ -19,7 +40,7 @@ from pipeline.evaluation.gate import decide
         (0.00, 0.00, 0.00, None, False, "does not beat popularity"),
     ],
 )
-def test_outcomes(
+def test_outcomes_without_noise(
     candidate: float,
     popularity: float,
     markov: float,
@@ -27,16 +48,30 @@ def test_outcomes(
     promoted: bool,
     why: str,
 ) -> None:
-    ndcg_of = {"candidate": candidate, "popularity": popularity, "markov": markov}
-    if champion is not None:
-        ndcg_of["champion"] = champion
-    decision = decide(ndcg_of, 50, tolerance=0.02)
+    before = None if champion is None else spread(champion)
+    decision = judged(spread(candidate), popularity, markov, before)
     assert decision.promoted is promoted
     assert why in decision.why
     assert "50 users" in decision.why
 
 
+def test_noise_is_no_reason_to_refuse_and_pairs_make_little_of_it() -> None:
+    """The same two means: users who differ in luck only, and users who all lost a little."""
+    before = spread(0.31, noise=0.3, seed=1)
+    other_luck = spread(0.30, noise=0.3, seed=2)
+    assert judged(other_luck, 0.1, 0.1, before).promoted
+    everybody_lost = before - 0.01
+    decision = judged(everybody_lost, 0.1, 0.1, before)
+    assert not decision.promoted
+    assert "difference -0.0100 [-0.0100, -0.0100]" in decision.why
+
+
+def test_the_same_users_give_the_same_word() -> None:
+    before, now = spread(0.31, 40, 0.2, 1), spread(0.29, 40, 0.2, 2)
+    assert judged(now, 0.1, 0.1, before) == judged(now.copy(), 0.1, 0.1, before.copy())
+
+
 def test_nobody_to_judge_by() -> None:
-    decision = decide({"candidate": 0.0, "popularity": 0.0, "markov": 0.0}, 0, 0.02)
+    decision = judged(np.zeros(0), 0.0, 0.0, None)
     assert not decision.promoted
     assert "nobody" in decision.why

@@ -85,9 +85,9 @@ class Shop:
             changed = dataclasses.replace(getattr(self.settings, section), **{key: value})
             self.settings = dataclasses.replace(self.settings, **{section: changed})
 
-    def build(self, day: dt.date = DAY, run_id: str = "n1") -> Built:
+    def build(self, day: dt.date = DAY, run_id: str = "n1", *, rebuild: bool = False) -> Built:
         """Build the night."""
-        return build(self.spark, self.lake, Run(day, run_id), self.settings)
+        return build(self.spark, self.lake, Run(day, run_id), self.settings, rebuild=rebuild)
 
 
 @pytest.fixture

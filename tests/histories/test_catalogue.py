@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 
 from pipeline.contracts.contract import load_contract
 from pipeline.contracts.spark import check_columns, spark_schema
-from pipeline.histories.catalogue import catalogue_as_of, newest_complete
+from pipeline.histories.catalogue import catalogue_as_of, complete_days, entries
 from pipeline.lake import Partition
 from tests.histories.conftest import DAY, item
 
@@ -22,7 +22,7 @@ def catalogue(
 ) -> dict[str, dict[str, Any]]:
     schema = spark_schema(load_contract("cleaned_items")).add("run_date", "date")
     full = [[row.get(name) for name in schema.names] for row in rows]
-    made = catalogue_as_of(spark.createDataFrame(full, schema), complete_on)
+    made = catalogue_as_of(entries(spark.createDataFrame(full, schema), None), complete_on)
     check_columns(made, load_contract("catalogue"))
     return {row["item_id"]: row.asDict() for row in made.collect()}
 
@@ -64,14 +64,14 @@ def test_what_a_complete_delivery_leaves_out_is_not_sellable(spark: SparkSession
     assert sum(row["sellable"] for row in catalogue(spark, rows).values()) == 3
 
 
-def test_the_newest_complete_delivery_is_found_in_the_manifests() -> None:
+def test_complete_deliveries_are_found_in_the_manifests() -> None:
     def partition(day: dt.date, **facts: Any) -> Partition:
         return Partition(Path("nowhere"), day, "night", {"rows": 1, **facts})
 
     partial, whole = partition(DAY, complete=False), partition(OLD, complete=True)
     older = partition(OLD - dt.timedelta(days=1), complete=True)
-    assert newest_complete([older, whole, partial]) == OLD
-    assert newest_complete([partial, partition(DAY)]) is None
+    assert complete_days([whole, older, partial]) == [OLD - dt.timedelta(days=1), OLD]
+    assert complete_days([partial, partition(DAY)]) == []
 
 
 def test_order_does_not_matter_even_where_a_delivery_repeats_an_item(spark: SparkSession) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import random
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -13,13 +14,16 @@ from pyspark.sql import functions as F
 
 from pipeline.contracts.contract import load_contract
 from pipeline.contracts.spark import check_columns, spark_schema
-from pipeline.histories import history
+from pipeline.histories import acts, history
+from pipeline.histories.shoppers import shoppers_as_of
 from tests.histories.conftest import DAY, event, review, user
 from tests.lake_rows import instant, user_id_of
 
 Rows = Sequence[dict[str, Any]]
 MAX_EVENTS = 6
 ACTIVE_DAYS = 2
+GAP_MINUTES = 90
+CANCELLATION_DAYS = 2
 TARGETS = ("purchase", "rating")
 KINDS = ("view", "cart", "purchase", "rating", "return")
 
@@ -39,45 +43,76 @@ def frame(spark: SparkSession, name: str, rows: Rows) -> DataFrame:
     return spark.createDataFrame(full, schema)
 
 
+def acts_of(
+    spark: SparkSession, events: Rows, reviews: Rows = (), partitions: int = 2
+) -> DataFrame:
+    """The night's acts, made in one step from the whole past."""
+    delivered = acts.delivered_acts(
+        frame(spark, "cleaned_events", events), frame(spark, "cleaned_reviews", reviews)
+    )
+    memory = acts.Memory(DAY, 1, CANCELLATION_DAYS, MAX_EVENTS, TARGETS)
+    return acts.remember(acts.without_repeats(delivered, partitions), memory)
+
+
+def pasts_of(night_acts: DataFrame, partitions: int = 2) -> DataFrame:
+    return history.pasts(
+        night_acts,
+        night=DAY,
+        active_days=ACTIVE_DAYS,
+        max_events=MAX_EVENTS,
+        session_gap_minutes=GAP_MINUTES,
+        partitions=partitions,
+    )
+
+
 def built(
     spark: SparkSession, events: Rows, reviews: Rows = (), users: Rows = (), seed: int = 1
 ) -> dict[str, dict[str, Any]]:
     """Histories by user id."""
-    acts = history.user_acts(
-        frame(spark, "cleaned_events", events), frame(spark, "cleaned_reviews", reviews), DAY
-    )
-    pasts = history.pasts(
-        history.without_repeats(acts, 2),
-        night=DAY,
-        active_days=ACTIVE_DAYS,
-        max_events=MAX_EVENTS,
-        targets=TARGETS,
-    )
-    newest = history.newest_users(frame(spark, "cleaned_users", users))
-    made = history.histories(history.with_users(pasts, newest), seed)
+    kept = acts_of(spark, events, reviews).where("is_kept").drop("is_kept")
+    said = shoppers_as_of(frame(spark, "cleaned_users", users), None, 2)
+    made = history.histories(history.with_users(pasts_of(kept), said), seed)
     check_columns(made, load_contract("histories"))
     return {row["user_id"]: row.asDict() for row in made.collect()}
 
 
+def cancelled_of(past: list[dict[str, Any]]) -> set[str]:
+    """Ids of the purchases that the returns of one user take back whole."""
+    gone = set()
+    standing: dict[str, list[list[Any]]] = {}
+    for row in past:
+        mine = standing.setdefault(row["item_id"], [])
+        if row["event_type"] == "purchase":
+            mine.append([row["event_id"], row["event_date"], row.get("quantity")])
+        elif row["event_type"] == "return" and mine:
+            bought, back = mine[-1], row.get("quantity")
+            if (row["event_date"] - bought[1]).days > CANCELLATION_DAYS:
+                continue
+            if back is not None and bought[2] is not None and back < bought[2]:
+                bought[2] -= back
+            else:
+                gone.add(mine.pop()[0])
+    return gone
+
+
 def expected(events: Rows, reviews: Rows) -> dict[str, dict[str, Any]]:
-    """The same, one user at a time, as the docstring says it in words."""
-    acts = {}
+    """The same, one user at a time, as the docstrings say it in words."""
+    known: dict[tuple[str, str], dict[str, Any]] = {}
     for row in events:
         if row["event_date"] <= DAY:
-            acts[row["user_id"], row["event_id"]] = row
+            known[row["user_id"], row["event_id"]] = row
     for row in reviews:
         if row["review_date"] <= DAY:
             key = f"review:{row['review_id']}"
-            acts[row["user_id"], key] = {
+            known[row["user_id"], key] = {
                 "event_type": "rating",
-                "event_id": key,
                 "event_time": row["review_time"],
                 "event_date": row["review_date"],
                 "item_id": row["item_id"],
             }
     found = {}
-    for user_id in sorted({user_id for user_id, _ in acts}):
-        mine = [{**row, "event_id": key} for (owner, key), row in acts.items() if owner == user_id]
+    for user_id in sorted({user_id for user_id, _ in known}):
+        mine = [{**row, "event_id": key} for (owner, key), row in known.items() if owner == user_id]
         searches = sorted(
             (row for row in mine if row["event_type"] == "search"),
             key=lambda row: (row["event_time"], row["event_id"]),
@@ -86,27 +121,37 @@ def expected(events: Rows, reviews: Rows) -> dict[str, dict[str, Any]]:
             (row for row in mine if row["event_type"] != "search"),
             key=lambda row: (row["event_time"], KINDS.index(row["event_type"]), row["event_id"]),
         )
-        if not past:
-            continue
-        had: set[str] = set()
-        holdout = None
-        for place, row in enumerate(past):
-            if row["event_type"] in TARGETS:
-                if row["item_id"] not in had:
-                    holdout = place
-                had.add(row["item_id"])
-        cut = max(0, len(past) - MAX_EVENTS)
-        kept = past[cut:]
-        found[user_id] = {
-            "item_ids": [row["item_id"] for row in kept],
-            "event_types": [row["event_type"] for row in kept],
-            "queries": [row["query"] for row in searches[-history.MAX_QUERIES :]],
-            "owned_item_ids": sorted(had),
-            "n_events": len(past),
-            "active": any((DAY - row["event_date"]).days < ACTIVE_DAYS for row in mine),
-            "holdout_index": holdout - cut if holdout is not None and holdout - cut >= 1 else None,
-        }
+        if past:
+            found[user_id] = _as_history(mine, past, searches)
     return found
+
+
+def _as_history(mine: Rows, past: list[dict[str, Any]], searches: Rows) -> dict[str, Any]:
+    gone = cancelled_of(past)
+    had: set[str] = set()
+    holdout = None
+    for place, row in enumerate(past):
+        if row["event_type"] in TARGETS and row["event_id"] not in gone:
+            if row["item_id"] not in had:
+                holdout = place
+            had.add(row["item_id"])
+    cut = max(0, len(past) - MAX_EVENTS)
+    kept = past[cut:]
+    sessions = [1]
+    for before, row in pairwise(kept):
+        pause = row["event_time"] - before["event_time"]
+        sessions.append(sessions[-1] + (pause > dt.timedelta(minutes=GAP_MINUTES)))
+    return {
+        "item_ids": [row["item_id"] for row in kept],
+        "event_types": [row["event_type"] for row in kept],
+        "session_numbers": sessions,
+        "cancelled": [row["event_id"] in gone for row in kept],
+        "queries": [row["query"] for row in searches[-acts.MAX_QUERIES :]],
+        "owned_item_ids": sorted(had),
+        "n_events": len(past),
+        "active": any((DAY - row["event_date"]).days < ACTIVE_DAYS for row in mine),
+        "holdout_index": holdout - cut if holdout is not None and holdout - cut >= 1 else None,
+    }
 
 
 def test_equals_a_plain_reading_of_random_pasts(spark: SparkSession) -> None:
@@ -115,15 +160,17 @@ def test_equals_a_plain_reading_of_random_pasts(spark: SparkSession) -> None:
     for name in range(80):
         for number in range(chance.randrange(1, 14)):
             day = DAY - dt.timedelta(days=chance.randrange(-1, 5))
-            time = f"{day} {chance.choice(['08:00', '09:00'])}"
-            kind = chance.choice([*KINDS, "search"])
+            time = f"{day} {chance.choice(['08:00', '09:00', '11:00'])}"
+            kind = chance.choice([*KINDS, "purchase", "return", "search"])
             item_id = chance.choice("abcd")
             if kind == "rating":
                 reviews.append(review(str(name), item_id, time, review_id=f"r{number}"))
             else:
-                asked = {"query": f"q{number}"} if kind == "search" else {}
+                more: dict[str, Any] = {"query": f"q{number}"} if kind == "search" else {}
+                if kind in ("purchase", "return"):
+                    more["quantity"] = chance.choice([None, 1, 2, 3])
                 item = None if kind == "search" else item_id
-                events.append(event(str(name), kind, item, time, event_id=f"e{number}", **asked))
+                events.append(event(str(name), kind, item, time, event_id=f"e{number}", **more))
     wanted = expected(events, reviews)
     # Each event once more, in another order: neither may matter.
     twice_events, twice_reviews = [*events, *events], [*reviews, *reviews]
@@ -136,6 +183,102 @@ def test_equals_a_plain_reading_of_random_pasts(spark: SparkSession) -> None:
     assert sum(row["holdout_index"] is not None for row in wanted.values()) > 20
     assert sum(row["n_events"] > MAX_EVENTS for row in wanted.values()) > 20
     assert {row["active"] for row in wanted.values()} == {True, False}
+    assert sum(any(row["cancelled"]) for row in wanted.values()) > 10
+
+
+def _bought(item_id: str, time: str, units: int | None = None) -> dict[str, Any]:
+    return event("u", "purchase", item_id, time, quantity=units)
+
+
+def _returned(item_id: str, time: str, units: int | None = None) -> dict[str, Any]:
+    return event("u", "return", item_id, time, quantity=units)
+
+
+CANCELLATIONS: dict[str, tuple[Rows, dict[str, Any]]] = {
+    "a return without quantities takes the purchase back": (
+        [_bought("a", "2026-03-01 08:00"), _returned("a", "2026-03-01 09:00")],
+        {"owned_item_ids": [], "event_types": ["purchase", "return"], "cancelled": [True, False]},
+    ),
+    "part of it back: it stands": (
+        [_bought("a", "2026-03-01 08:00", 3), _returned("a", "2026-03-01 09:00", 2)],
+        {"owned_item_ids": ["a"], "cancelled": [False, False]},
+    ),
+    "the rest too": (
+        [
+            _bought("a", "2026-03-01 08:00", 3),
+            _returned("a", "2026-03-01 09:00", 2),
+            _returned("a", "2026-03-01 10:00", 1),
+        ],
+        {"owned_item_ids": [], "cancelled": [True, False, False]},
+    ),
+    "the newest of two": (
+        [
+            _bought("a", "2026-02-28 08:00", 1),
+            _bought("a", "2026-03-01 08:00", 1),
+            _returned("a", "2026-03-01 09:00", 1),
+        ],
+        {"owned_item_ids": ["a"], "cancelled": [False, True, False], "holdout_index": None},
+    ),
+    "more than was bought takes back one purchase": (
+        [
+            _bought("a", "2026-02-28 08:00", 1),
+            _bought("a", "2026-03-01 08:00", 1),
+            _returned("a", "2026-03-01 09:00", 5),
+        ],
+        {"owned_item_ids": ["a"], "cancelled": [False, True, False]},
+    ),
+    "too long ago": (
+        [_bought("a", "2026-02-26 08:00", 1), _returned("a", "2026-03-01 09:00", 1)],
+        {"owned_item_ids": ["a"], "cancelled": [False, False]},
+    ),
+    "of another item": (
+        [_bought("a", "2026-03-01 08:00", 1), _returned("b", "2026-03-01 09:00", 1)],
+        {"owned_item_ids": ["a"], "cancelled": [False, False]},
+    ),
+    "bought again after it went back: that is the new one": (
+        [
+            event("u", "view", "b", "2026-03-01 07:00"),
+            _bought("a", "2026-03-01 08:00", 1),
+            _returned("a", "2026-03-01 09:00", 1),
+            _bought("a", "2026-03-01 10:00", 1),
+        ],
+        {"owned_item_ids": ["a"], "holdout_index": 3},
+    ),
+}
+
+SESSIONS: dict[str, tuple[Rows, dict[str, Any]]] = {
+    "a gap begins another visit, an hour and a half does not": (
+        [
+            event("u", "view", "a", "2026-03-01 08:00"),
+            event("u", "view", "a", "2026-03-01 09:30"),
+            event("u", "view", "a", "2026-03-01 11:01"),
+        ],
+        {"session_numbers": [1, 1, 2]},
+    ),
+    "the retailer's own sessions": (
+        [
+            event("u", "view", "a", "2026-03-01 08:00", session_id="x"),
+            event("u", "view", "a", "2026-03-01 08:01", session_id="y"),
+            event("u", "view", "a", "2026-03-01 20:00", session_id="y"),
+            # Where one of two has no name, the gap decides.
+            event("u", "view", "a", "2026-03-01 20:01"),
+            event("u", "view", "a", "2026-03-01 23:01", session_id="y"),
+        ],
+        {"session_numbers": [1, 2, 2, 2, 3]},
+    ),
+    "counted from the first event that is kept": (
+        [event("u", "view", "a", f"2026-03-01 {hour:02}:00") for hour in range(0, 16, 2)],
+        {"session_numbers": [1, 2, 3, 4, 5, 6], "n_events": 8},
+    ),
+    "a search in between is not counted in": (
+        [
+            event("u", "view", "a", "2026-03-01 08:00"),
+            event("u", "search", None, "2026-03-01 09:00", query="tea"),
+            event("u", "view", "a", "2026-03-01 10:00"),
+        ],
+        {"session_numbers": [1, 2]},
+    ),
+}
 
 
 def test_cases_by_hand(spark: SparkSession) -> None:
@@ -161,13 +304,8 @@ def test_cases_by_hand(spark: SparkSession) -> None:
             ],
             {"holdout_index": None, "owned_item_ids": ["a", "b"], "n_events": 8},
         ),
-        "returned, and still owned": (
-            [
-                event("u", "purchase", "a", "2026-03-01 08:00"),
-                event("u", "return", "a", "2026-03-01 09:00"),
-            ],
-            {"owned_item_ids": ["a"], "event_types": ["purchase", "return"]},
-        ),
+        **CANCELLATIONS,
+        **SESSIONS,
         "one instant, told apart by kind": (
             [
                 event("u", "return", "a", "2026-03-01 08:00", event_id="1"),
@@ -259,15 +397,8 @@ def test_halves_of_the_users_by_hash(spark: SparkSession) -> None:
 @pytest.mark.parametrize("partitions", [1, 3])
 def test_the_plan_moves_events_once(spark: SparkSession, partitions: int) -> None:
     rows = [event("u", "view", "a", "2026-03-01 08:00")]
-    acts = history.user_acts(
-        frame(spark, "cleaned_events", rows), frame(spark, "cleaned_reviews", []), DAY
-    )
-    pasts = history.pasts(
-        history.without_repeats(acts, partitions),
-        night=DAY,
-        active_days=ACTIVE_DAYS,
-        max_events=MAX_EVENTS,
-        targets=TARGETS,
-    )
-    plan = pasts._jdf.queryExecution().executedPlan().toString()
-    assert plan.count("Exchange") == 1
+    plan = acts_of(spark, rows, partitions=partitions)._jdf.queryExecution()
+    assert plan.executedPlan().toString().count("Exchange") == 1
+    stored = spark.createDataFrame([], spark_schema(load_contract("acts")))
+    pasts = pasts_of(stored, partitions)._jdf.queryExecution()
+    assert pasts.executedPlan().toString().count("Exchange") == 1

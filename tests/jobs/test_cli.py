@@ -27,6 +27,8 @@ SUBCOMMANDS = (
     ("query",),
     ("show",),
     ("status",),
+    ("quarantine",),
+    ("quarantine", "release"),
     ("contracts", "list"),
     ("contracts", "show"),
     ("contracts", "docs"),
@@ -119,6 +121,7 @@ def test_status_tells_a_failed_night_from_one_that_was_cut_off(
     # Newest first, and the failed stage's error stands in the list of stages too.
     assert out.index("2026-03-02 ") < out.index("2026-03-01 ")
     assert out.count("events.csv line 3 is odd") == 2
+    assert out.count("warning: 2026-03-01, clean: a.csv.gz cannot be read") == 1
 
 
 @pytest.fixture
@@ -128,6 +131,11 @@ def lake_of_two_nights(shop: Path) -> Lake:
     write_json(
         lake.records(first) / "fine_tune.json",
         {"stage": "fine_tune", "status": "running", "started": "2026-03-02T00:10:00+00:00"},
+    )
+    warned = {"warnings": ["a.csv.gz cannot be read"]}
+    write_json(
+        lake.records(first) / "clean.json",
+        {"stage": "clean", "status": "done", "seconds": 1.0, "report": warned},
     )
     write_json(
         lake.records(second) / "clean.json",
@@ -182,3 +190,27 @@ def test_a_date_that_is_none_is_refused(nightcart: Nightcart) -> None:
     code, _, err = nightcart("run", "--date", "2026-02-30")
     assert code == 2
     assert "2026-02-30" in err
+
+
+def test_status_names_nights_without_late_rows_and_those_to_make_again(
+    nightcart: Nightcart, lake_of_two_nights: Lake
+) -> None:
+    lake = lake_of_two_nights
+    for day, late in ((1, {}), (2, {"2026-03-01": 1200})):
+        run = Run(dt.date(2026, 3, day), "r")
+        lake.begin("cleaned_events", run)
+        lake.commit("cleaned_events", run, rows=9, late=late)
+    first = Run(dt.date(2026, 3, 1), "r")
+    lake.begin("histories", first)
+    lake.commit("histories", first, read={"cleaned_events": {"2026-03-01": "gone"}})
+    lake.begin("cleaned_events", Run(first.run_date, "gone"))
+    lake.close("cleaned_events", Run(first.run_date, "gone"))
+    gone = lake.date_directory("cleaned_events", first.run_date) / "run_id=gone" / "manifest.json"
+    write_json(gone, json.loads(gone.read_text()) | {"files": ["another"]})
+    lake.begin("recommendations", first)
+    lake.publish("recommendations", lake.close("recommendations", first))
+    code, out, _ = nightcart("status")
+    said = " ".join(out.split())
+    assert code == 0
+    assert "2026-03-01 1,200 events; nights from 2026-03-02 on have them" in said
+    assert "cleaned again since: 2026-03-01 2026-03-01: nightcart run --date 2026-03-01" in said

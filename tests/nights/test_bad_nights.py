@@ -316,7 +316,7 @@ def test_a_user_with_no_events_is_counted_not_published_and_explained(
     [line] = [
         line
         for line in read_ledger(lake, TONIGHT)
-        if (line.stage, line.dataset) == ("build_histories", "cleaned_users")
+        if (line.stage, line.dataset) == ("build_histories", "shoppers")
     ]
     assert line.removed["without_item_events"] == len(shoppers - with_a_past)
     assert line.unaccounted == 0

@@ -89,8 +89,8 @@ def test_every_review_is_accounted_for_on_its_day(shop: ReviewedShop) -> None:
     assert refused == {day: {"text_empty": n} for day, n in empty.items()}
     assert [line for line in cleaned if line.removed] == []
     # One review, one rating of a past: none of the kept ones is lost on the way to the histories.
-    [ratings] = shop.lines("build_histories", "cleaned_reviews")
-    assert ratings.rows_in == len(shop.reviews) - 7
+    [acts] = shop.lines("build_histories", "acts")
+    assert acts.rows_in == len(shop.reviews) - 7
 
 
 def test_who_reviewed_within_a_year_and_nobody_else_is_published(shop: ReviewedShop) -> None:

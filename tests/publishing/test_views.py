@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import datetime as dt
 import io
 import json
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from pipeline.contracts.arrow import arrow_schema
+from pipeline.contracts.contract import load_contract
 from pipeline.errors import InputError
 from pipeline.lake import Lake, Run
 from pipeline.ledger import LedgerLine, write_ledger
@@ -82,6 +87,45 @@ def test_other_views(night: Night) -> None:
         ("publish", 3, None),
     ]
     assert rows(lake, "SELECT run_date, run_id, value FROM metrics") == [(NIGHT, "r1", 0.5)]
+
+
+def test_metrics_of_nights_before_there_were_segments(night: Night) -> None:
+    """Alone, and beside newer ones: the columns that their files lack are null."""
+    night.publish()
+    lake = night.lake
+    row = {"model": "candidate", "split": "test", "metric": "ndcg", "k": 10, "value": 0.5}
+    directory = lake.begin("metrics", night.run)
+    pq.write_table(pa.Table.from_pylist([row | {"n_users": 7}]), directory / "part-00000.parquet")
+    lake.commit("metrics", night.run, rows=1)
+    sql = "SELECT run_date, value, segment, low FROM metrics ORDER BY run_date"
+    assert rows(lake, sql) == [(NIGHT, 0.5, None, None)]
+    later = Run(NIGHT + dt.timedelta(days=1), "r2")
+    write_rows(lake, "metrics", later, [row | {"n_users": 7, "segment": "all", "low": 0.25}])
+    assert rows(lake, sql)[1] == (later.run_date, 0.5, "all", 0.25)
+
+
+def test_what_an_item_was_on_a_day(night: Night) -> None:
+    night.publish()
+    assert rows(night.lake, "SELECT * FROM item_versions") == []
+    new = {"item_id": "a", "changed": ["new"], "price": 1.0, "listed": True, "in_assortment": True}
+    prices = {1: 1.0, 4: 2.0, 9: 3.0}
+    for day, price in prices.items():
+        date = NIGHT.replace(day=day)
+        change = new | {"changed_date": date, "price": price}
+        write_rows(night.lake, "catalogue_changes", Run(date, "r1"), [change])
+    sql = "SELECT valid_from, valid_to, price FROM item_versions ORDER BY 1"
+    first, fourth, ninth = (NIGHT.replace(day=day) for day in prices)
+    assert rows(night.lake, sql) == [
+        (first, NIGHT.replace(day=3), 1.0),
+        (fourth, NIGHT.replace(day=8), 2.0),
+        (ninth, None, 3.0),
+    ]
+    on = "SELECT price FROM item_versions WHERE DATE '2026-03-{:02}' BETWEEN valid_from AND "
+    on += "coalesce(valid_to, DATE '9999-12-31')"
+    priced = {1: 1.0, 3: 1.0, 4: 2.0, 8: 2.0, 9: 3.0, 31: 3.0}
+    assert {day: rows(night.lake, on.format(day)) for day in priced} == {
+        day: [(price,)] for day, price in priced.items()
+    }
 
 
 def test_a_view_without_data_has_its_columns(night: Night) -> None:
@@ -217,3 +261,45 @@ def test_there_is_no_other_format(night: Night) -> None:
     night.publish()
     with pytest.raises(InputError, match="no format 'xml'; choose one of table, csv, json"):
         printed(night.lake, "SELECT 1", "xml")
+
+
+def test_events_that_a_later_delivery_took_back_are_not_seen(night: Night) -> None:
+    """One is taken back; one is taken back and accepted again; one is another user's."""
+    lake, user, other = night.lake, user_id_of("a"), user_id_of("b")
+    day = YESTERDAY
+
+    def event(event_id: str, user_id: str = user) -> dict[str, object]:
+        return {
+            "event_id": event_id,
+            "event_time": dt.datetime(2026, 3, 1, 10, tzinfo=dt.UTC),
+            "event_date": day,
+            "event_type": "view",
+            "user_id": user_id,
+            "item_id": "a",
+            "source": "simulator",
+        }
+
+    first = [event("back"), event("again"), event("stays"), event("back", other)]
+    for name, date, brought in (
+        ("cleaned_events", day, first),
+        ("cleaned_events", NIGHT, [event("again")]),
+    ):
+        directory = lake.begin(name, Run(date, "r"))
+        (directory / f"event_date={day}").mkdir()
+        schema = arrow_schema(load_contract(name))
+        table = pa.Table.from_pylist(
+            brought, schema=pa.schema(f.with_nullable(True) for f in schema)
+        )
+        pq.write_table(table, directory / f"event_date={day}" / "part-00000.parquet")
+        lake.commit(name, Run(date, "r"), rows=len(brought))
+    back = {"dataset": "events", "user_id": user, "event_date": day, "rule": "bot"}
+    taken = [back | {"event_id": event_id} for event_id in ("back", "again")]
+    write_rows(lake, "retractions", Run(NIGHT, "r"), taken)
+    night.publish()
+    sql = "SELECT event_id, run_date, event_date FROM events ORDER BY ALL"
+    assert rows(lake, sql) == [
+        ("again", NIGHT, day),
+        ("back", day, day),
+        ("stays", day, day),
+    ]
+    assert rows(lake, "SELECT count(*) FROM reviews") == [(0,)]

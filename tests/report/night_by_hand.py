@@ -109,8 +109,12 @@ def write_learning(lake: Lake, run: Run) -> None:
                 "metric": metric,
                 "k": k,
                 "value": value * factor,
-                "n_users": 480,
+                "n_users": n_users,
+                "segment": segment,
+                "low": value * factor * 0.9,
+                "high": value * factor * 1.1,
             }
+            for segment, n_users in (("all", 480), ("category:<b>Pans & Töpfe", 40))
             for model, value in values.items()
             for split in ("validation", "test")
             for metric, factor in (("ndcg", 1.0), ("recall", 1.7), ("mrr", 0.8), ("coverage", 5.0))

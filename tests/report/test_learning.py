@@ -17,6 +17,7 @@ from pipeline.report.learning import (
     rankings,
     read_promotion,
     read_rankings,
+    read_segments,
     read_training_log,
 )
 
@@ -33,6 +34,17 @@ def test_rankings_take_the_cut_off_asked_for_else_the_largest(good_night: Lake, 
     assert test.models == ("candidate", "champion", "markov", "popularity")
     assert test.values["ndcg"]["candidate"] == 0.064
     assert test.lift("ndcg", "popularity") == pytest.approx(3.2)
+
+
+def test_segments_are_of_the_test_half_at_the_cut_off(good_night: Lake, run: Run) -> None:
+    everybody, pans = read_segments(good_night.require("metrics", run.run_date), k=5)
+    assert (everybody.name, everybody.n_users) == ("all", 480)
+    assert (pans.name, pans.k, pans.n_users) == ("category:<b>Pans & Töpfe", 5, 40)
+    assert pans.values["candidate"] == pytest.approx((0.064, 0.0576, 0.0704))
+    assert list(pans.values) == ["candidate", "champion", "markov", "popularity"]
+    # The other tables are of everybody.
+    (test, _) = read_rankings(good_night.require("metrics", run.run_date), k=5)
+    assert test.n_users == 480
 
 
 def test_a_lift_over_nothing_is_not_a_number() -> None:

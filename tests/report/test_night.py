@@ -38,9 +38,12 @@ def test_funnels_add_up_over_days_and_follow_the_night() -> None:
 def test_stages_come_in_the_nights_order_with_what_ran_last(good_night: Lake, run: Run) -> None:
     write_json(good_night.records(run) / "extra_step.json", {"status": "done", "seconds": 1})
     write_json(good_night.records(run) / "report.json", {"status": "running"})
+    warned = {"status": "done", "report": {"warnings": ["a.csv.gz cannot be read"]}}
+    write_json(good_night.records(run) / "warned_step.json", warned)
     (good_night.records(run) / "torn.json").write_text('{"status": "do', encoding="utf-8")
     stages = read_stages(good_night, run)
-    assert [stage.name for stage in stages] == [*STAGES, "extra_step"]
+    assert [stage.name for stage in stages] == [*STAGES, "extra_step", "warned_step"]
+    assert [stage.warnings for stage in stages[-2:]] == [(), ("a.csv.gz cannot be read",)]
     assert {stage.status for stage in stages} == {"done"}
     assert stages[1].seconds == 37.5
     assert stages[1].figures == (("ok", "yes"), ("rows", "2,000"))

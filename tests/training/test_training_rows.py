@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.model.catalogue import CatalogueItem
 from pipeline.model.prompt import history_prompt, reason_prompt
 from pipeline.model.user_history import UserHistory
 from pipeline.model.vocabulary import build_vocabulary
-from pipeline.training.training_rows import TrainingRow, history_rows, query_rows, title_rows
+from pipeline.training.training_rows import (
+    TrainingRow,
+    asked_rows,
+    history_rows,
+    need_rows,
+    query_rows,
+    title_rows,
+)
 from pipeline.training.training_rows import text_row as make_text_row
 
 V = build_vocabulary(["A", "B", "C", "D"], ["en"], ["kettle"] * 3, text_vocab_size=300)
@@ -67,6 +76,34 @@ def test_a_query_after_the_held_out_event_is_not_known() -> None:
     assert query_rows(V, [user("ABCD", 3, (("kettle", 3), ("red", 9)))], 50, 64) == []
     (row,) = query_rows(V, [user("ABCD", 3, (("kettle", 1), ("red", 9)))], 50, 64)
     assert asked(row) == ["B", "C"]
+
+
+def test_a_query_alone_leads_to_what_was_done_next() -> None:
+    (row,) = asked_rows(V, [user("ABCD", None, (("kettle", 2),))], 64)
+    assert asked(row) == ["C"]
+    assert row.token_ids == history_prompt(V, [], [], ["kettle"], "en", 1).token_ids
+    assert row.positions == [len(row) - 1]
+    # Not what is held out, not an unknown item, not what came much later.
+    assert asked_rows(V, [user("ABCD", 2, (("kettle", 2),))], 64) == []
+    assert asked_rows(V, [user("AB?", None, (("kettle", 2),))], 64) == []
+    early = user("AB", None, (("kettle", 0),))
+    late = dataclasses.replace(
+        early, event_times=tuple(time + dt.timedelta(minutes=31) for time in early.event_times)
+    )
+    assert [asked(row) for row in asked_rows(V, [early], 64)] == [["A"]]
+    assert asked_rows(V, [late], 64) == []
+
+
+def test_what_an_item_is_leads_to_it_as_if_it_had_been_typed() -> None:
+    kettle = CatalogueItem("B", "red kettle", "Acme", "Kitchen > kettle", True)
+    rows = need_rows(V, [kettle, CatalogueItem("C", "", "Acme", "", True)], 64)
+    assert [asked(row) for row in rows] == [["B"], ["B"], ["B"]]
+    said = [
+        history_prompt(V, [], [], [words], None, 1).token_ids
+        for words in ("Acme kettle", "kettle", "red kettle")
+    ]
+    assert [row.token_ids for row in rows] == said
+    assert need_rows(V, [CatalogueItem("?", "kettle", "", "", True)], 64) == []
 
 
 def test_rows_fit_the_positions() -> None:

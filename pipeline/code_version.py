@@ -21,7 +21,7 @@ def code_version(repository: Path | None = None) -> dict[str, str | None]:
     Args:
         repository: where to look for `.git`; by default where this package lies.
     """
-    root = repository or Path(__file__).resolve().parent.parent.parent
+    root = repository or Path(__file__).resolve().parent.parent
     try:
         version = metadata.version(PACKAGE)
     except metadata.PackageNotFoundError:

@@ -1,0 +1,48 @@
+"""Export the published lists for a mail tool: woken by the asset `nightcart_recommendations`.
+
+| task | does | when it fails |
+|--|--|--|
+| `export_lists` | one CSV row a shopper of the night that readers see, without those who have withdrawn consent since | nothing is published, or the disk refuses: the last export stays; clear this task |
+
+The pointer `recommendations/latest.json` is read, not the event: an event that came twice or late
+exports the same night. The file is `<lake>/mail_lists/run_date=D/run_id=R/mail_list.csv`, and
+`<lake>/mail_lists/latest.json` names the newest. It is written aside and switched like every dataset.
+To export by hand, also an older night: trigger this DAG, with `run_date` or without.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from airflow.sdk import DAG, Param
+
+from dags.alerts import NightAlert
+from dags.night_tasks import RECOMMENDATIONS, ExportLists
+
+with DAG(
+    dag_id="export_lists",
+    description="The published lists as CSV for a mail tool.",
+    doc_md=__doc__,
+    schedule=[RECOMMENDATIONS],
+    start_date=datetime(2000, 1, 1, tzinfo=UTC),
+    catchup=False,
+    max_active_runs=1,
+    params={
+        "config": Param(
+            None,
+            type=["null", "string"],
+            title="Settings file",
+            description="Path of a TOML settings file on the worker. Empty: `NIGHTCART_CONFIG`.",
+        ),
+        "run_date": Param(
+            None,
+            type=["null", "string"],
+            format="date",
+            title="Night",
+            description="The night to export. Empty: the one that readers see.",
+        ),
+    },
+    default_args={"retries": 2, "on_failure_callback": NightAlert(zone="UTC")},
+    tags=["nightcart"],
+) as dag:
+    ExportLists(task_id="export_lists", job="export_lists", zone="UTC")

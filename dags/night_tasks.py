@@ -1,0 +1,170 @@
+"""The tasks of a night that are more than one job: waiting, training or not, announcing, exporting."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from airflow.sdk import Asset, BaseOperator, Context
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    AirflowRescheduleException,
+    AirflowSkipException,
+)
+
+from dags.job_operator import (
+    EVENTS_VARIABLE,
+    JobOperator,
+    config_of,
+    run_date_of,
+    settings_of,
+)
+from pipeline.errors import DATA_ERROR, TRANSIENT_ERROR
+from pipeline.lake import Lake, Run, run_id_of, write_json
+
+RECOMMENDATIONS = Asset("nightcart_recommendations")
+DATASET = "recommendations"
+ANNOUNCED = "announced.json"
+
+SUNDAY = 7
+SHORTEST_LOOK_SECONDS, LONGEST_LOOK_SECONDS = 15.0, 300.0
+LOOKS = 40  # spread over a short wait; a long one is looked at every five minutes
+
+
+class WaitForRaw(JobOperator):
+    """Looks for the day's files, and gives its worker back until the next look.
+
+    `wait_minutes` run from the first look. Then one last look fails for good, naming what is
+    missing. `nightcart run` has no scheduler to come back by: there the job itself waits.
+    """
+
+    def execute(self, context: Context) -> None:
+        """Look once.
+
+        Raises:
+            AirflowRescheduleException: something is missing and there is time left.
+            AirflowFailException: the time is up, or the settings are at fault.
+        """
+        minutes = float(context["params"]["wait_minutes"])
+        if os.environ.get(EVENTS_VARIABLE):
+            self.job_arguments = ["--timeout-minutes", f"{minutes:g}"]
+            super().execute(context)
+            return
+        now = datetime.now(UTC)
+        first = context["ti"].get_first_reschedule_date(context) or now
+        until = first + timedelta(minutes=minutes)
+        if now >= until:
+            extra = ["--waited-minutes", f"{minutes:g}"]
+        else:
+            extra = ["--look-again-until", until.isoformat(timespec="minutes")]
+        code, reason, _ = self.run_job(context, extra)
+        if code == DATA_ERROR:
+            raise AirflowFailException(reason)
+        if code == TRANSIENT_ERROR and now < until:
+            pause = min(max(60 * minutes / LOOKS, SHORTEST_LOOK_SECONDS), LONGEST_LOOK_SECONDS)
+            raise AirflowRescheduleException(min(now + timedelta(seconds=pause), until))
+        if code:
+            raise AirflowException(reason)
+
+
+class FineTune(JobOperator):
+    """Trains, unless `retrain` says that this night keeps the champion of its time."""
+
+    def execute(self, context: Context) -> None:
+        """Train or be skipped."""
+        retrain, night = context["params"]["retrain"], self.night_of(context)
+        if not trains(retrain, night):
+            raise AirflowSkipException(
+                f"retrain is {retrain!r}: the night of {night} keeps the champion as of that date"
+            )
+        super().execute(context)
+
+
+class Evaluate(JobOperator):
+    """Measures the night's model, or only the champion where none was trained."""
+
+    def execute(self, context: Context) -> None:
+        """Measure."""
+        retrain = context["params"]["retrain"]
+        if not trains(retrain, self.night_of(context)):
+            self.job_arguments = ["--no-candidate", f"no model was trained: retrain is {retrain}"]
+        super().execute(context)
+
+
+class Announce(BaseOperator):  # type: ignore[misc]  # Airflow's types are not checked
+    """Emits the asset once for each night that readers were switched to, and for no other.
+
+    A skipped task emits nothing: a night that is not the newest is skipped, unless `wake_export`
+    is `always`, and so is one that was announced before (a retry, a cleared task).
+    """
+
+    def __init__(self, *, zone: str, **kwargs: Any) -> None:
+        super().__init__(outlets=[RECOMMENDATIONS], **kwargs)
+        self.zone = zone
+
+    def execute(self, context: Context) -> None:
+        """Compare the pointers, then emit or be skipped."""
+        lake = Lake(settings_of(context).paths.lake)
+        run = Run(run_date_of(context, self.zone), run_id_of(context["dag_run"].run_id))
+        wake = context["params"]["wake_export"]
+        published, newest = lake.current(DATASET, run.run_date), lake.latest(DATASET)
+        if published is None or newest is None:
+            raise AirflowFailException(f"nothing is published for {run.run_date}")
+        if wake == "never":
+            raise AirflowSkipException("wake_export is 'never'")
+        if wake == "newest" and published.path != newest.path:
+            raise AirflowSkipException(
+                f"{run.run_date} is published into the past; readers stay with {newest.run_date}"
+            )
+        what = {"run_date": run.run_date.isoformat(), "directory": published.directory_id}
+        marker = published.path.parent / ANNOUNCED
+        if marker.exists() and _said(marker) == what:
+            raise AirflowSkipException(f"{published.path} was announced before")
+        context["outlet_events"][RECOMMENDATIONS].extra = what
+        # Last: should this process die before Airflow hears of it, the event is lost, not doubled;
+        # the export is then started by hand.
+        write_json(marker, what)
+
+
+class ExportLists(JobOperator):
+    """The export of one night: the `run_date` param, else whatever readers see now.
+
+    The pointer is asked, not the event: events can be lost, doubled or late.
+    """
+
+    def night_of(self, context: Context) -> date:
+        """The night to export.
+
+        Raises:
+            AirflowFailException: nothing is published.
+        """
+        override = context["params"].get("run_date")
+        if override:
+            return date.fromisoformat(override)
+        lake = Lake(settings_of(context).paths.lake)
+        newest = lake.latest(DATASET)
+        if newest is None:
+            raise AirflowFailException(
+                f"nothing is published in {lake.root} (settings: {config_of(context) or 'defaults'})"
+            )
+        return newest.run_date
+
+
+def trains(retrain: str, night: date) -> bool:
+    """Whether a model is trained for a night.
+
+    >>> trains("weekly", date(2026, 3, 1)), trains("weekly", date(2026, 3, 2))
+    (True, False)
+    """
+    return retrain == "per_night" or (retrain == "weekly" and night.isoweekday() == SUNDAY)
+
+
+def _said(path: Any) -> Any:
+    import json
+
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None

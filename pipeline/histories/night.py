@@ -1,0 +1,160 @@
+"""What the steps of one night's `build_histories` share: what each dataset is made from, and where."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from pipeline.contracts.contract import load_contract
+from pipeline.contracts.spark import spark_schema
+from pipeline.histories.acts import Memory
+from pipeline.histories.increment import Increment, code_of, increment_of, oldest_day
+from pipeline.histories.past import file_count, read_deliveries
+from pipeline.lake import Lake, Run
+from pipeline.ledger import LedgerLine
+from pipeline.settings import Settings
+
+log = logging.getLogger("nightcart")
+
+STAGE = "build_histories"
+_ACT_MODULES = ("acts", "act_order", "cancellations", "past")
+# What of a delivery is dated, and by which column.
+_DATED = {
+    "cleaned_events": "event_date",
+    "cleaned_reviews": "review_date",
+    "retractions": "event_date",
+}
+
+
+@dataclass(frozen=True)
+class HistoryNight:
+    """One night: what its carried datasets go on from, and the settings they are made with."""
+
+    spark: SparkSession
+    lake: Lake
+    run: Run
+    settings: Settings
+    acts: Increment
+    catalogue: Increment
+    shoppers: Increment
+
+    @property
+    def date(self) -> dt.date:
+        """The last day that is known."""
+        return self.run.run_date
+
+    def memory(self) -> Memory:
+        """How much is remembered of each user's past."""
+        return memory_of(self.settings, self.date)
+
+    def new(self, increment: Increment, name: str) -> DataFrame:
+        """The deliveries of a dataset that have to be read."""
+        return read_deliveries(self.spark, self.lake, name, increment.new[name])
+
+    def before(self, increment: Increment, name: str) -> DataFrame | None:
+        """What an earlier night made of the dataset, if this one goes on from it."""
+        if increment.before is None:
+            return None
+        files = [str(file) for file in increment.before.files]
+        return self.spark.read.schema(spark_schema(load_contract(name))).parquet(*files)
+
+    def stored(self, name: str, path: Path) -> DataFrame:
+        """What this night has written of a dataset."""
+        return self.spark.read.schema(spark_schema(load_contract(name))).parquet(str(path))
+
+    def files(self, increment: Increment) -> int:
+        """Into how many files to cut a dataset: the same for an increment and a rebuild."""
+        rows = sum(increment.rows(name) for name in increment.new)
+        return file_count(rows, self.settings.spark.shuffle_partitions)
+
+    def line(self, name: str, rows_in: int, rows_out: int, **removed: int) -> LedgerLine:
+        """A line of the ledger that balances, or fails the night."""
+        by_rule = {rule: n for rule, n in removed.items() if n}
+        line = LedgerLine(self.date, self.run.run_id, STAGE, name, rows_in, rows_out, {}, by_rule)
+        return line.check()
+
+    def built(self) -> dict[str, str]:
+        """How each carried dataset was made: `incremental`, or why it was rebuilt."""
+        carried = {"acts": self.acts, "catalogue": self.catalogue, "shoppers": self.shoppers}
+        return {name: increment.built for name, increment in carried.items()}
+
+
+def memory_of(settings: Settings, night: dt.date) -> Memory:
+    """What a night's acts are to hold, by the settings."""
+    return Memory(
+        night,
+        settings.cleaning.late_horizon_days,
+        settings.histories.cancellation_days,
+        settings.histories.max_events,
+        settings.histories.target_event_types,
+    )
+
+
+def history_night(
+    spark: SparkSession, lake: Lake, run: Run, settings: Settings, *, rebuild: bool
+) -> HistoryNight:
+    """Find what the night can go on from, and log where it is rebuilt."""
+    why = "it was asked for" if rebuild else ""
+    if not why and not settings.histories.incremental:
+        why = "histories.incremental is false"
+
+    def catalogue_code() -> dict[str, str]:
+        return {"code": code_of(["catalogue", "past"], ["catalogue", "cleaned_items"])}
+
+    def shoppers_code() -> dict[str, str]:
+        return {"code": code_of(["shoppers", "past"], ["shoppers", "cleaned_users"])}
+
+    date = run.run_date
+    night = HistoryNight(
+        spark,
+        lake,
+        run,
+        settings,
+        _acts_increment(lake, date, settings, why),
+        increment_of(lake, "catalogue", ["cleaned_items"], date, catalogue_code(), why_rebuild=why),
+        increment_of(lake, "shoppers", ["cleaned_users"], date, shoppers_code(), why_rebuild=why),
+    )
+    for name, built in night.built().items():
+        log.info("%s: %s", name, built)
+    return night
+
+
+def _acts_increment(lake: Lake, date: dt.date, settings: Settings, why: str) -> Increment:
+    memory = memory_of(settings, date)
+    chosen = {
+        "code": code_of(_ACT_MODULES, ["acts", *_DATED]),
+        "cleaning.late_horizon_days": memory.horizon_days,
+        "histories.cancellation_days": memory.cancellation_days,
+        "histories.max_events": memory.max_events,
+        "histories.target_event_types": list(memory.targets),
+    }
+    found = increment_of(lake, "acts", list(_DATED), date, chosen, why_rebuild=why)
+    if found.before is None:
+        return found
+    oldest = [oldest_day(found.new[name], column) for name, column in _DATED.items()]
+    reaches = min((day for day in oldest if day is not None), default=None)
+    settled = memory_of(settings, found.before.run_date).settled_until
+    if reaches is None or reaches >= settled:
+        return found
+    why = (
+        f"a delivery since {found.before.run_date} is of acts of {reaches}, and of what was before "
+        f"{settled} only a part is remembered"
+    )
+    return increment_of(lake, "acts", list(_DATED), date, chosen, why_rebuild=why)
+
+
+def row_of(frame: DataFrame) -> dict[str, int]:
+    """The only row of an aggregate without groups."""
+    first = frame.first()
+    assert first is not None
+    return first.asDict()
+
+
+def count_rows(frame: DataFrame, *predicates: str) -> dict[str, int]:
+    """How many rows fulfil each predicate."""
+    return row_of(frame.agg(*(F.count_if(F.expr(text)).alias(text) for text in predicates)))

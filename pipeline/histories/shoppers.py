@@ -1,0 +1,78 @@
+"""What the shop last said of each shopper, as known at the end of a night's day.
+
+Pure `DataFrame -> DataFrame`. In: the `shoppers` of the night before, if any, and the deliveries of
+`cleaned_users` since, with their delivery day as `run_date`. Out: the `shoppers` contract, the same
+whether it was made in one step from the whole past or night by night.
+
+The newest delivery of a user wins, whole. Should two entries of one delivery meet, against the
+contract, the one without consent wins, then the greater one.
+"""
+
+from __future__ import annotations
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from pipeline.contracts.contract import load_contract
+from pipeline.contracts.spark import conform
+from pipeline.histories.past import DELIVERED
+
+_SAID = ("consent", "language", "region")
+
+
+def shoppers_as_of(delivered: DataFrame, before: DataFrame | None, partitions: int) -> DataFrame:
+    """The newest word on each user, and since when it is that.
+
+    Args:
+        delivered: rows of `cleaned_users`.
+        before: the `shoppers` that they follow; none of what was delivered is older.
+        partitions: into how many tasks to cut the users.
+    """
+    entries = delivered.select(
+        "user_id",
+        DELIVERED,
+        *_SAID,
+        F.lit(None).cast("date").alias("consent_date"),
+        F.lit(None).cast("date").alias("changed_date"),
+    )
+    if before is not None:
+        entries = entries.unionByName(before.withColumnRenamed("delivered_date", DELIVERED))
+    said = F.struct(~F.col("consent"), *_SAID)
+    one_a_day = (
+        entries.repartition(partitions, "user_id")
+        .groupBy("user_id", DELIVERED)
+        .agg(
+            F.max(said).alias("said"),
+            F.max("consent_date").alias("consent_date"),
+            F.max("changed_date").alias("changed_date"),
+        )
+    )
+    by_day = Window.partitionBy("user_id").orderBy(DELIVERED)
+    earlier = F.lag("said").over(by_day)
+    dated = one_a_day.select(
+        "user_id",
+        DELIVERED,
+        "said",
+        F.coalesce("consent_date", _unless_equal(F.col("said.consent"), earlier["consent"])).alias(
+            "consent_date"
+        ),
+        F.coalesce("changed_date", _unless_equal(F.col("said"), earlier)).alias("changed_date"),
+    )
+    newest = dated.groupBy("user_id").agg(
+        F.max(F.struct(DELIVERED, "said")).alias("newest"),
+        F.max("consent_date").alias("consent_date"),
+        F.max("changed_date").alias("changed_date"),
+    )
+    rows = newest.select(
+        "user_id",
+        *(F.col(f"newest.said.{name}").alias(name) for name in _SAID),
+        "consent_date",
+        "changed_date",
+        F.col(f"newest.{DELIVERED}").alias("delivered_date"),
+    )
+    return conform(rows, load_contract("shoppers"))
+
+
+def _unless_equal(value: Column, earlier: Column) -> Column:
+    """The delivery day, where the value is not what it was."""
+    return F.when(~value.eqNullSafe(earlier), F.col(DELIVERED))

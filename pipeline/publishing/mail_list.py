@@ -1,0 +1,70 @@
+"""A published night as one CSV: a header, then one row a shopper, for mail tools.
+
+Columns: `user_id language method reason`, then `item_id_N title_N price_N` for each rank. Rows are
+in the order of `user_id`; the same night and consents give the same bytes. Quotes, commas and line
+breaks in titles are quoted as RFC 4180 says. Values that a spreadsheet would run as a formula are
+left as they are: a mail tool must get the title that the shop wrote.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import duckdb
+
+from pipeline.errors import StorageError
+from pipeline.lake import Lake, Partition, Run, storage_errors
+from pipeline.publishing.list_rules import VIEWS
+from pipeline.publishing.sql_values import sql_files, sql_text
+
+DATASET = "mail_lists"
+FILE = "mail_list.csv"
+FACTS = ("item_id", "title", "price")
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written, and who was left out."""
+
+    partition: Partition
+    lists: int
+    withdrawn: int
+
+
+def export_mail_list(lake: Lake, run: Run) -> Exported:
+    """Export what is published for a date; consent counts as of every delivery in the lake.
+
+    Raises:
+        InputError: nothing is published for the date.
+        StorageError: the disk or a permission refuses; the last export stays.
+    """
+    published = lake.require("recommendations", run.run_date)
+    newest = max([*lake.dates("cleaned_users"), run.run_date])
+    users = [file for part in lake.past("cleaned_users", newest) for file in part.files]
+    directory = lake.begin(DATASET, run)
+    columns = ["user_id", "language", "method", "reason"]
+    for rank in range(1, int(published.manifest["k"]) + 1):
+        columns += [f"items[{rank}].{fact} AS {fact}_{rank}" for fact in FACTS]
+    with storage_errors(f"cannot write {directory}"), duckdb.connect() as connection:
+        connection.execute(f"CREATE VIEW lists AS FROM read_parquet({sql_files(published.files)})")
+        entries = (
+            f"FROM read_parquet({sql_files(users)}, hive_partitioning = true)"
+            if users
+            else "SELECT '' AS user_id, false AS consent, '' AS run_date WHERE false"
+        )
+        connection.execute(f"CREATE VIEW users AS {entries}")
+        connection.execute(f"CREATE VIEW consenting AS {VIEWS['consenting']}")
+        select = f"SELECT {', '.join(columns)} FROM lists SEMI JOIN consenting USING (user_id)"  # noqa: S608
+        target = sql_text(directory / FILE)
+        try:
+            written = connection.execute(
+                f"COPY ({select} ORDER BY user_id) TO {target} (FORMAT csv, HEADER)"
+            ).fetchone()
+        except duckdb.IOException as error:
+            raise StorageError(f"cannot write {directory / FILE}: {error}") from error
+    rows = int(written[0]) if written else 0
+    partition = lake.close(
+        DATASET, run, rows=rows, exported=published.directory_id, consent_until=newest.isoformat()
+    )
+    lake.publish(DATASET, partition)
+    return Exported(partition, published.rows, published.rows - rows)

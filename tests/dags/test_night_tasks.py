@@ -1,0 +1,169 @@
+"""Waiting without a worker, training or not, announcing once."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from pipeline.lake import Lake, Run, run_id_of
+
+NIGHT = dt.date(2026, 3, 1)
+AIRFLOW_RUN = "manual__2026-03-02T00:00:00+00:00"
+RUN = Run(NIGHT, run_id_of(AIRFLOW_RUN))
+PARAMS = {"wait_minutes": 60, "retrain": "per_night", "wake_export": "newest"}
+
+
+@pytest.fixture
+def shop(airflow_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    config = tmp_path / "shop.toml"
+    config.write_text('[paths]\nraw = "raw"\nlake = "lake"\n')
+    monkeypatch.setenv("NIGHTCART_CONFIG", str(config))
+    monkeypatch.delenv("NIGHTCART_EVENTS", raising=False)
+    return tmp_path
+
+
+class Outlets(dict[Any, Any]):
+    def __missing__(self, asset: Any) -> Any:
+        self[asset] = SimpleNamespace(extra={})
+        return self[asset]
+
+
+def context(first_look: dt.datetime | None = None, **params: Any) -> Any:
+    return {
+        "params": PARAMS | params,
+        "ti": SimpleNamespace(try_number=1, get_first_reschedule_date=lambda _: first_look),
+        "outlet_events": Outlets(),
+        "dag_run": SimpleNamespace(
+            run_id=AIRFLOW_RUN,
+            data_interval_end=dt.datetime(2026, 3, 2, tzinfo=dt.UTC),
+            run_after=dt.datetime(2026, 3, 2, tzinfo=dt.UTC),
+        ),
+    }
+
+
+def task(name: str, job: str) -> Any:
+    from dags import night_tasks
+
+    return getattr(night_tasks, name)(task_id=job, job=job, zone="UTC")
+
+
+def deliver(shop: Path) -> None:
+    for name in ("events.jsonl", "items.csv", "reviews.jsonl", "users.csv"):
+        path = shop / "raw" / f"date={NIGHT}" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def test_what_is_missing_is_looked_for_later_and_the_worker_is_free(shop: Path) -> None:
+    from airflow.sdk.exceptions import AirflowRescheduleException
+
+    before = dt.datetime.now(dt.UTC)
+    with pytest.raises(AirflowRescheduleException) as raised:
+        task("WaitForRaw", "wait_for_raw").execute(context())
+    pause = raised.value.reschedule_date - before
+    assert dt.timedelta(seconds=15) <= pause <= dt.timedelta(minutes=10)
+    record = json.loads((Lake(shop / "lake").records(RUN) / "wait_for_raw.json").read_text())
+    assert "lacks" in record["error"]
+    assert "looked for again until" in record["error"]
+    deliver(shop)
+    task("WaitForRaw", "wait_for_raw").execute(context(first_look=before))
+
+
+def test_past_the_deadline_it_fails_for_good_and_names_what_is_missing(shop: Path) -> None:
+    from airflow.sdk.exceptions import AirflowFailException
+
+    long_ago = dt.datetime.now(dt.UTC) - dt.timedelta(minutes=61)
+    with pytest.raises(AirflowFailException, match=r"events\.jsonl.*waited 60 min"):
+        task("WaitForRaw", "wait_for_raw").execute(context(first_look=long_ago))
+
+
+@pytest.mark.parametrize(
+    ("retrain", "night", "expected"),
+    [
+        ("per_night", dt.date(2026, 3, 2), True),
+        ("weekly", dt.date(2026, 3, 1), True),  # a Sunday
+        ("weekly", dt.date(2026, 3, 2), False),
+        ("never", dt.date(2026, 3, 1), False),
+    ],
+)
+def test_which_nights_train(
+    airflow_home: Path, retrain: str, night: dt.date, expected: bool
+) -> None:
+    from dags.night_tasks import trains
+
+    assert trains(retrain, night) is expected
+
+
+def test_a_night_that_keeps_its_champion_skips_training_and_looks_at_no_model(
+    shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    from dags.job_operator import JobOperator
+
+    with pytest.raises(AirflowSkipException, match="never"):
+        task("FineTune", "fine_tune").execute(context(retrain="never"))
+    seen: list[list[str]] = []
+    monkeypatch.setattr(
+        JobOperator, "execute", lambda self, context: seen.append(self.command(context))
+    )
+    task("Evaluate", "evaluate").execute(context(retrain="never"))
+    task("Evaluate", "evaluate").execute(context())
+    assert seen[0][-2] == "--no-candidate"
+    assert "--no-candidate" not in seen[1]
+
+
+def publish(lake: Lake, night: dt.date, run_id: str = RUN.run_id) -> None:
+    run = Run(night, run_id)
+    (lake.begin("recommendations", run) / "part-0.parquet").write_text(run_id)
+    lake.close("recommendations", run, rows=1)
+    lake.point_latest("recommendations", run)
+
+
+def announce(**params: Any) -> Any:
+    """What the asset event carries; none if the task was skipped."""
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    from dags.night_tasks import RECOMMENDATIONS, Announce
+
+    said = context(**params)
+    try:
+        Announce(task_id="announce", zone="UTC").execute(said)
+    except AirflowSkipException:
+        return None
+    return said["outlet_events"][RECOMMENDATIONS].extra
+
+
+def test_a_night_that_readers_were_switched_to_is_announced_once(shop: Path) -> None:
+    lake = Lake(shop / "lake")
+    publish(lake, NIGHT)
+    event = {"run_date": str(NIGHT), "directory": RUN.run_id}
+    assert announce() == event
+    assert announce() is None  # cleared and run again: the same lists
+    publish(lake, NIGHT)  # the same run made other lists: R.2
+    assert announce() == event | {"directory": f"{RUN.run_id}.2"}
+
+
+def test_a_night_of_the_past_wakes_nobody_unless_asked(shop: Path) -> None:
+    lake = Lake(shop / "lake")
+    publish(lake, NIGHT + dt.timedelta(days=1), "newer")
+    publish(lake, NIGHT)
+    assert announce() is None
+    assert announce(wake_export="never") is None
+    assert announce(wake_export="always") is not None
+
+
+def test_the_export_takes_the_night_that_readers_see_unless_told_another(shop: Path) -> None:
+    from airflow.sdk.exceptions import AirflowFailException
+
+    export = task("ExportLists", "export_lists")
+    with pytest.raises(AirflowFailException, match="nothing is published"):
+        export.night_of(context(run_date=None))
+    publish(Lake(shop / "lake"), NIGHT)
+    assert export.night_of(context(run_date=None)) == NIGHT
+    assert export.night_of(context(run_date="2026-02-01")) == dt.date(2026, 2, 1)
