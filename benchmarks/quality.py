@@ -9,14 +9,13 @@ it the validation, earlier ones are trained on; users with fewer than three are 
 Inputs are the last 50 events; ranking is over every item.
 
 `strict`: the validation item is only part of the test's input. `refit`: it is trained on and
-counted too, as a night would, with every choice (epochs, prior) taken from the strict run of the
-same seed. Every choice is made on validation; the test is scored once for each row printed.
+counted too, as a night would; the whole schedule is run, and the prior's shape and weight are those
+of the strict run of the same seed. Every choice is made on validation; the test is scored once for each row printed.
 `--mask` leaves out of a list what the user has; `--no-mask` leaves it in; by default both are shown.
 
 The recipe is the settings' own but for `RECIPE`, what many items with few events each ask for;
 `--set training.max_epochs=8` tries another, `--quick` takes a tenth of the users and two epochs to
-see that everything runs. Prints a line per figure and,
-last, one line of JSON.
+see that everything runs. Prints a line per figure and, last, one line of JSON.
 """
 
 from __future__ import annotations
