@@ -108,8 +108,8 @@ def exploding_gradients(shop: Shop, patch: pytest.MonkeyPatch) -> None:
     """The loss stays finite; its gradient does not."""
     finite = fit.target_loss
 
-    def steep(model: Any, *rest: Any) -> torch.Tensor:
-        return finite(model, *rest) + (model.transformer.ln_f.bias.sum() * 0).abs().sqrt()
+    def steep(model: Any, *rest: Any, **more: Any) -> torch.Tensor:
+        return finite(model, *rest, **more) + (model.transformer.ln_f.bias.sum() * 0).abs().sqrt()
 
     patch.setattr(fit, "target_loss", steep)
 
