@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,11 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED_DATA = Path(
     os.environ.get("NIGHTCART_TEST_DATA") or REPOSITORY.parent / "shared" / "data"
 ).resolve()
+
+
+def pytest_configure() -> None:
+    """Ctrl-C counts: a shell starts what it puts in the background with it ignored for good."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
