@@ -91,6 +91,8 @@ def write_accepted(rows: DataFrame, dataset: str, scratch: Path, mode: str) -> N
     """Good rows with their `run_date` and `__own_day`, in the contract's columns."""
     by = [DELIVERY, _OWN] if dataset in TIME_COLUMN else [DELIVERY]
     days = [F.col(DELIVERY), F.col(OWN_DAY).alias(_OWN)][: len(by)]
+    # Never null, but Spark forgets that of late rows, and files of one day are to have one schema.
+    rows = rows.withColumn("source", F.coalesce("source", F.lit("")))
     rows.select(*load_contract(f"cleaned_{dataset}").column_names, *days).write.mode(
         mode
     ).partitionBy(*by).parquet(str(scratch / dataset))

@@ -192,6 +192,8 @@ def write_past(lake: Lake, run: Run, title: Callable[[int], str | None] = title_
                 "sellable": number != N_ITEMS - 1,
                 # 23 February is the first of the seven days that end with the night.
                 "first_seen_date": NIGHT - dt.timedelta(days=(6, 7, 90)[min(number, 2)]),
+                "listed": True,
+                "delivered_date": NIGHT,
             }
             for number in range(N_ITEMS)
         ),
@@ -210,6 +212,8 @@ def write_past(lake: Lake, run: Run, title: Callable[[int], str | None] = title_
                     dt.datetime(2026, 2, 1 + place, 23, 30, tzinfo=dt.UTC)
                     for place in range(number + 1)
                 ],
+                "session_numbers": [1] * (number + 1),
+                "cancelled": [False] * (number + 1),
                 "queries": ["我想买一款新的手机", title(1) or ""][: number % 3],
                 "query_times": [dt.datetime(2026, 2, 1, 8, tzinfo=dt.UTC)] * (number % 3),
                 "owned_item_ids": [],
