@@ -1,6 +1,6 @@
 #!/bin/sh
-# Succeed when PostgreSQL's programs are there for `make up`; install
-# them where that can be done without asking (root on a system with apt); otherwise say how to.
+# Succeed when PostgreSQL's programs are there for `make up`; install them where that can be
+# done without asking (root on a system with apt); otherwise say how to.
 set -eu
 
 has_postgres() {
