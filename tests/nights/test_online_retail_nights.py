@@ -14,6 +14,7 @@ import pytest
 
 from pipeline.lake import Lake, Partition, Run
 from pipeline.ledger import read_ledger
+from pipeline.model.champion import CHAMPION_FILE
 from tests.nights.conftest import NightRunner
 
 pytestmark = pytest.mark.slow
@@ -144,7 +145,7 @@ def test_the_nights_own_model_is_promoted_and_makes_nearly_every_list(
     retail_lake: Lake, night: dt.date
 ) -> None:
     """Without this a night that only ever fell back would pass all the others."""
-    [file] = retail_lake.require("champions", night).files
+    file = retail_lake.require("champions", night).path / CHAMPION_FILE
     champion = json.loads(file.read_text("utf-8"))
     assert champion["promoted"], champion["why"]
     assert champion["model_run_date"] == night.isoformat()
