@@ -75,7 +75,7 @@ def measure(
             "gate": partial(validate_group, spark, lake, run, "cleaned", settings),
         }
         for step, work in steps.items():
-            with _Meter(spark) as meter:
+            with Meter(spark) as meter:
                 work()
             seconds[step].append(meter.seconds)
             processor[step].append(meter.processor)
@@ -110,7 +110,7 @@ def measure(
     }
 
 
-class _Meter:
+class Meter:
     """Seconds, and the largest resident size of the Spark JVM and of this process (Linux)."""
 
     def __init__(self, spark: SparkSession) -> None:
@@ -118,7 +118,7 @@ class _Meter:
         assert jvm is not None
         self._pids = {"jvm": str(jvm.ProcessHandle.current().pid()), "python": "self"}
 
-    def __enter__(self) -> _Meter:
+    def __enter__(self) -> Meter:
         for pid in self._pids.values():
             Path(f"/proc/{pid}/clear_refs").write_text("5")
         self.processor = -_processor_seconds(self._pids["jvm"])
