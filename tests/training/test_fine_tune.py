@@ -123,8 +123,8 @@ def test_shoppers_without_consent_are_not_trained_on(tmp_path: Path, settings: S
 @pytest.mark.parametrize(
     ("text_epochs", "message"),
     [
-        (0, r"training loss became (nan|inf) in epoch \d+, step .*learning_rate"),
-        (2, r"text loss became (nan|inf) in epoch \d+.*learning_rate"),
+        (0, r"training loss became nan in epoch \d+, step .*learning_rate"),
+        (2, r"text loss became nan in epoch \d+.*learning_rate"),
     ],
 )
 def test_a_loss_that_is_not_a_number_ends_the_night(
