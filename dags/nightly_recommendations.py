@@ -12,7 +12,7 @@ over, and sees what was known by then and nothing later, whenever it is run.
 | `build_histories` | goes on from an earlier night, or rebuilds and says why: one row per user, the ordered past, active flag, consent | the catalogue or the events are empty as of this date |
 | `validate_histories` | Great Expectations over the catalogue, the histories and the item words | the model is not trained: the run's `data_docs` shows which expectation |
 | `fine_tune` | warm-starts from the last promoted model, or starts small | memory, threads, GPU: retried, after want of memory with half the `training.batch_tokens`. Skipped where `retrain` says so |
-| `evaluate` | ranks held-out events against popularity, Markov and the champion; promotes or not | a candidate that loses is **not** a failure: the champion generates, and the report says so |
+| `evaluate` | ranks held-out events against popularity, what follows what and the champion; promotes or not | a candidate that loses is **not** a failure: the champion generates, and the report says so |
 | `generate` | top-K and a reason for every active, consenting user; shard by shard | a retry makes only the shards that are missing |
 | `validate_generated` | Great Expectations over the lists | nothing is published; yesterday's stays what readers see |
 | `publish` | immutable run directory, manifest, then one pointer | nothing was switched: clear this task when there is room or permission |

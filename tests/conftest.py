@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from pyspark.sql import SparkSession
 
@@ -22,8 +23,14 @@ SHARED_DATA = Path(
 
 
 def pytest_configure() -> None:
-    """Ctrl-C counts: a shell starts what it puts in the background with it ignored for good."""
+    """Ctrl-C counts: a shell starts what it puts in the background with it ignored for good.
+
+    No example of a property has a deadline.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # What an example takes says how loaded the machine is.
+    hypothesis.settings.register_profile("untimed", deadline=None)
+    hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
