@@ -165,6 +165,8 @@ class Generation:
     batch_users: int = 256
     exclude_owned: bool = True
     max_error_share: float = 0.01
+    # "process": this one; "spark": spark.master's workers, a shard a task (the lake must be shared)
+    runner: str = "process"
 
 
 @dataclass(frozen=True)

@@ -101,6 +101,7 @@ ALLOWED: Mapping[str, Allowed] = {
     "generation.k": _at_least(1),
     "generation.shards": _at_least(1),
     "generation.batch_users": _at_least(1),
+    "generation.runner": _matching("process|spark", "must be 'process' or 'spark'"),
     "compute.gpus": _at_least(1),
     "alerts.webhook": _matching(r"|https?://\S+", "must be empty or an http(s) address"),
     "alerts.deadline_minutes": _at_least(1),

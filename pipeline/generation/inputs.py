@@ -51,7 +51,8 @@ class NightInputs:
                     partition.manifest["files"] if partition else None for partition in partitions
                 ],
                 "champion": identity(self.lake, self.champion_record),
-                "generation": asdict(self.settings.generation),
+                # Who makes the shards changes nothing in them.
+                "generation": asdict(self.settings.generation) | {"runner": None},
                 "reasons": asdict(self.settings.reasons),
                 "max_events": self.settings.histories.max_events,
             }

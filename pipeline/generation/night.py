@@ -17,7 +17,7 @@ import logging
 import shutil
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,16 +28,17 @@ from pipeline.generation.audience import Audience, count_audience, shard_users
 from pipeline.generation.figures import Figures
 from pipeline.generation.inputs import NightInputs
 from pipeline.generation.lists import EMPTY_LISTS, ERRORS, SHORT_LISTS
-from pipeline.generation.progress import Progress
+from pipeline.generation.progress import Progress, unheard
 from pipeline.generation.reasons import Pair, pairs_of, write_reasons
 from pipeline.generation.recommendations import recommendation_rows
-from pipeline.generation.shards import Shards, write_parquet
+from pipeline.generation.shards import Shards, alone, write_parquet
 from pipeline.lake import Lake, Partition, Run, file_sha256, storage_errors
 from pipeline.settings import Settings
 
 log = logging.getLogger("nightcart")
 
 DATASET = "generated"
+LOCK = ".lock"
 PAIRS_PER_SHARD = 4096
 
 Sentences = Mapping[Pair, str]
@@ -72,10 +73,18 @@ class Night:
     def generate(self) -> Generated:
         """Do what remains to be done and commit the night.
 
+        One process a date: of two that are told to make the same run, the second waits and then
+        finds it made.
+
         Raises:
             GateError: nothing is sellable, nobody is due, or too many users had errors.
             StorageError: the disk refuses; a rerun goes on from the shards that are there.
         """
+        lock = self.shards.directory.parent / LOCK
+        with alone(lock, f"generating {self.run.run_date}"):
+            return self._generate()
+
+    def _generate(self) -> Generated:
         started = time.monotonic()
         if self.settings.training.threads:
             torch.set_num_threads(self.settings.training.threads)
@@ -83,6 +92,7 @@ class Night:
         committed = self._committed()
         if committed is not None:
             log.info("%s is already there, made from the same inputs", committed.path)
+            shutil.rmtree(self.shards.directory, ignore_errors=True)
             return Generated(committed, audience, dict(committed.manifest["report"]))
         counts = self._rank(audience)
         self._check(counts, audience)
@@ -126,35 +136,48 @@ class Night:
         return audience
 
     def _committed(self) -> Partition | None:
-        """This run's own partition, if an earlier attempt got as far as committing it."""
-        partition = self.lake.current(DATASET, self.run.run_date)
-        if partition is None or partition.run_id != self.run.run_id:
-            return None
-        manifest = partition.manifest
-        same = manifest.get("inputs") == self.inputs.fingerprint
-        with storage_errors(f"cannot read {partition.path}"):
-            whole = all(
-                path.is_file() and file_sha256(path) == entry["sha256"]
-                for path, entry in zip(partition.files, manifest["files"], strict=True)
-            )
-        return partition if same and whole else None
+        """What an earlier attempt of this run closed, pointed at if it did not get that far."""
+        for partition in reversed(self.lake.attempts(DATASET, self.run)):
+            manifest = partition.manifest
+            if manifest.get("inputs") != self.inputs.fingerprint:
+                continue
+            with storage_errors(f"cannot read {partition.path}"):
+                whole = all(
+                    path.is_file() and file_sha256(path) == entry["sha256"]
+                    for path, entry in zip(partition.files, manifest["files"], strict=True)
+                )
+            if whole:
+                self.lake.point(partition)
+                return partition
+        return None
 
     def _rank(self, audience: Audience) -> Counter[str]:
         """Make the missing shards; return the counts of all."""
         counts: Counter[str] = Counter()
         progress = Progress("users", audience.due)
+        if self.settings.generation.runner == "spark":
+            # Only then is Spark needed at all.
+            from pipeline.generation.spark_shards import make_on_spark
+
+            make_on_spark(self, progress)
+            progress = Progress("users", audience.due)
         for number, name in enumerate(self.names):
             said = self.shards.counts(name)
             if said is None:
-                users = shard_users(self.inputs.histories.files, number, len(self.names))
-                table, said = self.inputs.list_maker.make(users, progress.add)
-                said["users"] = users.num_rows
-                self.shards.commit(name, table, said)
+                said = self.make_shard(number, progress.add)
             else:
                 log.info("%s is already there (%s users)", name, f"{said['users']:,}")
                 progress.skip(said["users"])
             counts.update(said)
         return counts
+
+    def make_shard(self, number: int, done: Callable[[int], None] = unheard) -> dict[str, int]:
+        """Make and commit one shard; return its counts. Twice at once does no harm."""
+        users = shard_users(self.inputs.histories.files, number, len(self.names))
+        table, said = self.inputs.list_maker.make(users, done)
+        said["users"] = users.num_rows
+        self.shards.commit(self.names[number], table, said)
+        return said
 
     def _check(self, counts: Counter[str], audience: Audience) -> None:
         """Refuse a night on which the model failed too many users, or nobody gets anything."""
