@@ -204,6 +204,15 @@ class Alerts:
 
 
 @dataclass(frozen=True)
+class Night:
+    """The run of a night as a whole, under Airflow."""
+
+    # After so many minutes what is not published is ended, and the lists of the night before are
+    # published in its place, marked; also where the night fails earlier. 0: readers keep those.
+    degrade_after_minutes: int = 0
+
+
+@dataclass(frozen=True)
 class Settings:
     """Everything a night can be told. See each section's docstring."""
 
@@ -222,6 +231,7 @@ class Settings:
     privacy: Privacy = field(default_factory=Privacy)
     compute: Compute = field(default_factory=Compute)
     alerts: Alerts = field(default_factory=Alerts)
+    night: Night = field(default_factory=Night)
     seed: int = 20260301
     origin: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 

@@ -105,6 +105,7 @@ ALLOWED: Mapping[str, Allowed] = {
     "compute.gpus": _at_least(1),
     "alerts.webhook": _matching(r"|https?://\S+", "must be empty or an http(s) address"),
     "alerts.deadline_minutes": _at_least(1),
+    "night.degrade_after_minutes": _at_least(0),
     "reasons.max_new_tokens": _at_least(1),
     "reasons.max_prompt_words": _at_least(1),
 }
