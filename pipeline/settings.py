@@ -167,6 +167,12 @@ class Generation:
     max_error_share: float = 0.01
     # "process": this one; "spark": spark.master's workers, a shard a task (the lake must be shared)
     runner: str = "process"
+    max_per_category: int = 0  # items of one category in a list; 0: as many as come
+    diversity: float = 0.0  # what each listed item of a category costs the next (log-probability)
+    no_repeat_nights: int = 0  # what so many nights sent and nobody touched comes last
+    promotions: str = ""  # a TOML file of promoted items (pipeline/generation/promotions.py)
+    reuse: bool = False  # whoever's list would come out the same keeps last night's
+    deadline_minutes: int = 0  # after so many, lists of last night or the fallback; 0: never
 
 
 @dataclass(frozen=True)
@@ -314,6 +320,9 @@ def _with_absolute_paths(settings: Settings, base: Path) -> Settings:
     shop = settings.shop
     if shop.source.endswith((".yaml", ".yml")):
         shop = dataclasses.replace(shop, source=absolute(shop.source))
+    generation = settings.generation
+    if generation.promotions:
+        generation = dataclasses.replace(generation, promotions=absolute(generation.promotions))
     model = settings.model
     if model.base_model.startswith(BASE_MODEL_IS_PATH):
         model = dataclasses.replace(model, base_model=absolute(model.base_model))
@@ -321,6 +330,7 @@ def _with_absolute_paths(settings: Settings, base: Path) -> Settings:
         settings,
         shop=shop,
         model=model,
+        generation=generation,
         paths=Paths(
             raw=absolute(settings.paths.raw),
             lake=absolute(settings.paths.lake),

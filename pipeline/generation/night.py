@@ -13,6 +13,7 @@ different numbers of threads; scores are rounded so that values seldom do.
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 import shutil
 import time
@@ -27,8 +28,9 @@ from pipeline.errors import GateError
 from pipeline.generation.audience import Audience, count_audience, shard_users
 from pipeline.generation.figures import Figures
 from pipeline.generation.inputs import NightInputs
-from pipeline.generation.lists import EMPTY_LISTS, ERRORS, SHORT_LISTS
+from pipeline.generation.lists import EMPTY_LISTS, ERRORS, KEPT, SHORT_LISTS
 from pipeline.generation.progress import Progress, unheard
+from pipeline.generation.ranking import DEADLINE
 from pipeline.generation.reasons import Pair, pairs_of, write_reasons
 from pipeline.generation.recommendations import recommendation_rows
 from pipeline.generation.shards import Shards, alone, write_parquet
@@ -60,15 +62,21 @@ class Night:
         lake: where everything is read and written.
         run: the night and the attempt.
         settings: `generation`, `reasons`, `histories.max_events` and `training.threads`.
+        deadline: from then on nothing more is asked of the model: lists are those of the night
+            before or the fallback's, marked, and reasons templates. A retry that has time left
+            makes such shards again. None: there is time.
     """
 
-    def __init__(self, lake: Lake, run: Run, settings: Settings) -> None:
+    def __init__(
+        self, lake: Lake, run: Run, settings: Settings, deadline: dt.datetime | None = None
+    ) -> None:
         self.lake = lake
         self.run = run
         self.settings = settings
+        self.deadline = deadline
         self.inputs = NightInputs(lake, run, settings)
         self.shards = Shards(lake.work("generate", run), self.inputs.fingerprint)
-        self.names = [f"shard-{n:05d}" for n in range(settings.generation.shards)]
+        self.names = [f"shard-{n:05d}" for n in range(self.inputs.n_shards)]
 
     def generate(self) -> Generated:
         """Do what remains to be done and commit the night.
@@ -102,6 +110,7 @@ class Night:
             "model_version": self.inputs.champion.model_version,
             "short_lists": counts[SHORT_LISTS],
             "nothing_left": counts[EMPTY_LISTS],
+            "kept": counts[KEPT],
             "items_unknown_to_model": self._items_unknown(),
             "reason_faults": faults,
         }
@@ -112,6 +121,7 @@ class Night:
             model_version=report["model_version"],
             methods=report["methods"],
             inputs=self.inputs.fingerprint,
+            list_key=self.inputs.list_key,
             made_from={
                 "histories": self.inputs.histories.directory_id,
                 "catalogue": self.inputs.catalogue.directory_id,
@@ -162,7 +172,7 @@ class Night:
             make_on_spark(self, progress)
             progress = Progress("users", audience.due)
         for number, name in enumerate(self.names):
-            said = self.shards.counts(name)
+            said = self.made(name)
             if said is None:
                 said = self.make_shard(number, progress.add)
             else:
@@ -171,9 +181,20 @@ class Night:
             counts.update(said)
         return counts
 
+    def is_late(self) -> bool:
+        """Whether the deadline is past."""
+        return self.deadline is not None and dt.datetime.now(dt.UTC) >= self.deadline
+
+    def made(self, name: str) -> dict[str, int] | None:
+        """The counts of a shard that needs no more work; none if there is some to do."""
+        said = self.shards.counts(name)
+        hurried = said is not None and said.get(DEADLINE, 0) > 0
+        return None if hurried and not self.is_late() else said
+
     def make_shard(self, number: int, done: Callable[[int], None] = unheard) -> dict[str, int]:
         """Make and commit one shard; return its counts. Twice at once does no harm."""
         users = shard_users(self.inputs.histories.files, number, len(self.names))
+        self.inputs.list_maker.is_late = self.is_late
         table, said = self.inputs.list_maker.make(users, done)
         said["users"] = users.num_rows
         self.shards.commit(self.names[number], table, said)
@@ -197,6 +218,14 @@ class Night:
                 f"generation failed for {share:.1%} of {audience.due:,} users ({found}); "
                 f"generation.max_error_share allows {allowed:.1%}. Nothing was published; look at "
                 "the histories and the champion of this date, or raise the setting"
+            )
+        if counts[DEADLINE]:
+            log.warning(
+                "the deadline %s came before %s of %s users had a list of tonight's model: they "
+                "get last night's, or the fallback's",
+                self.deadline,
+                f"{counts[DEADLINE]:,}",
+                f"{audience.due:,}",
             )
         if counts[SHORT_LISTS] or counts[EMPTY_LISTS]:
             log.info(
@@ -222,6 +251,9 @@ class Night:
         for number, start in enumerate(range(0, len(pairs), PAIRS_PER_SHARD)):
             name = f"reasons-{number:05d}"
             some = pairs[start : start + PAIRS_PER_SHARD]
+            if self.is_late() and self.shards.counts(name) is None:
+                faults[DEADLINE] += len(some)
+                continue
             faults.update(self._write_reasons(name, some, progress))
             sentences |= {
                 (row["item_id"], row["language"]): row["sentence"]

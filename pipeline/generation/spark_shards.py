@@ -16,10 +16,12 @@ Gives up: sentences are written by the driver.
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import json
 import logging
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +43,17 @@ log = logging.getLogger("nightcart")
 _MADE = pa.schema([pa.field("name", pa.string()), pa.field("counts", pa.string())])
 
 
+@dataclass(frozen=True)
+class _Told:
+    """What a worker is told of the night."""
+
+    root: str
+    run: Run
+    settings: Settings
+    inputs: str
+    deadline: dt.datetime | None
+
+
 def make_on_spark(night: Night, progress: Progress) -> None:
     """Have the workers make every shard that is missing.
 
@@ -48,16 +61,18 @@ def make_on_spark(night: Night, progress: Progress) -> None:
         StorageError: Spark gave up (its own words follow), or a worker says that it committed a
             shard which is not in the lake.
     """
-    missing = [n for n, name in enumerate(night.names) if night.shards.counts(name) is None]
+    missing = [n for n, name in enumerate(night.names) if night.made(name) is None]
     if not missing:
         return
     settings = dataclasses.replace(night.settings, origin={})
-    root, run, inputs = str(night.lake.root), night.run, night.inputs.fingerprint
+    told = _Told(
+        str(night.lake.root), night.run, settings, night.inputs.fingerprint, night.deadline
+    )
 
     def make(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
         for batch in batches:
             for place in numbers(batch.column(0)):
-                yield _make_one(root, run, settings, inputs, missing[place])
+                yield _make_one(told, missing[place])
 
     spark = open_spark(settings.spark, "generate")
     log.info("%s shards on %s", f"{len(missing):,}", spark.sparkContext.master)
@@ -99,17 +114,17 @@ def _cause(error: BaseException) -> str:
     return (errors or [line for line in lines if line] or [type(error).__name__])[-1][:400]
 
 
-def _make_one(root: str, run: Run, settings: Settings, inputs: str, number: int) -> pa.RecordBatch:
+def _make_one(told: _Told, number: int) -> pa.RecordBatch:
     """In a worker: make one shard and say what it counted."""
-    night = _night(root, run, settings, inputs)
+    night = _night(told)
     # A task that Spark runs again, after the first had committed, has nothing left to do.
-    said = night.shards.counts(night.names[number]) or night.make_shard(number)
+    said = night.made(night.names[number]) or night.make_shard(number)
     made = {"name": night.names[number], "counts": json.dumps(said)}
     return pa.RecordBatch.from_pylist([made], schema=_MADE)
 
 
 @lru_cache(maxsize=1)
-def _night(root: str, run: Run, settings: Settings, inputs: str) -> Night:
+def _night(told: _Told) -> Night:
     """The night as this worker process has opened it: its model is loaded once.
 
     Raises:
@@ -117,12 +132,12 @@ def _night(root: str, run: Run, settings: Settings, inputs: str) -> Night:
     """
     from pipeline.generation.night import Night
 
-    if settings.training.threads:
-        torch.set_num_threads(settings.training.threads)
-    night = Night(Lake(root), run, settings)
-    if night.inputs.fingerprint != inputs:
+    if told.settings.training.threads:
+        torch.set_num_threads(told.settings.training.threads)
+    night = Night(Lake(told.root), told.run, told.settings, told.deadline)
+    if night.inputs.fingerprint != told.inputs:
         raise StorageError(
-            f"this worker finds other inputs at {root} than the driver; every worker must see "
-            "the same lake at the same path"
+            f"this worker finds other inputs at {told.root} than the driver; every worker must "
+            "see the same lake at the same path"
         )
     return night

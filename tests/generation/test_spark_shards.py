@@ -34,8 +34,11 @@ def test_what_one_runner_began_the_other_finishes(shop: Shop, spark: SparkSessio
 
 def test_a_worker_that_sees_another_lake_makes_nothing(shop: Shop) -> None:
     night = shop.night("R")
+    told = spark_shards._Told(
+        str(shop.lake.root), night.run, shop.settings, "of another lake", None
+    )
     with pytest.raises(StorageError, match="finds other inputs"):
-        spark_shards._make_one(str(shop.lake.root), night.run, shop.settings, "of another lake", 0)
+        spark_shards._make_one(told, 0)
     assert night.shards.counts(night.names[0]) is None
 
 
