@@ -1,6 +1,5 @@
 """Search a recipe for a data set, judged on its validation items only; the test is never scored.
 
-    pip install -e ".[tune]"    # Optuna; Nightcart itself does not need it
     python -m benchmarks.tune --dataset ../shared/data/amazon_beauty --trials 20
 
 The data set's format is that of `benchmarks.quality`, and so is the split. A trial trains with the
@@ -18,7 +17,8 @@ items with the prior that `choose_prior` takes. The space:
 The first trial is the recipe of `benchmarks.quality`; then Optuna's tree of Parzen estimators
 proposes, with a fixed seed. A trial whose validation NDCG at an epoch is below the median of the
 earlier ones at that epoch ends there. The longest schedule is `--epochs`. On `amazon_beauty` a
-trial takes two to five minutes of processor; `--every 10` takes a tenth of the users.
+trial takes two to five minutes of processor; `--every 10` takes a tenth of the users. Optuna is a
+package of development: the product does not need it.
 
 `--study FILE` keeps the trials in an SQLite file, and a later call goes on from them. Prints a line
 a trial and, last, one line of JSON with the best recipe, ready for `benchmarks.quality --set`.
@@ -33,8 +33,8 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import optuna
 import torch
 
 from benchmarks.quality import RECIPE, settings_of, train
@@ -43,14 +43,9 @@ from pipeline.errors import InputError
 from pipeline.evaluation.metrics import ndcg
 from pipeline.evaluation.ranking import held_out_ranks, measurable, model_scorer
 
-if TYPE_CHECKING:
-    import optuna
-
 SEED = 1
 # Trials of which every epoch is seen before any is cut short.
 WHOLE_TRIALS = 4
-
-
 SPACE = (
     "model.n_layer",
     "model.n_embd",
@@ -85,8 +80,6 @@ def proposed(trial: optuna.Trial) -> dict[str, str]:
 
 def validation_ndcg(data: Dataset, trial: optuna.Trial, epochs: int) -> float:
     """Train one recipe; NDCG@10 of the validation items."""
-    import optuna
-
     settings = settings_of(proposed(trial) | {"training.max_epochs": str(epochs)})
     known, items = histories(data.pasts, 2), all_items(data)
     epoch, started = itertools.count(), time.process_time()
@@ -130,12 +123,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Search, print what was found."""
     asked = arguments(argv)
     try:
-        import optuna
-
         data = read_dataset(asked.dataset, every=asked.every)
-    except ImportError:
-        print("this needs Optuna: pip install -e '.[tune]'", file=sys.stderr)
-        return 65
     except InputError as error:
         print(error, file=sys.stderr)
         return error.exit_code
