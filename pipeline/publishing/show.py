@@ -28,7 +28,6 @@ from pipeline.publishing.sql_values import sql_files
 _PSEUDONYM = re.compile(r"[0-9a-f]{32}")
 _TITLE = 60
 _METHODS = {
-    "last_night": "the night before (there was no time left for the model)",
     "markov": "what others chose next (the model could not)",
     "popularity": "what is popular (the model could not)",
     "last_night": "the list of the night before (this one could not be made in time)",
