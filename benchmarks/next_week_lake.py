@@ -22,7 +22,7 @@ from pyspark.sql import SparkSession
 
 from pipeline.cleaning.night import clean_night
 from pipeline.histories.build import build
-from pipeline.lake import Lake, Run
+from pipeline.lake import CURRENT, Lake, Run
 from pipeline.settings import Settings, load_settings
 from pipeline.spark_session import open_spark
 
@@ -86,10 +86,11 @@ def prepare(settings: Settings, nights: Sequence[dt.date], last_delivery: dt.dat
 def link(lake: Path, to: Path) -> None:
     """Bring histories that are not there yet into a lake of models; files are never changed."""
     for dataset in READ:
-        for partition in sorted((lake / dataset).glob("run_date=*")):
-            target = to / dataset / partition.name
-            if not target.exists():
-                shutil.copytree(partition, target, copy_function=os.link)
+        for pointer in sorted((lake / dataset).glob(f"run_date=*/{CURRENT}")):
+            target = to / dataset / pointer.parent.name
+            if not (target / CURRENT).exists():
+                shutil.rmtree(target, ignore_errors=True)
+                shutil.copytree(pointer.parent, target, copy_function=os.link)
 
 
 def bought_after(lake: Lake, night: dt.date, event_types: Sequence[str]) -> dict[str, set[str]]:
