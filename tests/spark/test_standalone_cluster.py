@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -139,25 +140,33 @@ def cluster(running: Cluster) -> Cluster:
     return running
 
 
-def job(name: str, run: Run, environ: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
+@contextmanager
+def job(
+    name: str, run: Run, environ: dict[str, str], log: Path
+) -> Iterator[subprocess.Popen[bytes]]:
     """A job as a DAG would start it, its driver here and its executors the cluster's."""
     words = ["--date", run.run_date.isoformat(), "--run-id", run.run_id]
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("NIGHTCART_", "PYSPARK_"))}
     with log.open("wb") as out:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", f"jobs.{name}", *words],
             cwd=REPOSITORY,
             env=kept | environ | {"SPARK_LOCAL_IP": LOOPBACK},
             stdout=out,
             stderr=out,
+            start_new_session=True,
         )
+    try:
+        yield process
+    finally:
+        # The JVM of a driver that lives on is in its group.
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def finish(process: subprocess.Popen[bytes], log: Path) -> str:
-    try:
-        code = process.wait(timeout=400)
-    finally:
-        process.kill()
+    code = process.wait(timeout=400)
     said = log.read_text()
     assert code == 0, said[-3000:]
     return said
@@ -177,11 +186,11 @@ def test_generation_on_two_workers_one_of_them_killed(shop: Shop, cluster: Clust
         "NIGHTCART_GENERATION__SHARDS": "24",
         "NIGHTCART_GENERATION__K": "5",
     }
-    generating = job("generate", night.run, environ, log)
-    until(lambda: any(night.shards.path(name).exists() for name in night.names), generating)
-    cluster.workers[0].kill()
-    left = [name for name in night.names if night.shards.counts(name) is None]
-    said = finish(generating, log)
+    with job("generate", night.run, environ, log) as generating:
+        until(lambda: any(night.shards.path(name).exists() for name in night.names), generating)
+        cluster.workers[0].kill()
+        left = [name for name in night.names if night.shards.counts(name) is None]
+        said = finish(generating, log)
     assert left, "the worker was killed after all was made"
     assert f"24 shards on {cluster.url}" in said
     made = shop.lake.current("generated", NIGHT)
@@ -212,12 +221,12 @@ def test_cleaning_on_two_workers_one_of_them_killed(
         "NIGHTCART_SPARK__DRIVER_MEMORY": "1g",
     }
     log = cluster.directory / "clean.log"
-    cleaning = job("clean", Run(last, "R"), environ("spread", **settings), log)
     lost = cluster.workers[0]
-    # Others have yet to read what it holds: that has to be computed again elsewhere.
-    until(lambda: any(lost.scratch.rglob("shuffle_*.data")), cleaning)
-    lost.kill()
-    finish(cleaning, log)
+    with job("clean", Run(last, "R"), environ("spread", **settings), log) as cleaning:
+        # Others have yet to read what it holds: that has to be computed again elsewhere.
+        until(lambda: any(lost.scratch.rglob("shuffle_*.data")), cleaning)
+        lost.kill()
+        finish(cleaning, log)
     spread = Lake(tmp_path / "spread")
     names = ("cleaned_events", "cleaned_reviews", "cleaned_items", "cleaned_users", "quarantine")
     for name in (*names, "removed_events", "retractions"):
