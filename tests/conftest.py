@@ -11,6 +11,7 @@ import hypothesis
 import pytest
 from pyspark.sql import SparkSession
 
+from jobs.cli.airflow_home import prepare
 from pipeline.lake import Lake
 from pipeline.settings import Settings, load_settings
 from pipeline.settings import Spark as SparkSettings
@@ -74,3 +75,11 @@ def shared_data() -> Path:
             pytest.fail(message)
         pytest.skip(message)
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def airflow_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One AIRFLOW_HOME for the session: the database is made once."""
+    home = tmp_path_factory.mktemp("airflow_of_the_tests")
+    prepare(home, os.environ)
+    return home

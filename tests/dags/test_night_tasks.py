@@ -104,6 +104,26 @@ def test_files_are_not_waited_for_longer_than_the_night_has_time(shop: Path) -> 
         task("WaitForRaw", "wait_for_raw").execute(context(first_look=begun, started=begun))
 
 
+def test_a_run_that_claims_to_have_started_at_its_logical_date_is_not_out_of_time(
+    shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dags.night_tasks import settings_of
+    from dags.time_left import is_up
+
+    give_time(shop, 30)
+    long_ago = dt.datetime(2026, 3, 2, tzinfo=dt.UTC)
+    said = context(started=long_ago)
+    settings = settings_of(said)
+    assert is_up(said, settings)
+    said["dag_run"].logical_date = long_ago  # `airflow dags test`
+    assert not is_up(said, settings)
+    now = dt.datetime.now(dt.UTC)
+    for minutes, expected in ((29, False), (31, True)):
+        started = now - dt.timedelta(minutes=minutes)
+        monkeypatch.setenv("NIGHTCART_NIGHT_STARTED", started.isoformat())
+        assert is_up(said, settings) is expected
+
+
 def test_last_nights_lists_stand_in_only_if_asked_to(shop: Path) -> None:
     from airflow.sdk.exceptions import AirflowSkipException
 

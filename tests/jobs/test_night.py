@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from jobs.cli.airflow_home import night_lock, prepare
+from jobs.cli.airflow_home import night_lock
 from pipeline.lake import Lake, Run
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -37,14 +37,6 @@ shuffle_partitions = 2
 [training]
 max_epochs = 2
 """
-
-
-@pytest.fixture(scope="session")
-def airflow_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One AIRFLOW_HOME for the session: the database is made once."""
-    home = tmp_path_factory.mktemp("airflow_of_the_tests")
-    prepare(home, os.environ)
-    return home
 
 
 @pytest.fixture
