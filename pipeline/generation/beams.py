@@ -212,7 +212,10 @@ class _Vocabulary:
         hidden_ND = hidden_BKD.flatten(0, 1)
         largest = hidden_ND.norm(dim=1).max() * self.longest if len(hidden_ND) else 0.0
         logits = hidden_ND.new_empty(min(self.step, len(hidden_ND)), self.words_DV.shape[1])
-        totals = [self._totals(some, logits, largest) for some in hidden_ND.split(self.step)]
+        starts = range(0, len(hidden_ND), self.step)
+        totals = [
+            self._totals(hidden_ND[start : start + self.step], logits, largest) for start in starts
+        ]
         return torch.cat(totals).view(hidden_BKD.shape[:2])
 
     def _totals(
