@@ -17,7 +17,6 @@ from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
-import scipy.sparse
 
 from pipeline.generation.anchors import choose_anchor
 from pipeline.generation.candidates import (
@@ -30,6 +29,7 @@ from pipeline.generation.candidates import (
 from pipeline.generation.champion import Champion
 from pipeline.generation.columns import Column, column, compute, python_lists
 from pipeline.generation.fallback import POPULARITY, Fallback
+from pipeline.generation.model_inputs import history_prompts, prior_weights
 from pipeline.generation.progress import unheard
 from pipeline.generation.ranking import (
     DEADLINE,
@@ -44,9 +44,6 @@ from pipeline.generation.sent import Before
 from pipeline.generation.sentences import CHOSEN, POPULAR
 from pipeline.generation.slates import Drawn, Slates
 from pipeline.generation.unchanged import KeptList, Unchanged
-from pipeline.model.checkpoint import Checkpoint
-from pipeline.model.prompt import Prompt, history_prompt
-from pipeline.model.vocabulary import Vocabulary
 
 MODEL, LAST_NIGHT = "model", "last_night"
 KEPT = "kept"
@@ -317,46 +314,6 @@ class ListMaker:
             else:
                 anchors.append(choose_anchor(items, types, next(first), self.titles))
         return anchors
-
-
-def history_prompts(
-    users: pa.Table, vocabulary: Vocabulary, max_events: int, max_tokens: int
-) -> list[Prompt | None]:
-    """Each user's prompt; None where one cannot be made of the row."""
-    prompts: list[Prompt | None] = []
-    columns = [python_lists(column(users, name)) for name in ("item_ids", "event_types", "queries")]
-    for items, types, queries, language in zip(
-        *columns, users.column("language").to_pylist(), strict=True
-    ):
-        try:
-            prompts.append(
-                history_prompt(
-                    vocabulary, items, types, queries, language, max_events, max_tokens=max_tokens
-                )
-            )
-        # One user's row must not stop the night, whatever is wrong with it; it is counted.
-        except (ValueError, TypeError, KeyError, AttributeError, IndexError):
-            prompts.append(None)
-    return prompts
-
-
-def prior_weights(
-    users: pa.Table, checkpoint: Checkpoint, known: KnownItems
-) -> scipy.sparse.csr_array | None:
-    """What the champion's prior adds to each user's items; none where it has none, or no weight.
-
-    It is told the same histories as in evaluation, so that what was measured is what is sent.
-    """
-    prior, vocabulary = checkpoint.prior, checkpoint.vocabulary
-    if prior is None or not prior.weight:
-        return None
-    index = vocabulary.item_index
-    histories = [
-        [index[item] for item in items if item in index]
-        for items in python_lists(column(users, "item_ids"))
-    ]
-    scores_UI = prior.scores(histories)
-    return scipy.sparse.csr_array(scores_UI[:, known.token_ids_N - vocabulary.first_item_token])
 
 
 def _of_users(excluded: Exclusions, users: Integers) -> Exclusions:

@@ -40,7 +40,7 @@ from tests.generation_shop import (
     many_histories,
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 LOOPBACK = "127.0.0.1"
 DEPLOY = "org.apache.spark.deploy"
