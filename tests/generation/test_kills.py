@@ -6,6 +6,7 @@ import fcntl
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from tqdm.auto import tqdm
 
 from pipeline import lake
 from pipeline.generation import night as night_module
@@ -29,6 +31,8 @@ def in_a_child(work: Callable[[], object]) -> int:
     if child:
         return child
     try:
+        # Its own lock is a semaphore that the parent shares: killed with it, a child keeps it.
+        tqdm.set_lock(threading.RLock())
         work()
         os._exit(0)
     except BaseException as error:
