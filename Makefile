@@ -12,10 +12,12 @@ BIN := $(VENV)/bin
 # TORCH_BACKEND=…  the torch build to install: cpu, auto, cu130 … (default: the index's own)
 # DEMO_FLAGS=…     arguments for `nightcart demo`, such as --small
 # PYTEST_FLAGS=…   arguments for pytest, such as "-m 'not slow'"
+# TEST_WORKERS=…   processes that share the tests out by file, each with a Spark of its own (2)
 # UP_FLAGS=…       arguments for `nightcart server up`, such as "--config shop.toml" or --sqlite
 export PYTHON TORCH_BACKEND
 DEMO_FLAGS ?=
 PYTEST_FLAGS ?=
+TEST_WORKERS ?= 2
 UP_FLAGS ?=
 
 # Nothing that runs here reports its usage to anyone.
@@ -43,7 +45,7 @@ down: ## Stop what `make up` started
 
 .PHONY: test
 test: lint ## Everything CI checks: lint, types, import rules, all tests
-	$(BIN)/pytest $(PYTEST_FLAGS)
+	$(BIN)/pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_FLAGS)
 
 .PHONY: lint
 lint: setup ## Style, formatting, types and import rules

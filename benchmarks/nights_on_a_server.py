@@ -26,7 +26,7 @@ from typing import Any
 from pipeline.lake import Lake
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-SHOP = ("--users", "60", "--items", "30", "--seed", "7")
+SHOP = ("--users", "40", "--items", "20", "--seed", "7")
 SETTINGS = """\
 [shop]
 name = "tiny shop"
@@ -56,6 +56,9 @@ min_target_events = 2
 k = 3
 shards = 2
 """
+# Half of a tiny night is the JVM's compilers at work: Java's optimising one, and Spark's generated code.
+JAVA_OPTIONS = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+SPARK_OPTIONS = "spark.sql.codegen.wholeStage false\nspark.sql.codegen.factoryMode NO_CODEGEN\n"
 EXPORT_SECONDS = 600.0  # a loaded machine starts a task in a minute
 EVENTS = """
 from airflow.models.asset import AssetEvent
@@ -78,7 +81,15 @@ class Server:
             "PYTHONPATH": str(REPOSITORY),
             "NIGHTCART_STATE": str(self.state),
             "NIGHTCART_PGDATA": str(home / "postgres"),
+            "JAVA_TOOL_OPTIONS": JAVA_OPTIONS,
+            "SPARK_CONF_DIR": str(home / "spark"),
         }
+
+    def write_settings(self) -> None:
+        """The shop's, and Spark's."""
+        (self.home / "nightcart.toml").write_text(SETTINGS, encoding="utf-8")
+        (self.home / "spark").mkdir()
+        (self.home / "spark" / "spark-defaults.conf").write_text(SPARK_OPTIONS, encoding="utf-8")
 
     def nightcart(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """One command; its output is shown."""
@@ -139,7 +150,7 @@ def main() -> None:
     home = Path(tempfile.mkdtemp(prefix="nightcart-nights-"))
     home.chmod(0o755)  # PostgreSQL's own user has to enter it
     server = Server(home, arguments.database, arguments.port)
-    (home / "nightcart.toml").write_text(SETTINGS, encoding="utf-8")
+    server.write_settings()
     server.nightcart("simulate", *SHOP, "--days", str(arguments.nights + 3), "--out", "raw")
     days = sorted(path.name.removeprefix("date=") for path in (home / "raw").glob("date=*"))
     nights = days[-arguments.nights :]

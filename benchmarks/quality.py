@@ -2,9 +2,9 @@
 
     python -m benchmarks.quality --dataset ../shared/data/amazon_beauty --seeds 1,2,3
 
-The data set is a directory with `interactions.csv` (`user_id,item_id,position`, any other columns
-are not read) and, if there is one, `items.csv` (`item_id,title,attributes_json`: a list of brand
-and category names). Leave-one-out by `position`: each user's last item is the test, the one before
+The data set is a directory with `interactions.csv` (`user_id,item_id` and `position` or
+`timestamp`) and, if there is one, `items.csv` (`item_id` and any of `title,brand,category`): the
+format is described in `benchmarks.quality_data`. Leave-one-out by that order: each user's last item is the test, the one before
 it the validation, earlier ones are trained on; users with fewer than three are trained on only.
 Inputs are the last 50 events; ranking is over every item.
 
@@ -25,6 +25,7 @@ import dataclasses
 import json
 import logging
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -46,6 +47,7 @@ from benchmarks.quality_data import (
     read_dataset,
 )
 from benchmarks.quality_networks import NETWORKS
+from pipeline.errors import InputError
 from pipeline.evaluation.metrics import ndcg, recall
 from pipeline.evaluation.ranking import Items, Scorer, held_out_ranks, measurable, model_scorer
 from pipeline.model.checkpoint import load_checkpoint, save_checkpoint
@@ -83,9 +85,18 @@ class Trained:
 
 
 def train(
-    data: Dataset, known: Sequence[UserHistory], settings: Settings, *, validate: bool
+    data: Dataset,
+    known: Sequence[UserHistory],
+    settings: Settings,
+    *,
+    validate: bool,
+    watch: Callable[[float], None] = lambda _: None,
 ) -> Trained:
-    """Train on what is known of the users; the epoch and the prior by what is held out of them."""
+    """Train on what is known of the users; the epoch and the prior by what is held out of them.
+
+    Args:
+        watch: told the validation NDCG before the first epoch and after each.
+    """
     started = time.process_time()
     vocabulary = items_vocabulary(data)
     pasts = [user.known_items for user in known]
@@ -97,7 +108,9 @@ def train(
 
     def validation_ndcg(model: GPT2LMHeadModel) -> float:
         scorer = model_scorer(model, vocabulary, items, MAX_EVENTS)
-        return ndcg(held_out_ranks(scorer, some, items), settings.evaluation.k)
+        found = ndcg(held_out_ranks(scorer, some, items), settings.evaluation.k)
+        watch(found)
+        return found
 
     fit(
         model,
@@ -273,6 +286,14 @@ def means(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
+def settings_of(recipe: Mapping[str, str]) -> Settings:
+    """The defaults with what a recipe says otherwise."""
+    return load_settings(
+        None,
+        {f"NIGHTCART_{key.replace('.', '__').upper()}": value for key, value in recipe.items()},
+    )
+
+
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """What was asked for."""
     parser = argparse.ArgumentParser(
@@ -302,12 +323,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     changed = dict(change.split("=", 1) for change in asked.set)
     recipe = RECIPE | ({"training.max_epochs": "2"} if asked.quick else {}) | changed
-    settings = load_settings(
-        None,
-        {f"NIGHTCART_{key.replace('.', '__').upper()}": value for key, value in recipe.items()},
-    )
+    settings = settings_of(recipe)
     torch.set_num_threads(settings.training.threads or torch.get_num_threads())
-    data = read_dataset(asked.dataset, every=10 if asked.quick else 1)
+    try:
+        data = read_dataset(asked.dataset, every=10 if asked.quick else 1)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
     protocols = ["strict", "refit"] if asked.protocol == "both" else [asked.protocol]
     masks = [True, False] if asked.mask is None else [asked.mask]
     rows = measure_baselines(data, protocols, masks) if asked.baselines else []

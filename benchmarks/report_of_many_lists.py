@@ -49,6 +49,7 @@ def write(lake: Lake, n_users: int, seed: int) -> None:
                     ],
                     "n_items": len(items),
                     "method": "model",
+                    "rules": [],
                     "model_version": "benchmark",
                     "last_event_time": dt.datetime(2026, 3, 1, tzinfo=dt.UTC),
                 }

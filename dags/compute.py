@@ -1,7 +1,7 @@
 """Where a job runs: the one place that decides it.
 
 - in a process on this machine, by default;
-- `spark-submit` to a master, for the Spark stages, when `compute.spark_connection` names an Airflow
+- `spark-submit` to a master, for the Spark stages (and `generate` with `generation.runner` "spark"), when `compute.spark_connection` names an Airflow
   connection (`spark://host:7077`): the driver stays here, the executors are the cluster's;
 - a Kubernetes pod with a GPU, for the stages that run the model, when `compute.kubernetes_image`
   names an image, by `kubectl` and its own login. This last one is thin and was never exercised.
@@ -40,7 +40,8 @@ class Command:
 def command(job: str, arguments: Sequence[str], settings: Settings, master_of: MasterOf) -> Command:
     """The process that runs a job."""
     here = [sys.executable, "-m", f"jobs.{job}", *arguments]
-    if settings.compute.spark_connection and job in SPARK_JOBS:
+    on_spark = job in SPARK_JOBS or (job == "generate" and settings.generation.runner == "spark")
+    if settings.compute.spark_connection and on_spark:
         return _submitted(job, arguments, settings, master_of(settings.compute.spark_connection))
     if settings.compute.kubernetes_image and job in GPU_JOBS:
         return Command(_pod(job, arguments, settings.compute.kubernetes_image))

@@ -23,7 +23,7 @@ from zoneinfo import ZoneInfo
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from dags import memory
+from dags import memory, time_left
 from dags.compute import GPU_JOBS, Command, command, master_of_connection
 from dags.gpu_lock import gpu_lock
 from dags.job_process import JobProcess
@@ -47,18 +47,26 @@ class JobOperator(BaseOperator):  # type: ignore[misc]  # Airflow's types are no
         job: module name below `jobs`.
         zone: the zone whose calendar day is the data interval.
         job_arguments: further arguments of the job; templated.
+        in_time: whether the job must be done before the night's time is up (`dags.time_left`).
     """
 
     template_fields: Sequence[str] = ("job_arguments",)
     ui_color = "#e8f0e4"
 
     def __init__(
-        self, *, job: str, zone: str, job_arguments: Sequence[str] = (), **kwargs: Any
+        self,
+        *,
+        job: str,
+        zone: str,
+        job_arguments: Sequence[str] = (),
+        in_time: bool = False,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.job = job
         self.zone = zone
         self.job_arguments = list(job_arguments)
+        self.in_time = in_time
         self._process = JobProcess()
 
     def execute(self, context: Context) -> None:
@@ -77,8 +85,16 @@ class JobOperator(BaseOperator):  # type: ignore[misc]  # Airflow's types are no
             raise AirflowException(reason)
 
     def run_job(self, context: Context, extra: Sequence[str] = ()) -> tuple[int, str, bool]:
-        """Run the job once: its exit code, the reason of a failure, and whether memory ran out."""
+        """Run the job once: its exit code, the reason of a failure, and whether memory ran out.
+
+        Raises:
+            AirflowFailException: the night's time is up, before the job or while it ran.
+        """
         settings = self._settings(context)
+        end = time_left.ends_at(context, settings) if self.in_time else None
+        seconds = None if end is None else (end - datetime.now(UTC)).total_seconds()
+        if end is not None and seconds is not None and seconds <= 0:
+            raise AirflowFailException(time_left.in_words(end, settings))
         wanted = self._command(context, settings, extra)
         self.log.info("$ %s", " ".join(wanted.arguments))
         self._tell(context, state="started", command=wanted.arguments)
@@ -101,10 +117,13 @@ class JobOperator(BaseOperator):  # type: ignore[misc]  # Airflow's types are no
                 started=lambda pid: self._tell(context, state="running", pid=pid),
                 line=lambda text: self._say_line(context, text),
                 held=locks,
+                seconds=seconds,
             )
         reason = _reason(code, last_words)
-        seconds = round(time.monotonic() - started, 1)
-        self._tell(context, state="ended", code=code, reason=reason, seconds=seconds)
+        if end is not None and self._process.out_of_time:
+            code, reason = DATA_ERROR, time_left.in_words(end, settings)
+        took = round(time.monotonic() - started, 1)
+        self._tell(context, state="ended", code=code, reason=reason, seconds=took)
         out_of_memory = bool(code) and memory.ran_out(code, last_words, kills)
         if out_of_memory and self.job in memory.BATCHES:
             memory.note(lake, run, self.job)

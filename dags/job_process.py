@@ -31,6 +31,7 @@ class JobProcess:
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
         self._ended = threading.Event()
+        self.out_of_time = False
 
     def run(
         self,
@@ -40,6 +41,7 @@ class JobProcess:
         started: Callable[[int], None],
         line: Callable[[str], None],
         held: Sequence[int] = (),
+        seconds: float | None = None,
     ) -> tuple[int, str]:
         """Run to the end; returns the exit code and the last words.
 
@@ -47,8 +49,10 @@ class JobProcess:
             started: told the process id.
             line: told every line of output.
             held: descriptors that the job keeps open, so that a lock lives as long as the job.
+            seconds: after which the job is ended, and `out_of_time` is true.
         """
         self._ended.clear()
+        self.out_of_time = False
         bound = [sys.executable, "-I", "-S", str(BINDER), str(os.getpid())]
         process = subprocess.Popen(  # noqa: S603  # lists; no shell reads them
             [*bound, *command],
@@ -67,6 +71,10 @@ class JobProcess:
         # Reads end when the last holder of the pipe closes it. A grandchild that outlives the
         # job would keep the task waiting for ever, so the group goes when the job goes.
         threading.Thread(target=self._reap, args=(process,), daemon=True).start()
+        clock = threading.Timer(seconds or 0.0, self._end_for_time)
+        clock.daemon = True
+        if seconds is not None:
+            clock.start()
         last_words = ""
         try:
             assert process.stdout is not None
@@ -78,6 +86,7 @@ class JobProcess:
                     line(text)
             self._ended.wait()
         finally:
+            clock.cancel()
             self.end()
         return process.returncode, last_words
 
@@ -89,6 +98,10 @@ class JobProcess:
         if not self._ended.wait(TERMINATION_GRACE_SECONDS):
             _signal_group(self._process.pid, signal.SIGKILL)
             self._ended.wait(TERMINATION_GRACE_SECONDS)
+
+    def _end_for_time(self) -> None:
+        self.out_of_time = not self._ended.is_set()
+        self.end()
 
     def _reap(self, process: subprocess.Popen[str]) -> None:
         process.wait()

@@ -14,6 +14,7 @@ from airflow.sdk.exceptions import (
     AirflowSkipException,
 )
 
+from dags import time_left
 from dags.job_operator import (
     EVENTS_VARIABLE,
     JobOperator,
@@ -48,6 +49,7 @@ class WaitForRaw(JobOperator):
             AirflowFailException: the time is up, or the settings are at fault.
         """
         minutes = float(context["params"]["wait_minutes"])
+        end = time_left.ends_at(context, settings_of(context))
         if os.environ.get(EVENTS_VARIABLE):
             self.job_arguments = ["--timeout-minutes", f"{minutes:g}"]
             super().execute(context)
@@ -55,6 +57,8 @@ class WaitForRaw(JobOperator):
         now = datetime.now(UTC)
         first = context["ti"].get_first_reschedule_date(context) or now
         until = first + timedelta(minutes=minutes)
+        if end is not None and end < until:
+            until, minutes = end, max((end - first).total_seconds() / 60, 0.0)
         if now >= until:
             extra = ["--waited-minutes", f"{minutes:g}"]
         else:
@@ -91,6 +95,40 @@ class Evaluate(JobOperator):
         if not trains(retrain, self.night_of(context)):
             self.job_arguments = ["--no-candidate", f"no model was trained: retrain is {retrain}"]
         super().execute(context)
+
+
+class Degrade(JobOperator):
+    """Publishes last night's lists where this night has none, if `degrade_after_minutes` says so."""
+
+    def execute(self, context: Context) -> None:
+        """Publish or be skipped."""
+        settings = settings_of(context)
+        if not settings.night.degrade_after_minutes:
+            raise AirflowSkipException(
+                f"{time_left.SETTING} is 0: readers keep the night that was published last"
+            )
+        why = "deadline" if time_left.is_up(context, settings) else "failed"
+        self.job_arguments = ["--why", why]
+        super().execute(context)
+
+
+class Report(JobOperator):
+    """The night's page, with a link to its run in Airflow where there are pages to link to."""
+
+    def execute(self, context: Context) -> None:
+        """Write it."""
+        if not os.environ.get(EVENTS_VARIABLE):
+            self.job_arguments = ["--airflow-run", run_page(str(context["ti"].log_url))]
+        super().execute(context)
+
+
+def run_page(task_page: str) -> str:
+    """The page of a task's run.
+
+    >>> run_page("http://127.0.0.1:8080/dags/d/runs/r/tasks/report?try_number=1")
+    'http://127.0.0.1:8080/dags/d/runs/r'
+    """
+    return task_page.partition("/tasks/")[0]
 
 
 class Announce(BaseOperator):  # type: ignore[misc]  # Airflow's types are not checked

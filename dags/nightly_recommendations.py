@@ -12,10 +12,11 @@ over, and sees what was known by then and nothing later, whenever it is run.
 | `build_histories` | goes on from an earlier night, or rebuilds and says why: one row per user, the ordered past, active flag, consent | the catalogue or the events are empty as of this date |
 | `validate_histories` | Great Expectations over the catalogue, the histories and the item words | the model is not trained: the run's `data_docs` shows which expectation |
 | `fine_tune` | warm-starts from the last promoted model, or starts small | memory, threads, GPU: retried, after want of memory with half the `training.batch_tokens`. Skipped where `retrain` says so |
-| `evaluate` | ranks held-out events against popularity, Markov and the champion; promotes or not | a candidate that loses is **not** a failure: the champion generates, and the report says so |
+| `evaluate` | ranks held-out events against popularity, what follows what and the champion; promotes or not | a candidate that loses is **not** a failure: the champion generates, and the report says so |
 | `generate` | top-K and a reason for every active, consenting user; shard by shard | a retry makes only the shards that are missing |
 | `validate_generated` | Great Expectations over the lists | nothing is published; yesterday's stays what readers see |
 | `publish` | immutable run directory, manifest, then one pointer | nothing was switched: clear this task when there is room or permission |
+| `degrade` | only where nothing could be published and `night.degrade_after_minutes` is set: the lists of the night before, marked `last_night`, in this night's place; every task before it is ended when that time is up | there is no night before, or no room: readers keep what they had |
 | `announce` | emits the asset `nightcart_recommendations`, which wakes `export_lists`, once a night that became what readers see; skipped for nights of the past | nothing was exported: trigger `export_lists` |
 | `report` | one HTML page; runs also when something above failed | what is published stays published; clear this task |
 | `night_complete` | nothing; fails the run if anything above failed, the report included | see the task that failed |
@@ -57,7 +58,7 @@ from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
 from dags.alerts import NightAlert, deadline_missed
 from dags.job_operator import JobOperator
-from dags.night_tasks import Announce, Evaluate, FineTune, WaitForRaw
+from dags.night_tasks import Announce, Degrade, Evaluate, FineTune, Report, WaitForRaw
 from pipeline.errors import NightcartError
 from pipeline.settings import Settings, load_settings
 from pipeline.settings_files import chosen_config
@@ -144,7 +145,8 @@ def deadline() -> DeadlineAlert | None:
 
 
 def _job(task_id: str, job: str | None = None, **kwargs: Any) -> JobOperator:
-    return JobOperator(task_id=task_id, job=job or task_id, zone=ZONE, **kwargs)
+    """A job that must be done before the night's time is up."""
+    return JobOperator(task_id=task_id, job=job or task_id, zone=ZONE, in_time=True, **kwargs)
 
 
 with DAG(
@@ -168,18 +170,29 @@ with DAG(
         "validate_histories", "validate", job_arguments=["--dataset", "histories"]
     )
     # A model that fell over once for want of memory may pass once; a second retry costs hours.
-    fine_tune = FineTune(task_id="fine_tune", job="fine_tune", zone=ZONE, pool=GPU_POOL, retries=1)
+    fine_tune = FineTune(
+        task_id="fine_tune", job="fine_tune", zone=ZONE, in_time=True, pool=GPU_POOL, retries=1
+    )
     # A night that trains nothing is measured all the same: what is skipped is no failure.
     evaluate = Evaluate(
-        task_id="evaluate", job="evaluate", zone=ZONE, trigger_rule=TriggerRule.NONE_FAILED
+        task_id="evaluate",
+        job="evaluate",
+        zone=ZONE,
+        in_time=True,
+        trigger_rule=TriggerRule.NONE_FAILED,
     )
     generate = _job("generate", pool=GPU_POOL)
     validate_generated = _job(
         "validate_generated", "validate", job_arguments=["--dataset", "generated"]
     )
-    publish = _job("publish")
-    announce = Announce(task_id="announce", zone=ZONE)
-    report = _job("report", trigger_rule=TriggerRule.ALL_DONE)
+    # Never ended half way, and never too late to begin: lists that are made are better than old.
+    publish = JobOperator(task_id="publish", job="publish", zone=ZONE)
+    degrade = Degrade(
+        task_id="degrade", job="degrade", zone=ZONE, trigger_rule=TriggerRule.ONE_FAILED
+    )
+    # Whichever of the two readers were switched to.
+    announce = Announce(task_id="announce", zone=ZONE, trigger_rule=TriggerRule.ONE_SUCCESS)
+    report = Report(task_id="report", job="report", zone=ZONE, trigger_rule=TriggerRule.ALL_DONE)
     # The report runs after a failure and would end the run as a success: a run's state is that
     # of its last tasks. This one succeeds only if everything did; `announce` may be skipped.
     night_complete = EmptyOperator(task_id="night_complete", trigger_rule=TriggerRule.NONE_FAILED)
@@ -195,7 +208,8 @@ with DAG(
         generate,
         validate_generated,
         publish,
+        degrade,
         report,
     )
-    chain(publish, announce)
+    chain([publish, degrade], announce)
     chain([publish, announce, report], night_complete)

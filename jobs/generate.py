@@ -2,12 +2,15 @@
 
 Reads the date's champions, histories, catalogue and item_words; writes the dataset `generated`.
 Users are taken shard by shard; a retry with the same --run-id makes only the shards that are
-missing. Without a champion that can be used, every list is made by the fallback and says so.
+missing. Without a champion that can be used, every list is made by the fallback and says so. Once
+--deadline, or generation.deadline_minutes after the start, is past, whoever has no list yet gets
+last night's or the fallback's, and the row says so.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import logging
 
 from pipeline.generation.night import Night
@@ -17,9 +20,14 @@ from pipeline.stage import Report, Stage, run_stage, stage_parser
 log = logging.getLogger("nightcart")
 
 
-def generate(stage: Stage, arguments: argparse.Namespace) -> Report:  # noqa: ARG001
+def generate(stage: Stage, arguments: argparse.Namespace) -> Report:
     """Generate, then account for every row of the histories."""
-    made = Night(stage.lake, stage.run, stage.settings).generate()
+    deadlines = [arguments.deadline] if arguments.deadline else []
+    minutes = stage.settings.generation.deadline_minutes
+    if minutes:
+        deadlines.append(dt.datetime.now(dt.UTC) + dt.timedelta(minutes=minutes))
+    deadline = min(deadlines, default=None)
+    made = Night(stage.lake, stage.run, stage.settings, deadline).generate()
     removed = {
         "inactive": made.audience.inactive,
         "no_consent": made.audience.no_consent,
@@ -41,7 +49,24 @@ def generate(stage: Stage, arguments: argparse.Namespace) -> Report:  # noqa: AR
 
 def main(argv: list[str] | None = None) -> int:
     """Run the stage; return its exit code."""
-    return run_stage("generate", stage_parser("generate", __doc__), generate, argv)
+    parser = stage_parser("generate", __doc__)
+    parser.add_argument(
+        "--deadline", type=instant, help="an instant such as 2026-03-02T05:00:00+00:00"
+    )
+    return run_stage("generate", parser, generate, argv)
+
+
+def instant(text: str) -> dt.datetime:
+    """An instant with its zone, for argparse."""
+    try:
+        found = dt.datetime.fromisoformat(text)
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not an instant with its zone, like 2026-03-02T05:00:00+00:00"
+        )
+    return found
 
 
 if __name__ == "__main__":

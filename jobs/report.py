@@ -18,9 +18,9 @@ STAGE = "report"
 log = logging.getLogger("nightcart")
 
 
-def work(stage: Stage, _arguments: argparse.Namespace) -> Report:
+def work(stage: Stage, arguments: argparse.Namespace) -> Report:
     """Write the page; say where it is and what it had to leave out."""
-    path, night = write_report(stage.lake, stage.run, stage.settings)
+    path, night = write_report(stage.lake, stage.run, stage.settings, arguments.airflow_run)
     for note in night.unreadable:
         log.warning("left out of the report: %s", note)
     log.info("wrote %s", path)
@@ -35,7 +35,18 @@ def work(stage: Stage, _arguments: argparse.Namespace) -> Report:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the stage; returns the process's exit code."""
-    return run_stage(STAGE, stage_parser(STAGE, __doc__), work, argv)
+    parser = stage_parser(STAGE, __doc__)
+    parser.add_argument(
+        "--airflow-run", type=_page, metavar="URL", help="the run's page in Airflow, to be linked"
+    )
+    return run_stage(STAGE, parser, work, argv)
+
+
+def _page(text: str) -> str:
+    """An address that may stand in a link."""
+    if not text.startswith(("http://", "https://")):
+        raise argparse.ArgumentTypeError(f"{text!r} is no http(s) address")
+    return text
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ manifests the runs. `latest.json` of a published dataset names one directory of 
 
 Gives up: object stores are not exercised. The protocol needs only an atomic replace of one
 small file, which they have, but the paths and the lock here are local ones. Two processes that
-write the same run of the same date at once are not kept apart. Standard library only.
+write the same run of the same date at once are not kept apart here (generation takes a lock of its
+own). Standard library only.
 """
 
 from __future__ import annotations
@@ -154,9 +155,16 @@ class Lake:
     def commit(self, name: str, run: Run, *, rows: int | None = None, **facts: Any) -> Partition:
         """`close` a directory, then point its date at it."""
         partition = self.close(name, run, rows=rows, **facts)
-        with storage_errors(f"cannot commit {partition.path}"):
-            write_json(partition.path.parent / CURRENT, {"run_id": partition.directory_id})
+        self.point(partition)
         return partition
+
+    def point(self, partition: Partition) -> None:
+        """Point a closed partition's date at it, if it does not yet."""
+        pointer = partition.path.parent / CURRENT
+        if pointer.exists() and _read_json(pointer)["run_id"] == partition.directory_id:
+            return
+        with storage_errors(f"cannot commit {partition.path}"):
+            write_json(pointer, {"run_id": partition.directory_id})
 
     def publish(
         self,

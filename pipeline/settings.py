@@ -165,6 +165,14 @@ class Generation:
     batch_users: int = 256
     exclude_owned: bool = True
     max_error_share: float = 0.01
+    # "process": this one; "spark": spark.master's workers, a shard a task (the lake must be shared)
+    runner: str = "process"
+    max_per_category: int = 0  # items of one category in a list; 0: as many as come
+    diversity: float = 0.0  # what each listed item of a category costs the next (log-probability)
+    no_repeat_nights: int = 0  # what so many nights sent and nobody touched comes last
+    promotions: str = ""  # a TOML file of promoted items (pipeline/generation/promotions.py)
+    reuse: bool = False  # whoever's list would come out the same keeps last night's
+    deadline_minutes: int = 0  # after so many, lists of last night or the fallback; 0: never
 
 
 @dataclass(frozen=True)
@@ -202,6 +210,15 @@ class Alerts:
 
 
 @dataclass(frozen=True)
+class Night:
+    """The run of a night as a whole, under Airflow."""
+
+    # After so many minutes what is not published is ended, and the lists of the night before are
+    # published in its place, marked; also where the night fails earlier. 0: readers keep those.
+    degrade_after_minutes: int = 0
+
+
+@dataclass(frozen=True)
 class Settings:
     """Everything a night can be told. See each section's docstring."""
 
@@ -220,6 +237,7 @@ class Settings:
     privacy: Privacy = field(default_factory=Privacy)
     compute: Compute = field(default_factory=Compute)
     alerts: Alerts = field(default_factory=Alerts)
+    night: Night = field(default_factory=Night)
     seed: int = 20260301
     origin: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
@@ -302,6 +320,9 @@ def _with_absolute_paths(settings: Settings, base: Path) -> Settings:
     shop = settings.shop
     if shop.source.endswith((".yaml", ".yml")):
         shop = dataclasses.replace(shop, source=absolute(shop.source))
+    generation = settings.generation
+    if generation.promotions:
+        generation = dataclasses.replace(generation, promotions=absolute(generation.promotions))
     model = settings.model
     if model.base_model.startswith(BASE_MODEL_IS_PATH):
         model = dataclasses.replace(model, base_model=absolute(model.base_model))
@@ -309,6 +330,7 @@ def _with_absolute_paths(settings: Settings, base: Path) -> Settings:
         settings,
         shop=shop,
         model=model,
+        generation=generation,
         paths=Paths(
             raw=absolute(settings.paths.raw),
             lake=absolute(settings.paths.lake),

@@ -67,7 +67,9 @@ export UV_HTTP_TIMEOUT="${UV_HTTP_TIMEOUT:-180}"
 echo "installing $(grep -c == requirements.lock) packages"
 quiet=--quiet
 [ ! -t 2 ] || quiet=  # at a terminal uv shows its progress
+# Compiled now, once: a night starts a dozen processes, and where Python may not write beside its
+# packages (PYTHONDONTWRITEBYTECODE, another user) each would compile them all again.
 # shellcheck disable=SC2086  # an empty $quiet is no argument
-"$venv/bin/uv" pip install $quiet --requirements requirements.lock
+"$venv/bin/uv" pip install $quiet --compile-bytecode --requirements requirements.lock
 # The project itself, editable; what it depends on is already there.
 "$venv/bin/uv" pip install --quiet --no-deps --editable .

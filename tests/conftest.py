@@ -7,9 +7,11 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from pyspark.sql import SparkSession
 
+from jobs.cli.airflow_home import prepare
 from pipeline.lake import Lake
 from pipeline.settings import Settings, load_settings
 from pipeline.settings import Spark as SparkSettings
@@ -22,8 +24,14 @@ SHARED_DATA = Path(
 
 
 def pytest_configure() -> None:
-    """Ctrl-C counts: a shell starts what it puts in the background with it ignored for good."""
+    """Ctrl-C counts: a shell starts what it puts in the background with it ignored for good.
+
+    No example of a property has a deadline.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # What an example takes says how loaded the machine is.
+    hypothesis.settings.register_profile("untimed", deadline=None)
+    hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
@@ -67,3 +75,11 @@ def shared_data() -> Path:
             pytest.fail(message)
         pytest.skip(message)
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def airflow_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One AIRFLOW_HOME for the session: the database is made once."""
+    home = tmp_path_factory.mktemp("airflow_of_the_tests")
+    prepare(home, os.environ)
+    return home

@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks.quality import main
 from benchmarks.quality_data import histories, read_dataset
+from pipeline.errors import InputError
 
 
 def write_dataset(directory: Path, n_users: int = 30, n_items: int = 12) -> Path:
@@ -48,6 +49,61 @@ def test_the_last_item_is_the_test_and_the_one_before_it_the_validation(tmp_path
     (short,) = histories({"u": ("a", "b")}, 1)
     assert short.known_items == ("a", "b")
     assert short.holdout_split is None
+
+
+def written(directory: Path, interactions: str, items: str = "") -> Path:
+    (directory / "interactions.csv").write_text(interactions, encoding="utf-8")
+    if items:
+        (directory / "items.csv").write_text(items, encoding="utf-8")
+    return directory
+
+
+def test_any_log_of_interactions_can_be_read(tmp_path: Path) -> None:
+    data = read_dataset(
+        written(
+            tmp_path,
+            "item_id\tuser_id\ttimestamp\tprice\n"
+            "b\tu\t2026-03-02T10:00:00\t1\n"
+            "a\tu\t2026-03-01\t2\n"
+            "c\tu\t2026-03-02T10:00:00Z\t3\n"
+            "a\tv\t1e9\t\n",
+            "item_id,brand,category,title\na,Acme,Kitchen > Kettles,Kettle\nunmet,,,\n",
+        )
+    )
+    assert data.pasts == {"u": ("a", "b", "c"), "v": ("a",)}
+    assert [item.item_id for item in data.catalogue] == ["a", "b", "c"]
+    assert data.catalogue[0].description == "Kettle Acme Kitchen > Kettles"
+
+
+@pytest.mark.parametrize(
+    ("interactions", "items", "said"),
+    [
+        (
+            "user,item_id,position\n",
+            "",
+            r"interactions.csv lacks user_id; its header has user, item_id",
+        ),
+        ("user_id,item_id,position\nu,a,first\n", "", r"line 2: position is 'first'"),
+        ("user_id,item_id,position\nu,a,1\nu,,2\n", "", r"line 3: user_id or item_id is empty"),
+        ("user_id,item_id\nu,a\n", "", r"line 2: neither position nor timestamp"),
+        ("user_id,item_id,position\nu,a,1\nu,b,2\n", "", r"1 users, none .* three interactions"),
+        (
+            "user_id,item_id,position\nu,a,1\nu,b,2\nu,c,3\n",
+            "item_id,attributes_json\na,[Kitchen]\n",
+            r"items.csv, line 2: attributes_json is no JSON list: '\[Kitchen\]'",
+        ),
+    ],
+)
+def test_what_cannot_be_read_is_named(
+    tmp_path: Path, interactions: str, items: str, said: str
+) -> None:
+    with pytest.raises(InputError, match=said):
+        read_dataset(written(tmp_path, interactions, items))
+
+
+def test_a_directory_without_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--dataset", str(tmp_path / "none")]) == 65
+    assert "--dataset takes a directory with interactions.csv" in capsys.readouterr().err
 
 
 def test_a_whole_run_and_a_second_one_from_kept_models(

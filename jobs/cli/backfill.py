@@ -152,14 +152,16 @@ def _states_in_airflow(
 
 
 def _states_in_lake(lake: Lake, dates: Sequence[date]) -> dict[date, str]:
-    """`success` for a night that was published, `failed` for one that only ran."""
+    """`success` for a night that published lists of its own, `failed` for one that only ran."""
     from jobs.cli.stage_records import RECOMMENDATIONS
+    from pipeline.publishing.made_from import is_degraded
 
     states = {}
     for run_date in dates:
-        if lake.current(RECOMMENDATIONS, run_date) is not None:
+        published = lake.current(RECOMMENDATIONS, run_date)
+        if published is not None and not is_degraded(published):
             states[run_date] = "success"
-        elif any(lake.date_directory("runs", run_date).glob("run_id=*")):
+        elif published is not None or any(lake.date_directory("runs", run_date).glob("run_id=*")):
             states[run_date] = "failed"
     return states
 

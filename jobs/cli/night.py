@@ -30,6 +30,7 @@ from pipeline.settings_files import CONFIG_VARIABLE
 
 DAG_ID = "nightly_recommendations"
 EVENTS_VARIABLE = "NIGHTCART_EVENTS"
+STARTED_VARIABLE = "NIGHTCART_NIGHT_STARTED"
 POLL_SECONDS = 0.2
 STOP_SECONDS = 5.0
 
@@ -111,6 +112,7 @@ def start_night(
     stem = f"{order.run_date.isoformat()}-{datetime.now(UTC):%Y%m%dT%H%M%S}"
     log, events_file = home / "nights" / f"{stem}.log", home / "nights" / f"{stem}.events.jsonl"
     environment[EVENTS_VARIABLE] = str(events_file)
+    environment[STARTED_VARIABLE] = datetime.now(UTC).isoformat()
     command = [sys.executable, "-m", "airflow", "dags", "test", DAG_ID]
     conf = {
         "run_date": order.run_date.isoformat(),

@@ -18,6 +18,8 @@ STAGES = (
     "publish",
     "report",
 )
+# The DAG's other tasks, which depend on the stages and are no stages of their own.
+BESIDE = ("degrade", "announce", "night_complete")
 # A stage's job and the arguments that the DAG gives it.
 JOBS: dict[str, tuple[str, ...]] = {
     **{stage: (stage,) for stage in STAGES},

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from jobs.cli.backfill import add_scheduler_arguments, follow_runs
 from jobs.cli.invocation import command_line
-from jobs.cli.night_order import JOBS, STAGES, STARTING_STAGES
+from jobs.cli.night_order import BESIDE, JOBS, STAGES, STARTING_STAGES
 from jobs.cli.settings_choice import add_config_argument, chosen_config
 from pipeline.errors import InputError
 from pipeline.stage import iso_date
@@ -86,7 +86,7 @@ def _by_scheduler(
 
     night = read_night(lake, Run(run_date, run_id_of(airflow_run_id)))
     first = stage or _stopped_at(night)
-    tasks = [*STAGES[STAGES.index(first) :], "announce", "night_complete"]
+    tasks = [*STAGES[STAGES.index(first) :], *BESIDE]
     print(f"{run_date}: {first} and what depends on it, in {scheduler.name}")
     scheduler.clear(airflow_run_id, tasks)
     code = follow_runs(scheduler, {airflow_run_id: run_date})

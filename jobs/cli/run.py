@@ -146,10 +146,13 @@ def _say_state(shown: NightConsole, lake: Lake, config: Path | None, night: Nigh
     """After a night that did not end well: the log, what readers see, how to go on."""
     from jobs.cli.stage_records import RECOMMENDATIONS, is_of_run
     from pipeline.lake import Run
+    from pipeline.publishing.made_from import is_degraded, lists_night
 
     latest = lake.latest(RECOMMENDATIONS)
     if latest is None:
         published = "nothing yet"
+    elif is_degraded(latest) and latest.run_date == night.run_date:
+        published = f"the lists of {lists_night(latest)} in place of this night's"
     elif shown.run_id is not None and is_of_run(latest, Run(night.run_date, shown.run_id)):
         published = f"this night ({latest.rows:,} shoppers); what failed came after it"
     else:

@@ -16,6 +16,7 @@ from typing import Any
 from jobs.cli.night_order import STAGES
 from pipeline.lake import Lake, Partition, Run
 from pipeline.ledger import LedgerLine, ledger_file, read_ledger
+from pipeline.publishing.made_from import is_degraded, lists_night
 
 Record = dict[str, Any]
 
@@ -28,7 +29,8 @@ class NightRecord:
 
     run: Run
     stages: dict[str, Record]
-    published: bool  # the date's pointer names what this run generated
+    published: bool  # the date's pointer names what this run put there
+    stands_in: str = ""  # the night whose lists that are, where they are not its own
 
     @property
     def started(self) -> str:
@@ -67,7 +69,11 @@ def read_night(lake: Lake, run: Run) -> NightRecord:
         for path in sorted(lake.records(run).glob("*.json"))
         if path.stem in STAGES and (record := _record(path)) is not None
     }
-    return NightRecord(run, stages, is_of_run(lake.current(RECOMMENDATIONS, run.run_date), run))
+    partition = lake.current(RECOMMENDATIONS, run.run_date)
+    stands_in = (
+        str(lists_night(partition)) if partition is not None and is_degraded(partition) else ""
+    )
+    return NightRecord(run, stages, is_of_run(partition, run), stands_in)
 
 
 def is_of_run(partition: Partition | None, run: Run) -> bool:

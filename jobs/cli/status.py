@@ -140,6 +140,8 @@ def _print_outdated(shown: Console, lake: Lake, horizon_days: int) -> None:
 def _outcome(night: NightRecord) -> str:
     from jobs.wait_for_raw import LOOKED_FOR_AGAIN
 
+    if night.published and night.stands_in:
+        return _stood_in(night)
     failed = night.failed_stage
     if failed == "wait_for_raw" and LOOKED_FOR_AGAIN in (
         said := str(night.stages[failed].get("error"))
@@ -155,6 +157,18 @@ def _outcome(night: NightRecord) -> str:
     last = night.in_order()[-1]
     what = "is running, or was stopped" if night.stages[last]["status"] == "running" else "ended"
     return f"no: {last} {what}; nothing after it has run"
+
+
+def _stood_in(night: NightRecord) -> str:
+    """Readers have another night's lists in place of this one's: which, and why."""
+    stopped = next(
+        (stage for stage in night.in_order() if night.stages[stage]["status"] != "done"), None
+    )
+    why = ""
+    if stopped is not None:
+        said = night.stages[stopped].get("error", "it was ended, the night's time was up")
+        why = f": {stopped}: {said}"
+    return f"no: the lists of {night.stands_in} stand in{why}"
 
 
 def _print_stages(shown: Console, lake: Lake, night: NightRecord) -> None:

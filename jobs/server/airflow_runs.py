@@ -19,6 +19,7 @@ from typing import Any
 
 DAG_ID = "nightly_recommendations"
 POLL_SECONDS = 3.0
+PATIENCE_SECONDS = 600.0  # for a database that does not answer
 ENDED = ("success", "failed")
 
 
@@ -54,17 +55,22 @@ def runs(first: dt.datetime, last: dt.datetime) -> None:
 def follow(run_ids: Sequence[str]) -> None:
     """Say each change of a task's or a run's state, until every run has ended.
 
-    A database that is away for a while (a restart) is asked again.
+    A database that is away for a while (a restart) is asked again, for ten minutes; then its error
+    is raised.
     """
     from sqlalchemy.exc import DBAPIError
 
     said: dict[tuple[str, str], str] = {}
+    answered = time.monotonic()
     while True:
         try:
             states = _states(run_ids)
         except DBAPIError:
+            if time.monotonic() - answered > PATIENCE_SECONDS:
+                raise
             time.sleep(POLL_SECONDS)
             continue
+        answered = time.monotonic()
         for (run_id, task), state in states.items():
             if state and said.get((run_id, task)) != state:
                 said[(run_id, task)] = state

@@ -176,6 +176,8 @@ def _environment(
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "120",  # two files that seldom change
+        # A scheduler that is started again at once finds what its last self left at this pace only.
+        "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "60",
         "AIRFLOW__CORE__PARALLELISM": str(server.parallelism),
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{server.api_url}/execution/",
         "AIRFLOW__CORE__FERNET_KEY": secret["fernet"],

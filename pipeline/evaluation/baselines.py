@@ -1,13 +1,16 @@
-"""What a shop gets without a model: the bestsellers, and what usually follows the last item.
+"""What a shop gets without a model: the bestsellers, and what usually follows what.
 
 Both are fit from the items of histories that end before the held-out event, in seconds, and score
-every item for a history. They are the bar of the promotion gate and the fallback of generation.
+every item for many histories at once. They are the bar of the promotion gate and the fallback of
+generation.
 
 `Popularity`: how often an item was the object of a target event (purchase, rating); of any event
-in a shop without targets. `Markov`: first-order transition shares, backing off to popularity with
-the weight of one observation: (n(a, b) + p(b)) / (n(a) + 1).
+in a shop without targets. `Markov`: the windowed transitions of `pipeline.model.transitions`, which
+are the model's prior too, backing off to popularity with the weight of one observation:
+(s(history, b) + p(b)) / (sum of s(history, ·) + 1). `FIRST_ORDER` is the shape that makes it the
+chain that only looks at the last item.
 
-Shapes: I items.
+Shapes: U users, I items.
 """
 
 from __future__ import annotations
@@ -17,10 +20,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
+from pipeline.model.transitions import Transitions, TransitionShape, fit_transitions
+
+Booleans = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
+
+FIRST_ORDER = TransitionShape(window=1, age_decay=0.0)
 
 
 @dataclass(frozen=True)
@@ -30,33 +37,35 @@ class Popularity:
     share_I: Floats
     count_I: Floats
 
-    def scores(self, _history: Sequence[int] | Integers) -> Floats:
-        """Share of events by item; sums to 1 unless nothing ever happened."""
-        return self.share_I
+    def scores(self, histories: Sequence[Sequence[int] | Integers]) -> Floats:
+        """`share_UI`, of events by item; a row sums to 1 unless nothing ever happened."""
+        return np.tile(self.share_I, (len(histories), 1))
 
 
 @dataclass(frozen=True)
 class Markov:
-    """What followed a user's last item, else what is popular."""
+    """What followed a user's newest items, else what is popular."""
 
-    counts_II: sparse.csr_matrix
+    transitions: Transitions
     popularity: Popularity
 
-    def scores(self, history: Sequence[int] | Integers) -> Floats:
-        """Estimated share of each item as the next one. Items are numbers from 0."""
-        if not len(history):
-            return self.popularity.share_I
-        row = self.counts_II[int(history[-1])].toarray()[0]
-        shares: Floats = (row + self.popularity.share_I) / (row.sum() + 1.0)
+    def scores(self, histories: Sequence[Sequence[int] | Integers]) -> Floats:
+        """`share_UI`: estimated share of each item as the next one. Items are numbers from 0."""
+        strength_UI = self.transitions.scores(histories)
+        total_U1 = np.asarray(strength_UI.sum(axis=1)).reshape(-1, 1)
+        shares: Floats = (strength_UI.toarray() + self.popularity.share_I) / (total_U1 + 1.0)
         return shares
 
-    def knows(self, history: Sequence[int] | Integers) -> bool:
-        """Whether anything was ever seen to follow the history's last item."""
-        return bool(len(history)) and self.counts_II[int(history[-1])].nnz > 0
+    def knows(self, histories: Sequence[Sequence[int] | Integers]) -> Booleans:
+        """`known_U`: whether anything was ever seen to follow one of a history's newest items."""
+        known: Booleans = np.diff(self.transitions.scores(histories).indptr) > 0
+        return known
 
 
 def fit_popularity(
-    histories: Sequence[Sequence[int]], targets: Sequence[Sequence[bool]], n_items: int
+    histories: Sequence[Sequence[int] | Integers],
+    targets: Sequence[Sequence[bool] | Booleans],
+    n_items: int,
 ) -> Popularity:
     """Count events per item.
 
@@ -64,7 +73,9 @@ def fit_popularity(
         histories: item numbers per user, held-out events left out.
         targets: parallel to them, whether each is a target event.
     """
-    items = _joined(histories)
+    items = np.concatenate(
+        [np.asarray(row, dtype=np.int64) for row in histories] or [np.zeros(0, np.int64)]
+    )
     is_target = np.concatenate(
         [np.asarray(row, dtype=bool) for row in targets] or [np.zeros(0, bool)]
     )
@@ -73,18 +84,11 @@ def fit_popularity(
     return Popularity(counts / max(counts.sum(), 1.0), counts)
 
 
-def fit_markov(histories: Sequence[Sequence[int]], popularity: Popularity, n_items: int) -> Markov:
-    """Count what directly follows what."""
-    before = _joined([row[:-1] for row in histories if len(row) > 1])
-    after = _joined([row[1:] for row in histories if len(row) > 1])
-    counts = sparse.csr_matrix(
-        (np.ones(len(before)), (before, after)), shape=(n_items, n_items), dtype=np.float64
-    )
-    counts.sum_duplicates()
-    return Markov(counts, popularity)
-
-
-def _joined(rows: Sequence[Sequence[int]]) -> Integers:
-    return np.concatenate(
-        [np.asarray(row, dtype=np.int64) for row in rows] or [np.zeros(0, np.int64)]
-    )
+def fit_markov(
+    histories: Sequence[Sequence[int] | Integers],
+    popularity: Popularity,
+    n_items: int,
+    shape: TransitionShape | None = None,
+) -> Markov:
+    """Count what follows what, in the default shape or another."""
+    return Markov(fit_transitions(histories, n_items, shape), popularity)

@@ -1,6 +1,7 @@
 """The promotion gate: whether tonight's model generates, and why. Pure.
 
-A candidate is promoted if its NDCG@k on the test half beats popularity and Markov, and is not worse
+A candidate is promoted if its NDCG@k on the test half beats popularity and Markov (windowed counts
+of what follows what, ten steps: `pipeline.evaluation.baselines`), and is not worse
 than the champion's on the same users beyond noise: worse by more than a tolerance (a share of the
 champion's figure) *and* by more than the paired bootstrap interval of the difference allows. On few
 users noise is wide, so little is refused; on many the tolerance keeps a loss that nobody would see

@@ -190,13 +190,13 @@ def known_numbers(users: Sequence[UserHistory], vocabulary: Vocabulary) -> list[
     return [[index[item] for item in user.known_items if item in index] for user in users]
 
 
-def history_scorer(scores: Callable[[Sequence[int]], Floats], items: Items) -> Scorer:
+def history_scorer(scores: Callable[[Sequence[Sequence[int]]], Floats], items: Items) -> Scorer:
     """Scores by a baseline that reads item numbers."""
     index = items.index
 
     def score(users: Sequence[UserHistory]) -> Floats:
-        return np.stack(
-            [scores([index[item] for item in user.known_items if item in index]) for user in users]
+        return scores(
+            [[index[item] for item in user.known_items if item in index] for user in users]
         )
 
     return score

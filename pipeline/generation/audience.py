@@ -23,10 +23,12 @@ COLUMNS = (
     "user_id",
     "item_ids",
     "event_types",
+    "event_times",
     "queries",
     "owned_item_ids",
     "last_event_time",
     "language",
+    "region",
 )
 _FLAGS = ("active", "consent")
 

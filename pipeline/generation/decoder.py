@@ -108,8 +108,9 @@ class Decoder:
             attended = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=layer.scale)
             states_ND = layer.rest(attended.transpose(1, 2).reshape(n * width, -1), states_ND)
             if keep:
-                keys.append(k)
-                values.append(v)
+                # In one piece: a matrix product would copy them anew at every step of the beams.
+                keys.append(k.contiguous())
+                values.append(v.contiguous())
         layer = self.layers[-1]
         qkv_ND = layer.qkv(states_ND)
         _, k, v = self._heads(qkv_ND, n, width, layer.n_heads)
@@ -123,7 +124,11 @@ class Decoder:
             return hidden_BD, None
         last_types_B = type_ids_BT[rows_B, last_B]
         return hidden_BD, PromptKeys(
-            [*keys, k], [*values, v], hidden_from_BT, last_B + 1, last_types_B
+            [*keys, k.contiguous()],
+            [*values, v.contiguous()],
+            hidden_from_BT,
+            last_B + 1,
+            last_types_B,
         )
 
     @torch.inference_mode()

@@ -1,4 +1,4 @@
-"""Lists for users whom the model cannot serve: what follows their last item, or what is popular.
+"""Lists for users whom the model cannot serve: what follows their newest items, or what is popular.
 
 Fit from the whole past of the consenting users as of the night (the gate's baselines, which leave
 the held-out events out, are the same code). Ranks every sellable item, new ones too, under the
@@ -54,11 +54,12 @@ class Fallback:
         n, n_items = len(histories), len(self.sellable_C)
         ranking = empty_ranking(n, k, {})
         items_UK, scores_UK = ranking.items_UK, ranking.scores_UK
-        last_U = self.last_items(histories)
+        numbers_U = _item_numbers(histories, self.item_ids)
         step = max(1, MAX_LOGITS // max(1, len(self.item_ids)))
         for start in range(0, n, step):
             users_B = np.arange(start, min(n, start + step))
-            scores_BC = torch.from_numpy(self._shares(last_U[users_B]))
+            shares_BI = self.markov.scores([numbers_U[user] for user in users_B])
+            scores_BC = torch.from_numpy(shares_BI[:, self.sellable_C])
             rows, items = excluded.of(users_B)
             scores_BC[torch.from_numpy(rows), torch.from_numpy(items)] = -torch.inf
             best_BK, items_BK = best_in_order(scores_BC, min(k, n_items))
@@ -71,29 +72,9 @@ class Fallback:
         return ranking
 
     def methods(self, histories: Lists) -> list[str]:
-        """`markov` where anything was ever seen to follow a user's last item."""
-        followers_I = np.diff(self.markov.counts_II.indptr)
-        last_U = self.last_items(histories)
-        known_U = (last_U >= 0) & (followers_I[last_U] > 0)
+        """`markov` where anything was ever seen to follow one of a user's newest items."""
+        known_U = self.markov.knows(_item_numbers(histories, self.item_ids))
         return [MARKOV if known else POPULARITY for known in known_U]
-
-    def last_items(self, histories: Lists) -> Integers:
-        """The number of each user's last item that is in the catalogue; -1 for none."""
-        items_E, users_E = _item_numbers(histories, self.item_ids)
-        last_U = np.full(len(histories), -1, dtype=np.int64)
-        last_U[users_E] = items_E  # of repeated indices the last assignment stays
-        return last_U
-
-    def _shares(self, last_B: Integers) -> NDArray[np.float64]:
-        """`Markov.scores` of many users at once, for the sellable items: `shares_BC`."""
-        share_C = self.markov.popularity.share_I[self.sellable_C]
-        known_B = last_B >= 0
-        shares_BC = np.tile(share_C, (len(last_B), 1))
-        counts_BI = self.markov.counts_II[last_B[known_B]]
-        total_B1 = np.asarray(counts_BI.sum(axis=1)).reshape(-1, 1)
-        counts_BC = counts_BI[:, self.sellable_C].toarray()
-        shares_BC[known_B] = (counts_BC + share_C) / (total_B1 + 1.0)
-        return shares_BC
 
 
 def fit_fallback(
@@ -107,27 +88,23 @@ def fit_fallback(
         columns = ["item_ids", "event_types"]
         for batch in data.to_batches(columns=columns, filter=ds.field("consent")):
             items, types = batch.column("item_ids"), batch.column("event_types")
-            numbers_E, users_E = _item_numbers(items, catalogue_item_ids)
+            numbers_U = _item_numbers(items, catalogue_item_ids)
             known_E = compute.is_in(compute.list_flatten(items), value_set=catalogue_item_ids)
             target_E = compute.is_in(compute.list_flatten(types), value_set=pa.array(TARGET_EVENTS))
-            cuts = np.searchsorted(users_E, np.arange(1, batch.num_rows))
-            histories += np.split(numbers_E, cuts)
-            targets += np.split(
-                target_E.filter(known_E).to_numpy(zero_copy_only=False).astype(bool), cuts
-            )
+            known_targets_E = target_E.filter(known_E).to_numpy(zero_copy_only=False).astype(bool)
+            histories += numbers_U
+            targets += np.split(known_targets_E, np.cumsum([len(row) for row in numbers_U])[:-1])
     n_items = len(catalogue_item_ids)
-    popularity = fit_popularity(histories, targets, n_items)  # type: ignore[arg-type]
-    markov = fit_markov(histories, popularity, n_items)  # type: ignore[arg-type]
+    popularity = fit_popularity(histories, targets, n_items)
+    markov = fit_markov(histories, popularity, n_items)
     places = compute.index_in(candidates.item_ids, value_set=catalogue_item_ids)
     return Fallback(markov, catalogue_item_ids, np.asarray(places, dtype=np.int64))
 
 
-def _item_numbers(histories: Lists, item_ids: Column) -> tuple[Integers, Integers]:
-    """Every history's items that the catalogue has, as numbers, and whose they are."""
+def _item_numbers(histories: Lists, item_ids: Column) -> list[Integers]:
+    """Every history's items that the catalogue has, as numbers."""
     index_E = compute.index_in(compute.list_flatten(histories), value_set=item_ids)
-    users_E = compute.list_parent_indices(histories)
     known_E = compute.is_valid(index_E)
-    return (
-        np.asarray(index_E.filter(known_E), dtype=np.int64),
-        np.asarray(users_E.filter(known_E), dtype=np.int64),
-    )
+    users_E = np.asarray(compute.list_parent_indices(histories).filter(known_E), dtype=np.int64)
+    cuts = np.searchsorted(users_E, np.arange(1, len(histories)))
+    return np.split(np.asarray(index_E.filter(known_E), dtype=np.int64), cuts)[: len(histories)]

@@ -11,6 +11,7 @@ from collections import Counter
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from pipeline.generation.columns import column
@@ -31,7 +32,8 @@ class Figures:
             "fallback_reason": Counter(),
             "reason_method": Counter(),
         }
-        self._lists: set[bytes] = set()
+        self._rules: Counter[str] = Counter()
+        self._lists: list[np.ndarray] = []
         self._items: set[str] = set()
 
     def add(self, rows: pa.Table) -> None:
@@ -41,11 +43,14 @@ class Figures:
         items = column(rows, "items")
         item_ids = items.flatten().field("item_id").to_pylist()
         self._items.update(item_ids)
+        self._rules.update(column(rows, "rules").flatten().to_pylist())
         offsets = items.offsets.to_pylist()
+        digests = []
         for start, end in pairwise(offsets):
             text = "\0".join(item_ids[start - offsets[0] : end - offsets[0]])
             digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8)
-            self._lists.add(digest.digest())
+            digests.append(int.from_bytes(digest.digest(), "big"))
+        self._lists.append(np.array(digests, dtype=np.uint64))
         self.users += rows.num_rows
 
     def report(self) -> dict[str, Any]:
@@ -55,7 +60,11 @@ class Figures:
             "methods": dict(sorted(self._counts["method"].items())),
             "fallback_reasons": dict(sorted(self._counts["fallback_reason"].items())),
             "reason_methods": dict(sorted(self._counts["reason_method"].items())),
-            "distinct_lists_share": round(len(self._lists) / max(self.users, 1), 4),
+            "rules": dict(sorted(self._rules.items())),
+            "distinct_lists_share": round(self._distinct() / max(self.users, 1), 4),
             "coverage": round(len(self._items) / max(self.n_candidates, 1), 4),
             "candidates": self.n_candidates,
         }
+
+    def _distinct(self) -> int:
+        return len(np.unique(np.concatenate(self._lists))) if self._lists else 0

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 from dataclasses import asdict
 from functools import cached_property
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,13 +16,23 @@ from pipeline.generation.champion import Champion, identity, load_champion, read
 from pipeline.generation.columns import column, compute
 from pipeline.generation.fallback import fit_fallback
 from pipeline.generation.lists import ListMaker, ListRules
+from pipeline.generation.promotions import as_facts, read_promotions
 from pipeline.generation.reasons import ItemWords, Pair
+from pipeline.generation.sent import Before
 from pipeline.generation.shards import fingerprint
+from pipeline.generation.slates import Slates
+from pipeline.generation.unchanged import Unchanged
 from pipeline.lake import Lake, Run, storage_errors
-from pipeline.settings import Settings
+from pipeline.settings import Settings, shop_timezone
 
 # Part of the fingerprint: raise it when the same inputs come to mean other rows.
-FORMAT = 2
+FORMAT = 3
+# More shards than the setting asks for where one would have more users: what bounds memory.
+USERS_PER_SHARD = 20_000
+# Settings that change nothing in a list: who makes it, with how many others, and how long it may
+# take (a list made too late is marked as such).
+_NOT_IN_LISTS = ("runner", "deadline_minutes", "reuse")
+_NOT_IN_A_LIST = (*_NOT_IN_LISTS, "shards", "batch_users", "max_error_share")
 
 _WORD_COLUMNS = ["item_id", "language", "words", "aspects"]
 _CATALOGUE_COLUMNS = ["item_id", "title", "brand", "category", "price", "sellable"]
@@ -34,11 +47,18 @@ class NightInputs:
 
     def __init__(self, lake: Lake, run: Run, settings: Settings) -> None:
         self.lake = lake
+        self.run = run
         self.settings = settings
         self.histories = lake.require("histories", run.run_date)
         self.catalogue = lake.require("catalogue", run.run_date)
         self.item_words = lake.current("item_words", run.run_date)
         self.champion_record = read_champion(lake, run.run_date)
+        generation = settings.generation
+        self.promotions = read_promotions(generation.promotions, run.run_date, generation.k)
+        self.n_shards = max(generation.shards, math.ceil(self.histories.rows / USERS_PER_SHARD))
+        self.before = Before(
+            lake, run.run_date, shop_timezone(settings), generation.no_repeat_nights, self.n_shards
+        )
 
     @cached_property
     def fingerprint(self) -> str:
@@ -51,11 +71,35 @@ class NightInputs:
                     partition.manifest["files"] if partition else None for partition in partitions
                 ],
                 "champion": identity(self.lake, self.champion_record),
-                "generation": asdict(self.settings.generation),
+                "generation": self._generation(_NOT_IN_LISTS),
+                "promotions": as_facts(self.promotions),
+                "sent": [partition.manifest["files"] for partition in self.before.partitions],
                 "reasons": asdict(self.settings.reasons),
                 "max_events": self.settings.histories.max_events,
             }
         )
+
+    @cached_property
+    def list_key(self) -> str:
+        """The same where a user whose past has not changed would get the same list."""
+        shop = hashlib.sha256()
+        for name in ("item_id", "category"):
+            for text in self.candidates.facts.column(name).to_pylist():
+                shop.update(f"{text}\0".encode())
+        return fingerprint(
+            {
+                "format": FORMAT,
+                "model": identity(self.lake, self.champion_record)["model_files"],
+                "shop": shop.hexdigest(),
+                "generation": self._generation(_NOT_IN_A_LIST),
+                "promotions": as_facts(self.promotions),
+                "max_events": self.settings.histories.max_events,
+            }
+        )
+
+    def _generation(self, leave_out: tuple[str, ...]) -> dict[str, Any]:
+        settings = asdict(self.settings.generation) | {"promotions": None}
+        return {key: value for key, value in settings.items() if key not in leave_out}
 
     @cached_property
     def champion(self) -> Champion:
@@ -89,7 +133,24 @@ class NightInputs:
             self.titles,
             lambda: fit_fallback(self.histories.files, item_ids, self.candidates),
             rules,
+            slates=Slates(
+                self.candidates,
+                self._texts("category"),
+                self.promotions,
+                k=generation.k,
+                per_category=generation.max_per_category,
+                diversity=generation.diversity,
+            ),
+            before=self.before,
+            unchanged=self._unchanged(),
         )
+
+    def _unchanged(self) -> Unchanged | None:
+        """What may be kept of the night before; nothing where each night must differ from it."""
+        generation = self.settings.generation
+        if not generation.reuse or generation.no_repeat_nights:
+            return None
+        return Unchanged(self.lake, self.run.run_date, self.list_key, self.n_shards)
 
     @cached_property
     def words(self) -> ItemWords:

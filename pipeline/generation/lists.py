@@ -1,7 +1,9 @@
 """One shard's ranked lists: by the model, by the fallback where it cannot, marked.
 
 Returns a table of `RANKED`, by user id. A user for whom nothing at all may be recommended has an
-empty list here and is counted; publishing leaves them out.
+empty list here and is counted; publishing leaves them out. Once the deadline is past, whoever has
+no list yet gets what the night before sent them, without what they may not get any more and filled
+up by the fallback.
 
 Shapes: U users of the shard, K list length.
 """
@@ -15,7 +17,6 @@ from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
-import scipy.sparse
 
 from pipeline.generation.anchors import choose_anchor
 from pipeline.generation.candidates import (
@@ -28,8 +29,10 @@ from pipeline.generation.candidates import (
 from pipeline.generation.champion import Champion
 from pipeline.generation.columns import Column, column, compute, python_lists
 from pipeline.generation.fallback import POPULARITY, Fallback
+from pipeline.generation.model_inputs import history_prompts, prior_weights
 from pipeline.generation.progress import unheard
 from pipeline.generation.ranking import (
+    DEADLINE,
     MODEL_FAILED,
     NO_ALLOWED_ITEM,
     PROMPT_FAILED,
@@ -37,12 +40,13 @@ from pipeline.generation.ranking import (
     Ranker,
     empty_ranking,
 )
+from pipeline.generation.sent import Before
 from pipeline.generation.sentences import CHOSEN, POPULAR
-from pipeline.model.checkpoint import Checkpoint
-from pipeline.model.prompt import Prompt, history_prompt
-from pipeline.model.vocabulary import Vocabulary
+from pipeline.generation.slates import Drawn, Slates
+from pipeline.generation.unchanged import KeptList, Unchanged
 
-MODEL = "model"
+MODEL, LAST_NIGHT = "model", "last_night"
+KEPT = "kept"
 SHORT_LISTS = "short_lists"
 EMPTY_LISTS = "empty_lists"
 # The model can fill less of the list than the shop could: new items that it has never seen.
@@ -62,6 +66,7 @@ RANKED = pa.schema(
         pa.field("scores", pa.list_(pa.float64()), nullable=False),
         pa.field("method", pa.string(), nullable=False),
         pa.field("fallback_reason", pa.string()),
+        pa.field("rules", pa.list_(pa.string()), nullable=False),
         pa.field("anchor_kind", pa.string(), nullable=False),
         pa.field("anchor_item_id", pa.string()),
         pa.field("language", pa.string()),
@@ -86,6 +91,9 @@ class ListMaker:
     Args:
         titles: of every item of the catalogue that has one.
         fallback: called the first time somebody needs it; many nights never do.
+        slates: the shop's rules beyond the ranking.
+        before: what earlier nights sent; without it nothing is known of them.
+        unchanged: whose lists stay as they were.
     """
 
     def __init__(
@@ -95,11 +103,19 @@ class ListMaker:
         titles: Mapping[str, str],
         fallback: Callable[[], Fallback],
         rules: ListRules,
+        *,
+        slates: Slates | None = None,
+        before: Before | None = None,
+        unchanged: Unchanged | None = None,
     ) -> None:
         self.champion = champion
         self.candidates = candidates
         self.titles = titles
         self.rules = rules
+        self.slates = slates
+        self.before = before
+        self.unchanged = unchanged
+        self.is_late: Callable[[], bool] = lambda: False
         self._make_fallback = fallback
 
     @cached_property
@@ -127,31 +143,101 @@ class ListMaker:
     ) -> tuple[pa.Table, dict[str, int]]:
         """Ranked lists of a shard's users, and how many fell back for which reason."""
         n, k = users.num_rows, self.rules.k
-        histories = column(users, "item_ids")
         excluded = no_exclusions(n)
         if self.rules.exclude_owned:
             excluded = self.candidates.excluded_by(column(users, "owned_item_ids"))
-        items_UK, scores_UK, reasons = self._by_model(users, excluded, done)
-        methods = np.full(n, MODEL, dtype=object)
-        fallen = np.array(sorted(reasons), dtype=np.int64)
-        if len(fallen):
-            chosen = histories.take(pa.array(fallen))
-            lists = self.fallback.rank(chosen, _of_users(excluded, fallen), k)
-            items_UK[fallen], scores_UK[fallen] = lists.items_UK, lists.scores_UK
-            methods[fallen] = self.fallback.methods(chosen)
-            reasons |= {int(fallen[row]): NOTHING_LEFT for row in lists.errors}
-        table = self._table(users, items_UK, scores_UK, list(methods), reasons)
-        counts = Counter(reasons.values())
-        length_U = (items_UK >= 0).sum(axis=1)
+        kept = self.unchanged.lists(users) if self.unchanged else {}
+        done(len(kept))
+        drawn = Drawn.empty(n, k)
+        drawn.put(self._kept(kept), np.array(list(kept), dtype=np.int64))
+        others = np.array([user for user in range(n) if user not in kept], dtype=np.int64)
+        if len(others):
+            some = users.take(_indices(others))
+            drawn.put(self._made(some, _of_users(excluded, others), done), others)
+        table = self._table(users, drawn)
+        counts = Counter(drawn.reasons.values())
+        length_U = (drawn.items_UK >= 0).sum(axis=1)
         counts[SHORT_LISTS] = int(((length_U > 0) & (length_U < k)).sum())
         counts[EMPTY_LISTS] = int((length_U == 0).sum())
+        counts[KEPT] = len(kept)
         return table, dict(sorted(counts.items()))
 
+    def _kept(self, lists: Mapping[int, KeptList]) -> Drawn:
+        """Lists that stay as they were."""
+        drawn = Drawn.empty(len(lists), self.rules.k)
+        for row, (items, scores, rules) in enumerate(lists.values()):
+            drawn.items_UK[row, : len(items)] = self.candidates.places(pa.array(items, pa.string()))
+            drawn.scores_UK[row, : len(items)] = scores
+            drawn.rules[row] = list(rules)
+        return drawn
+
+    def _made(self, users: pa.Table, excluded: Exclusions, done: Callable[[int], None]) -> Drawn:
+        """Lists made tonight, by the shop's rules where there are any."""
+        heard = [done]
+
+        def draw(rows: Integers, size: int) -> Drawn:
+            some = users.take(_indices(rows))
+            # Whoever is ranked once more, deeper, was counted already.
+            tell = heard.pop() if heard else unheard
+            return self._draw(some, _of_users(excluded, rows), size, tell)
+
+        ignored = self.before.ignored(users) if self.before else [frozenset()] * users.num_rows
+        if self.slates is None or not self.slates.in_force(ignored):
+            return draw(np.arange(users.num_rows), self.rules.k)
+        return self.slates.apply(users, excluded, ignored, draw)
+
+    def _draw(
+        self, users: pa.Table, excluded: Exclusions, k: int, done: Callable[[int], None]
+    ) -> Drawn:
+        """The K best of each user: the model's, else last night's or the fallback's."""
+        items_UK, scores_UK, reasons = self._by_model(users, excluded, k, done)
+        drawn = Drawn.empty(users.num_rows, k)
+        drawn.items_UK, drawn.scores_UK, drawn.reasons = items_UK, scores_UK, reasons
+        late = [user for user, reason in sorted(reasons.items()) if reason == DEADLINE]
+        last = self._last_lists(users, excluded, late)
+        full = {user for user, (items, _) in last.items() if len(items) >= self.rules.k}
+        fallen = np.array(sorted(reasons.keys() - full), dtype=np.int64)
+        if len(fallen):
+            chosen = column(users, "item_ids").take(pa.array(fallen))
+            lists = self.fallback.rank(chosen, _of_users(excluded, fallen), k)
+            items_UK[fallen], scores_UK[fallen] = lists.items_UK, lists.scores_UK
+            drawn.methods[fallen] = self.fallback.methods(chosen)
+            reasons |= {int(fallen[row]): NOTHING_LEFT for row in lists.errors}
+        for user, (items, scores) in last.items():
+            more = [item for item in items_UK[user].tolist() if item >= 0 and item not in items]
+            listed = [*items, *([] if user in full else more)][:k]
+            items_UK[user] = -1
+            items_UK[user, : len(listed)] = listed
+            # What fills up a list stands below it.
+            scores_UK[user] = scores[-1]
+            scores_UK[user, : len(items)] = scores[:k]
+            drawn.methods[user] = LAST_NIGHT
+        return drawn
+
+    def _last_lists(
+        self, users: pa.Table, excluded: Exclusions, late: Sequence[int]
+    ) -> dict[int, tuple[list[int], list[float]]]:
+        """What the night before sent to some users and they may still get, by user."""
+        if not late or self.before is None:
+            return {}
+        lists = self.before.last_lists(users)
+        user_ids = column(users, "user_id").to_pylist()
+        last: dict[int, tuple[list[int], list[float]]] = {}
+        for user in late:
+            items, scores = lists.get(user_ids[user], ((), ()))
+            start, end = excluded.starts_U1[user : user + 2]
+            refused = {-1, *excluded.items_E[start:end].tolist()}
+            places = self.candidates.places(pa.array(items, pa.string())).tolist()
+            told = [pair for pair in zip(places, scores, strict=True) if pair[0] not in refused]
+            if told:
+                last[user] = [place for place, _ in told], [score for _, score in told]
+        return last
+
     def _by_model(
-        self, users: pa.Table, excluded: Exclusions, done: Callable[[int], None]
+        self, users: pa.Table, excluded: Exclusions, k: int, done: Callable[[int], None]
     ) -> tuple[Integers, np.ndarray, dict[int, str]]:
         """The model's lists, in candidate places, and why the others have none."""
-        n, k = users.num_rows, self.rules.k
+        n = users.num_rows
         checkpoint, ranker, known = self.champion.checkpoint, self.ranker, self.known
         if checkpoint is None or ranker is None or known is None:
             done(n)
@@ -169,25 +255,20 @@ class ListMaker:
             self.rules.batch_users,
             done,
             prior_UN=prior_weights(users, checkpoint, known),
+            is_late=self.is_late,
         )
         reasons = dict(ranking.errors)
         allowed_U = len(self.candidates) - excluded.counts_U
         listed_U = (ranking.items_UK >= 0).sum(axis=1)
-        for user in np.flatnonzero(listed_U < np.minimum(allowed_U, k)):
+        for user in np.flatnonzero(listed_U < np.minimum(allowed_U, self.rules.k)):
             # A model that knows none of a user's items is an error; one that knows some is behind.
             reasons.setdefault(int(user), TOO_FEW_KNOWN)
         # Number -1 (no item) finds the -1 that stands last.
         places_UK = np.append(known.places_N, -1)[ranking.items_UK]
         return places_UK, ranking.scores_UK, reasons
 
-    def _table(
-        self,
-        users: pa.Table,
-        items_UK: Integers,
-        scores_UK: np.ndarray,
-        methods: list[str],
-        reasons: Mapping[int, str],
-    ) -> pa.Table:
+    def _table(self, users: pa.Table, drawn: Drawn) -> pa.Table:
+        items_UK, scores_UK, methods = drawn.items_UK, drawn.scores_UK, list(drawn.methods)
         there_UK = items_UK >= 0
         starts = pa.array(np.concatenate([[0], there_UK.sum(axis=1).cumsum()]), pa.int32())
         item_ids = self.candidates.item_ids.take(pa.array(items_UK[there_UK]))
@@ -202,8 +283,9 @@ class ListMaker:
             "scores": pa.ListArray.from_arrays(starts, scores),
             "method": pa.array(methods, pa.string()),
             "fallback_reason": pa.array(
-                [reasons.get(u) for u in range(users.num_rows)], pa.string()
+                [drawn.reasons.get(u) for u in range(users.num_rows)], pa.string()
             ),
+            "rules": pa.array(drawn.rules, pa.list_(pa.string())),
             "anchor_kind": pa.array([kind for kind, _ in anchors], pa.string()),
             "anchor_item_id": pa.array([item for _, item in anchors], pa.string()),
             "language": column(users, "language"),
@@ -234,47 +316,11 @@ class ListMaker:
         return anchors
 
 
-def history_prompts(
-    users: pa.Table, vocabulary: Vocabulary, max_events: int, max_tokens: int
-) -> list[Prompt | None]:
-    """Each user's prompt; None where one cannot be made of the row."""
-    prompts: list[Prompt | None] = []
-    columns = [python_lists(column(users, name)) for name in ("item_ids", "event_types", "queries")]
-    for items, types, queries, language in zip(
-        *columns, users.column("language").to_pylist(), strict=True
-    ):
-        try:
-            prompts.append(
-                history_prompt(
-                    vocabulary, items, types, queries, language, max_events, max_tokens=max_tokens
-                )
-            )
-        # One user's row must not stop the night, whatever is wrong with it; it is counted.
-        except (ValueError, TypeError, KeyError, AttributeError, IndexError):
-            prompts.append(None)
-    return prompts
-
-
-def prior_weights(
-    users: pa.Table, checkpoint: Checkpoint, known: KnownItems
-) -> scipy.sparse.csr_array | None:
-    """What the champion's prior adds to each user's items; none where it has none, or no weight.
-
-    It is told the same histories as in evaluation, so that what was measured is what is sent.
-    """
-    prior, vocabulary = checkpoint.prior, checkpoint.vocabulary
-    if prior is None or not prior.weight:
-        return None
-    index = vocabulary.item_index
-    histories = [
-        [index[item] for item in items if item in index]
-        for items in python_lists(column(users, "item_ids"))
-    ]
-    scores_UI = prior.scores(histories)
-    return scipy.sparse.csr_array(scores_UI[:, known.token_ids_N - vocabulary.first_item_token])
-
-
 def _of_users(excluded: Exclusions, users: Integers) -> Exclusions:
     rows, items = excluded.of(users)
     starts = np.searchsorted(rows, np.arange(len(users) + 1)).astype(np.int64)
     return Exclusions(starts, items)
+
+
+def _indices(rows: Integers) -> Column:
+    return pa.array(rows, pa.int64())

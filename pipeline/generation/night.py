@@ -13,11 +13,12 @@ different numbers of threads; scores are rounded so that values seldom do.
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 import shutil
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,17 +28,19 @@ from pipeline.errors import GateError
 from pipeline.generation.audience import Audience, count_audience, shard_users
 from pipeline.generation.figures import Figures
 from pipeline.generation.inputs import NightInputs
-from pipeline.generation.lists import EMPTY_LISTS, ERRORS, SHORT_LISTS
-from pipeline.generation.progress import Progress
+from pipeline.generation.lists import EMPTY_LISTS, ERRORS, KEPT, SHORT_LISTS
+from pipeline.generation.progress import Progress, unheard
+from pipeline.generation.ranking import DEADLINE
 from pipeline.generation.reasons import Pair, pairs_of, write_reasons
 from pipeline.generation.recommendations import recommendation_rows
-from pipeline.generation.shards import Shards, write_parquet
+from pipeline.generation.shards import Shards, alone, write_parquet
 from pipeline.lake import Lake, Partition, Run, file_sha256, storage_errors
 from pipeline.settings import Settings
 
 log = logging.getLogger("nightcart")
 
 DATASET = "generated"
+LOCK = ".lock"
 PAIRS_PER_SHARD = 4096
 
 Sentences = Mapping[Pair, str]
@@ -59,23 +62,37 @@ class Night:
         lake: where everything is read and written.
         run: the night and the attempt.
         settings: `generation`, `reasons`, `histories.max_events` and `training.threads`.
+        deadline: from then on nothing more is asked of the model: lists are those of the night
+            before or the fallback's, marked, and reasons templates. A retry that has time left
+            makes such shards again. None: there is time.
     """
 
-    def __init__(self, lake: Lake, run: Run, settings: Settings) -> None:
+    def __init__(
+        self, lake: Lake, run: Run, settings: Settings, deadline: dt.datetime | None = None
+    ) -> None:
         self.lake = lake
         self.run = run
         self.settings = settings
+        self.deadline = deadline
         self.inputs = NightInputs(lake, run, settings)
         self.shards = Shards(lake.work("generate", run), self.inputs.fingerprint)
-        self.names = [f"shard-{n:05d}" for n in range(settings.generation.shards)]
+        self.names = [f"shard-{n:05d}" for n in range(self.inputs.n_shards)]
 
     def generate(self) -> Generated:
         """Do what remains to be done and commit the night.
+
+        One process a date: of two that are told to make the same run, the second waits and then
+        finds it made.
 
         Raises:
             GateError: nothing is sellable, nobody is due, or too many users had errors.
             StorageError: the disk refuses; a rerun goes on from the shards that are there.
         """
+        lock = self.shards.directory.parent / LOCK
+        with alone(lock, f"generating {self.run.run_date}"):
+            return self._generate()
+
+    def _generate(self) -> Generated:
         started = time.monotonic()
         if self.settings.training.threads:
             torch.set_num_threads(self.settings.training.threads)
@@ -83,6 +100,7 @@ class Night:
         committed = self._committed()
         if committed is not None:
             log.info("%s is already there, made from the same inputs", committed.path)
+            shutil.rmtree(self.shards.directory, ignore_errors=True)
             return Generated(committed, audience, dict(committed.manifest["report"]))
         counts = self._rank(audience)
         self._check(counts, audience)
@@ -92,6 +110,7 @@ class Night:
             "model_version": self.inputs.champion.model_version,
             "short_lists": counts[SHORT_LISTS],
             "nothing_left": counts[EMPTY_LISTS],
+            "kept": counts[KEPT],
             "items_unknown_to_model": self._items_unknown(),
             "reason_faults": faults,
         }
@@ -102,6 +121,7 @@ class Night:
             model_version=report["model_version"],
             methods=report["methods"],
             inputs=self.inputs.fingerprint,
+            list_key=self.inputs.list_key,
             made_from={
                 "histories": self.inputs.histories.directory_id,
                 "catalogue": self.inputs.catalogue.directory_id,
@@ -126,35 +146,59 @@ class Night:
         return audience
 
     def _committed(self) -> Partition | None:
-        """This run's own partition, if an earlier attempt got as far as committing it."""
-        partition = self.lake.current(DATASET, self.run.run_date)
-        if partition is None or partition.run_id != self.run.run_id:
-            return None
-        manifest = partition.manifest
-        same = manifest.get("inputs") == self.inputs.fingerprint
-        with storage_errors(f"cannot read {partition.path}"):
-            whole = all(
-                path.is_file() and file_sha256(path) == entry["sha256"]
-                for path, entry in zip(partition.files, manifest["files"], strict=True)
-            )
-        return partition if same and whole else None
+        """What an earlier attempt of this run closed, pointed at if it did not get that far."""
+        for partition in reversed(self.lake.attempts(DATASET, self.run)):
+            manifest = partition.manifest
+            if manifest.get("inputs") != self.inputs.fingerprint:
+                continue
+            with storage_errors(f"cannot read {partition.path}"):
+                whole = all(
+                    path.is_file() and file_sha256(path) == entry["sha256"]
+                    for path, entry in zip(partition.files, manifest["files"], strict=True)
+                )
+            if whole:
+                self.lake.point(partition)
+                return partition
+        return None
 
     def _rank(self, audience: Audience) -> Counter[str]:
         """Make the missing shards; return the counts of all."""
         counts: Counter[str] = Counter()
         progress = Progress("users", audience.due)
+        if self.settings.generation.runner == "spark":
+            # Only then is Spark needed at all.
+            from pipeline.generation.spark_shards import make_on_spark
+
+            make_on_spark(self, progress)
+            progress = Progress("users", audience.due)
         for number, name in enumerate(self.names):
-            said = self.shards.counts(name)
+            said = self.made(name)
             if said is None:
-                users = shard_users(self.inputs.histories.files, number, len(self.names))
-                table, said = self.inputs.list_maker.make(users, progress.add)
-                said["users"] = users.num_rows
-                self.shards.commit(name, table, said)
+                said = self.make_shard(number, progress.add)
             else:
                 log.info("%s is already there (%s users)", name, f"{said['users']:,}")
                 progress.skip(said["users"])
             counts.update(said)
         return counts
+
+    def is_late(self) -> bool:
+        """Whether the deadline is past."""
+        return self.deadline is not None and dt.datetime.now(dt.UTC) >= self.deadline
+
+    def made(self, name: str) -> dict[str, int] | None:
+        """The counts of a shard that needs no more work; none if there is some to do."""
+        said = self.shards.counts(name)
+        hurried = said is not None and said.get(DEADLINE, 0) > 0
+        return None if hurried and not self.is_late() else said
+
+    def make_shard(self, number: int, done: Callable[[int], None] = unheard) -> dict[str, int]:
+        """Make and commit one shard; return its counts. Twice at once does no harm."""
+        users = shard_users(self.inputs.histories.files, number, len(self.names))
+        self.inputs.list_maker.is_late = self.is_late
+        table, said = self.inputs.list_maker.make(users, done)
+        said["users"] = users.num_rows
+        self.shards.commit(self.names[number], table, said)
+        return said
 
     def _check(self, counts: Counter[str], audience: Audience) -> None:
         """Refuse a night on which the model failed too many users, or nobody gets anything."""
@@ -174,6 +218,14 @@ class Night:
                 f"generation failed for {share:.1%} of {audience.due:,} users ({found}); "
                 f"generation.max_error_share allows {allowed:.1%}. Nothing was published; look at "
                 "the histories and the champion of this date, or raise the setting"
+            )
+        if counts[DEADLINE]:
+            log.warning(
+                "the deadline %s came before %s of %s users had a list of tonight's model: they "
+                "get last night's, or the fallback's",
+                self.deadline,
+                f"{counts[DEADLINE]:,}",
+                f"{audience.due:,}",
             )
         if counts[SHORT_LISTS] or counts[EMPTY_LISTS]:
             log.info(
@@ -199,6 +251,9 @@ class Night:
         for number, start in enumerate(range(0, len(pairs), PAIRS_PER_SHARD)):
             name = f"reasons-{number:05d}"
             some = pairs[start : start + PAIRS_PER_SHARD]
+            if self.is_late() and self.shards.counts(name) is None:
+                faults[DEADLINE] += len(some)
+                continue
             faults.update(self._write_reasons(name, some, progress))
             sentences |= {
                 (row["item_id"], row["language"]): row["sentence"]

@@ -37,6 +37,8 @@ PROMPT_FAILED = "prompt_failed"
 MODEL_FAILED = "model_failed"
 SCORES_NOT_FINITE = "scores_not_finite"
 NO_ALLOWED_ITEM = "no_allowed_item"
+# No time was left for the user; nobody's error.
+DEADLINE = "deadline"
 
 # What the keys of one batch's prompts may take; items of one token need none of them.
 MAX_KEY_BYTES = 256 * 1024 * 1024
@@ -78,6 +80,10 @@ def empty_ranking(n_users: int, k: int, errors: dict[int, str]) -> Ranking:
     return Ranking(items_UK, np.zeros((n_users, k), dtype=np.float64), errors)
 
 
+def _never() -> bool:
+    return False
+
+
 class Ranker:
     """A model and the items it may rank.
 
@@ -116,6 +122,7 @@ class Ranker:
         done: Callable[[int], None] = unheard,
         *,
         prior_UN: scipy.sparse.csr_array | None = None,
+        is_late: Callable[[], bool] = _never,
     ) -> Ranking:
         """The best K items of every user.
 
@@ -126,6 +133,7 @@ class Ranker:
             done: told how many users each batch finished.
             prior_UN: log-weights added to the items' logits before the softmax; what is not
                 stored counts as 0. Without repeated entries.
+            is_late: asked before each batch; once it says so the rest get no list (`DEADLINE`).
 
         Raises:
             ValueError: the prior has another shape, or a weight that is not a finite number.
@@ -147,7 +155,10 @@ class Ranker:
         search = BeamSearch(self.decoder, self.trie, beams, self.normalise)
         work = _Work(search, served, excluded, prior_UN, ranking)
         for users_B in length_batches(lengths_U, users, max_rows, self._max_tokens):
-            self._rank_batch(work, users_B)
+            if is_late():
+                errors.update(dict.fromkeys(users_B.tolist(), DEADLINE))
+            else:
+                self._rank_batch(work, users_B)
             done(len(users_B))
         return ranking
 

@@ -52,6 +52,7 @@ def recommendation_rows(
         "n_items": compute.list_value_length(items).cast(pa.int32()),
         "method": ranked.column("method"),
         "fallback_reason": ranked.column("fallback_reason"),
+        "rules": ranked.column("rules"),
         "reason": pa.array([text for text, _, _ in reasons], pa.string()),
         "reason_method": pa.array([method for _, method, _ in reasons], pa.string()),
         "language": pa.array([language for _, _, language in reasons], pa.string()),

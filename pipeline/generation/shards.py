@@ -3,15 +3,23 @@
 A shard is one Parquet file, written aside, flushed and renamed, and then a sidecar JSON beside it
 with its rows, its SHA-256, its counts and the fingerprint of everything it was made from. A shard
 is done when its sidecar is there, has tonight's fingerprint, and the file has its checksum; what
-remains to be done is derived from that and from nothing else.
+remains to be done is derived from that and from nothing else. What is read back is held against the
+sidecar once more.
+
+Two processes that make the same shard at once (a task that Spark runs twice) do no harm: both write
+the same bytes, each aside under a name of its own.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
+import logging
 import os
-from collections.abc import Mapping
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +29,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipeline.errors import ContractError
+from pipeline.errors import ContractError, StorageError
 from pipeline.generation.columns import Column, compute
 from pipeline.lake import file_sha256, storage_errors, write_json
+
+log = logging.getLogger("nightcart")
 
 _HEX_DIGITS = 8
 
@@ -100,7 +110,16 @@ class Shards:
             write_json(self._sidecar(name), said)
 
     def read(self, name: str) -> pa.Table:
-        """A committed shard."""
+        """A committed shard.
+
+        Raises:
+            StorageError: it is not, or no longer, what its sidecar says.
+        """
+        if self.counts(name) is None:
+            raise StorageError(
+                f"shard {self.path(name)} changed after it was made; run the same date again, "
+                "which makes it anew"
+            )
         with storage_errors(f"cannot read shard {self.path(name)}"):
             return pq.read_table(self.path(name))
 
@@ -108,9 +127,25 @@ class Shards:
         return self.directory / f"{name}.json"
 
 
+@contextmanager
+def alone(path: Path, doing: str) -> Iterator[None]:
+    """Hold a lock file, waiting for whoever has it; the system lets go of it whatever ends us."""
+    with storage_errors(f"cannot lock {path}"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a")
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.info("another process is %s (it holds %s); waiting for it", doing, path)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def write_parquet(path: Path, table: pa.Table) -> None:
     """Write Parquet aside, flush it to the disk and rename it. The same table, the same bytes."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # Several machines may write beside each other, and two may have a process of one number.
+    aside = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
     try:
         with aside.open("wb") as file:
             pq.write_table(table, file, compression="zstd")

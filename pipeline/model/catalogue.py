@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from pipeline.lake import Lake
 
-_COLUMNS = ["item_id", "title", "brand", "category", "sellable"]
+_COLUMNS = ["item_id", "title", "brand", "category", "sellable", "first_seen_date"]
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class CatalogueItem:
     brand: str
     category: str
     sellable: bool
+    first_seen: dt.date | None = None
 
     @property
     def description(self) -> str:
@@ -41,6 +42,7 @@ def read_catalogue(lake: Lake, run_date: dt.date) -> list[CatalogueItem]:
             brand=row["brand"] or "",
             category=row["category"] or "",
             sellable=row["sellable"],
+            first_seen=row["first_seen_date"],
         )
         for file in lake.require("catalogue", run_date).files
         for row in pq.read_table(file, columns=_COLUMNS).to_pylist()

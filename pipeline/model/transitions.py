@@ -137,7 +137,9 @@ def weighed_histories(
     columns = np.concatenate(newest) if newest else np.zeros(0, np.int64)
     weights = np.concatenate([age_decay ** np.arange(len(row)) for row in newest] or [np.zeros(0)])
     rows = np.repeat(np.arange(len(newest)), [len(row) for row in newest])
-    return sparse.csr_matrix((weights, (rows, columns)), shape=(len(newest), n_items))
+    weighed_UI = sparse.csr_matrix((weights, (rows, columns)), shape=(len(newest), n_items))
+    weighed_UI.eliminate_zeros()  # a decay of 0 looks at the newest event only
+    return weighed_UI
 
 
 @dataclass(frozen=True)

@@ -133,10 +133,10 @@ CHECKS = (
     ),
     Check(
         "method_unexplained",
-        "a method is unknown, or a fallback does not say why",
+        "a method is unknown or not this night's own, or a fallback does not say why",
         """
         SELECT user_id FROM generated
-        WHERE method NOT IN ('model', 'markov', 'popularity')
+        WHERE method NOT IN ('model', 'last_night', 'markov', 'popularity')
             OR (method <> 'model' AND fallback_reason IS NULL)
         """,
     ),

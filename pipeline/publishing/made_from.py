@@ -7,10 +7,14 @@ were made from, and what is shown beside lists is read from there. Nothing is wr
 
 from __future__ import annotations
 
+import datetime as dt
+
 from pipeline.lake import Lake, Partition
 
 INPUTS = ("histories", "catalogue")
 MADE_FROM = "made_from"
+LISTS_OF = "lists_of"  # the night whose lists stand in for this one (`degrade`)
+DEGRADED = "degraded"  # why they do
 
 
 def made_from(lake: Lake, lists: Partition) -> dict[str, str]:
@@ -32,8 +36,19 @@ def input_of(lake: Lake, name: str, lists: Partition) -> Partition:
     directory_id = lists.manifest.get(MADE_FROM, {}).get(name)
     if directory_id is None:
         return _current(lake, name, lists)
-    return lake.partition(name, lists.run_date, directory_id)
+    return lake.partition(name, lists_night(lists), directory_id)
+
+
+def lists_night(lists: Partition) -> dt.date:
+    """The night that made some lists: their own, unless they stand in for another's."""
+    said = lists.manifest.get(LISTS_OF)
+    return dt.date.fromisoformat(said) if said else lists.run_date
+
+
+def is_degraded(lists: Partition) -> bool:
+    """Whether published lists are another night's, standing in for their own."""
+    return DEGRADED in lists.manifest
 
 
 def _current(lake: Lake, name: str, lists: Partition) -> Partition:
-    return lake.require(name, lists.run_date)
+    return lake.require(name, lists_night(lists))

@@ -19,7 +19,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 
 from pipeline.lake import Lake, Partition
-from pipeline.publishing.made_from import input_of
+from pipeline.publishing.made_from import input_of, is_degraded
 
 DATASET = "recommendations"
 READ = "read"
@@ -46,7 +46,12 @@ def outdated_nights(lake: Lake, horizon_days: int) -> list[Outdated]:
     if newest is None:
         return []
     oldest = newest - dt.timedelta(days=horizon_days)
-    nights = [night for night in lake.dates(DATASET) if night >= oldest]
+    # Lists that stand in for a night's own are known to be wanting, and `status` says so.
+    nights = [
+        night
+        for night in lake.dates(DATASET)
+        if night >= oldest and not is_degraded(lake.require(DATASET, night))
+    ]
     late = {
         (name, day): lake.require(name, day).manifest.get("late", {})
         for name, dates in deliveries.items()

@@ -30,6 +30,7 @@ _TITLE = 60
 _METHODS = {
     "markov": "what others chose next (the model could not)",
     "popularity": "what is popular (the model could not)",
+    "last_night": "the list of the night before (this one could not be made in time)",
 }
 
 

@@ -31,7 +31,7 @@ VIEWS_FILE = "views.sql"
 
 _FLAT = """
     SELECT run_date, run_id, user_id, entry.rank, entry.item_id, entry.title, entry.brand,
-        entry.category, entry.price, entry.score, n_items, method, fallback_reason,
+        entry.category, entry.price, entry.score, n_items, method, fallback_reason, rules,
         CASE WHEN entry.rank = 1 THEN reason END AS reason,
         CASE WHEN entry.rank = 1 THEN reason_method END AS reason_method,
         language, model_version, last_event_time
@@ -99,7 +99,7 @@ def view_statements(
         ),
         "item_versions": _VERSIONS.format(changes="catalogue_changes"),
         "ledger": _ledger(lake),
-        "metrics": _metrics(lake),
+        "metrics": _grown(load_contract("metrics"), lake.past("metrics", dt.date.max)),
     }
     return [f"CREATE OR REPLACE VIEW {name} AS {select.strip()};" for name, select in views.items()]
 
@@ -131,7 +131,7 @@ def views_beside(lake: Lake, latest: Partition, adding: Partition) -> Iterator[N
 
 def _wide(nights: Sequence[Partition]) -> str:
     """One row per user."""
-    return _stored(load_contract(DATASET), nights)
+    return _grown(load_contract(DATASET), nights)
 
 
 def _input(lake: Lake, name: str, lists: Partition) -> str:
@@ -173,10 +173,8 @@ def _parquet(contract: Contract, files: Sequence[Path]) -> str:
         hive_partitioning = true, hive_types_autocast = false)"""  # noqa: S608 (paths are quoted)
 
 
-def _metrics(lake: Lake) -> str:
-    """Every night's. Nights before there were segments lack their columns, which are null then."""
-    contract = load_contract("metrics")
-    partitions = lake.past("metrics", dt.date.max)
+def _grown(contract: Contract, partitions: Sequence[Partition]) -> str:
+    """Every night's, also where older ones lack columns that came later: those are null then."""
     files = [file for partition in partitions for file in partition.files]
     if not files:
         return _no_rows(contract)
@@ -215,10 +213,25 @@ def _kind(spark_type: str) -> str:
     kind = spark_type.replace(" ", "")
     if kind.startswith("array<"):
         return f"{_kind(kind[6:-1])}[]"
+    if kind.startswith("struct<"):
+        fields = (field.partition(":") for field in _outer_parts(kind[7:-1]))
+        return f"STRUCT({', '.join(f'{name} {_kind(of)}' for name, _, of in fields)})"
     if kind.startswith("map<"):
         key, _, value = kind[4:-1].partition(",")
         return f"MAP({_kind(key)}, {_kind(value)})"
     return {"timestamp": "TIMESTAMPTZ"}.get(kind, _TYPES.get(kind, kind.upper()))
+
+
+def _outer_parts(kinds: str) -> list[str]:
+    """The fields of a struct: split at the commas that are inside nothing else."""
+    parts, depth = [""], 0
+    for char in kinds:
+        depth += (char == "<") - (char == ">")
+        if char == "," and not depth:
+            parts.append("")
+        else:
+            parts[-1] += char
+    return parts
 
 
 def _absolute(files: Sequence[Path]) -> list[Path]:

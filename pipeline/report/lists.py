@@ -42,6 +42,7 @@ class Lists:
     n_new_items: int | None  # launched within the last seven days, sellable
     n_new_items_shown: int | None
     fallback_reasons: tuple[tuple[str, int], ...]
+    rules: tuple[tuple[str, int], ...]
     reason_methods: tuple[tuple[str, int], ...]
     languages: tuple[tuple[str, int], ...]
     model_versions: tuple[str, ...]
@@ -111,11 +112,25 @@ def read_lists(recommendations: Partition, catalogue: Partition | None) -> Lists
             fallback_reasons=_counts(
                 db, "coalesce(fallback_reason, 'not said')", "method <> 'model'"
             ),
+            rules=_rules(db),
             reason_methods=_counts(db, "coalesce(reason_method, 'none')"),
             languages=_counts(db, "coalesce(language, 'not said')"),
             model_versions=tuple(name for name, _ in _counts(db, "model_version")),
             favourites=favourites,
         )
+
+
+def _rules(db: duckdb.DuckDBPyConnection) -> tuple[tuple[str, int], ...]:
+    """How many lists each of the shop's rules changed; none for lists from before there were any."""
+    columns = {name for name, *_ in db.execute("DESCRIBE lists").fetchall()}
+    if "rules" not in columns:
+        return ()
+    return tuple(
+        db.execute(
+            "SELECT rule, count(*) AS n FROM (SELECT unnest(rules) AS rule FROM lists)"
+            " GROUP BY rule ORDER BY n DESC, rule"
+        ).fetchall()
+    )
 
 
 @contextmanager

@@ -89,6 +89,7 @@ class Outcome:
     failed: StageLine | None
     readers_date: dt.date | None
     readers_run_id: str | None
+    stands_in: dt.date | None = None  # the night whose lists readers see in place of this one's
 
     @property
     def published(self) -> bool:
@@ -122,7 +123,14 @@ def read_outcome(lake: Lake, run: Run, stages: Iterable[StageLine]) -> Outcome:
         failed=next((line for line in stages if line.status in ("failed", "cut off")), None),
         readers_date=seen.run_date if seen else None,
         readers_run_id=seen.run_id if seen else None,
+        stands_in=_night_of(current) if current is not None else None,
     )
+
+
+def _night_of(lists: Partition) -> dt.date | None:
+    """The night that made lists which stand in for another's (`pipeline.publishing.degrade`)."""
+    said = lists.manifest.get("lists_of")
+    return dt.date.fromisoformat(said) if said else None
 
 
 def made_by(partition: Partition, run: Run) -> bool:

@@ -78,6 +78,7 @@ class Night:
     lists_state: str = UNPUBLISHED
     shoppers: list[Shopper] = field(default_factory=list)
     data_docs: str | None = None
+    airflow_run: str | None = None  # address of its page
     unreadable: list[str] = field(default_factory=list)
 
     @property
@@ -157,9 +158,16 @@ def render(night: Night, settings: Settings) -> str:
     )
 
 
-def write_report(lake: Lake, run: Run, settings: Settings) -> tuple[Path, Night]:
-    """Write the page of a run; returns where it is and what it shows."""
+def write_report(
+    lake: Lake, run: Run, settings: Settings, airflow_run: str | None = None
+) -> tuple[Path, Night]:
+    """Write the page of a run; returns where it is and what it shows.
+
+    Args:
+        airflow_run: address of the run's page in Airflow, to be linked.
+    """
     night = read_night(lake, run, settings)
+    night.airflow_run = airflow_run
     text = render(night, settings)
     path = lake.records(run) / REPORT_FILE
     with storage_errors(f"cannot write {path}"):

@@ -9,10 +9,11 @@ marketing are not; on one CPU the same inputs, settings and seed give the same w
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import logging
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -20,7 +21,7 @@ import numpy as np
 import torch
 from transformers import GPT2LMHeadModel
 
-from pipeline.errors import BrokenModelError, NightcartError
+from pipeline.errors import NightcartError
 from pipeline.evaluation.metrics import ndcg
 from pipeline.evaluation.ranking import Items, held_out_ranks, measurable, model_scorer
 from pipeline.lake import Lake, Partition, Run, storage_errors, write_json
@@ -28,7 +29,7 @@ from pipeline.model.champion import champion_before
 from pipeline.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from pipeline.model.transitions import Prior
 from pipeline.model.user_history import UserHistory, held_out
-from pipeline.model.vocabulary import Vocabulary, build_vocabulary
+from pipeline.model.vocabulary import Vocabulary
 from pipeline.settings import Settings
 from pipeline.training.bookmark import Bookmarks, training_fingerprint
 from pipeline.training.cost import Meter
@@ -38,20 +39,18 @@ from pipeline.training.fit import EpochLog, Fitted, fit
 from pipeline.training.item_descriptions import feature_matrix
 from pipeline.training.model_card import model_card
 from pipeline.training.night_inputs import NightInputs, read_inputs
+from pipeline.training.night_rows import (
+    night_rows,
+    night_vocabulary,
+    refuse_nothing_to_learn,
+    unmet_items,
+)
 from pipeline.training.prior_choice import choose_prior
 from pipeline.training.provenance import code_used, data_read, settings_told
-from pipeline.training.reason_rows import reason_rows
-from pipeline.training.starting_model import BaseModel, load_base_model, starting_model
+from pipeline.training.starting_model import load_base_model, starting_model
 from pipeline.training.team import ALONE, Team, training_device
 from pipeline.training.text_phase import TextFitted, TextLog, fit_text, split_text
-from pipeline.training.training_rows import (
-    TrainingRow,
-    asked_rows,
-    history_rows,
-    need_rows,
-    query_rows,
-    title_rows,
-)
+from pipeline.training.training_rows import TrainingRow
 
 log = logging.getLogger("nightcart")
 
@@ -79,6 +78,7 @@ class FineTuned:
 class _Ready:
     """Everything that training needs; every process of a team makes the same."""
 
+    night: dt.date
     inputs: NightInputs
     champion: Checkpoint | None
     vocabulary: Vocabulary
@@ -157,7 +157,7 @@ def _ready(lake: Lake, run: Run, settings: Settings) -> _Ready:
     base = load_base_model(settings.model.base_model) if settings.model.base_model else None
     if settings.training.threads:
         torch.set_num_threads(settings.training.threads)
-    vocabulary = _vocabulary(inputs, settings, base)
+    vocabulary = night_vocabulary(inputs, settings, base)
     model = starting_model(
         vocabulary,
         {item.item_id: item.description for item in inputs.catalogue},
@@ -167,9 +167,9 @@ def _ready(lake: Lake, run: Run, settings: Settings) -> _Ready:
         base=base,
         champion=champion,
     )
-    rows = _rows(vocabulary, inputs, settings, model.config.n_positions)
-    _refuse_nothing_to_learn(vocabulary, rows, inputs)
-    return _Ready(inputs, champion, vocabulary, model.to(training_device()), rows)
+    rows = night_rows(vocabulary, inputs, settings, model.config.n_positions)
+    refuse_nothing_to_learn(vocabulary, rows, inputs)
+    return _Ready(run.run_date, inputs, champion, vocabulary, model.to(training_device()), rows)
 
 
 def _conditions(lake: Lake, run: Run, settings: Settings, ready: _Ready, team: Team) -> Conditions:
@@ -190,26 +190,6 @@ def _conditions(lake: Lake, run: Run, settings: Settings, ready: _Ready, team: T
     )
 
 
-def _refuse_nothing_to_learn(
-    vocabulary: Vocabulary, rows: Mapping[str, list[TrainingRow]], inputs: NightInputs
-) -> None:
-    """A catalogue without items, or one in which no history's item is found."""
-    if rows["history"]:
-        return
-    met = {item for user in inputs.users for item in user.known_items}
-    raise BrokenModelError(
-        f"there is no history to learn from: the catalogue has {len(vocabulary.item_ids):,} items, "
-        f"and {len(met & set(vocabulary.item_ids)):,} of the {len(met):,} items of the histories "
-        f"are among them (histories have {_example(met)}, the catalogue "
-        f"{_example(vocabulary.item_ids)}); see that events and the item files name items alike"
-    )
-
-
-def _example(item_ids: Iterable[str]) -> str:
-    first = min(item_ids, default=None)
-    return "none" if first is None else repr(first)
-
-
 def _champion(lake: Lake, run: Run) -> Checkpoint | None:
     """Last night's champion; one that cannot be read is no reason not to train."""
     try:
@@ -221,54 +201,12 @@ def _champion(lake: Lake, run: Run) -> Checkpoint | None:
         return None
 
 
-def _vocabulary(inputs: NightInputs, settings: Settings, base: BaseModel | None) -> Vocabulary:
-    return build_vocabulary(
-        [item.item_id for item in inputs.catalogue],
-        [
-            *(user.language for user in inputs.users if user.language),
-            *(review.language for review in inputs.reviews),
-        ],
-        [
-            *(item.description for item in inputs.catalogue),
-            *(review.text for review in inputs.reviews),
-            *(query for user in inputs.users for query in user.known_queries),
-        ],
-        text_vocab_size=settings.model.text_vocab_size,
-        base_tokenizer=base.tokenizer if base else None,
-    )
-
-
-def _rows(
-    vocabulary: Vocabulary, inputs: NightInputs, settings: Settings, n_positions: int
-) -> Mapping[str, list[TrainingRow]]:
-    """The rows by kind; those that would not fit the model's positions are left out."""
-    limits = (settings.histories.max_events, n_positions)
-    rows = {
-        "history": history_rows(vocabulary, inputs.users, *limits),
-        "query": query_rows(vocabulary, inputs.users, *limits),
-        "asked": asked_rows(vocabulary, inputs.users, n_positions),
-        "need": need_rows(vocabulary, inputs.catalogue, n_positions),
-        "title": title_rows(vocabulary, [(item.item_id, item.title) for item in inputs.catalogue]),
-        "reason": reason_rows(
-            vocabulary,
-            inputs.reviews,
-            inputs.item_words,
-            max_prompt_words=settings.reasons.max_prompt_words,
-            max_new_tokens=settings.reasons.max_new_tokens,
-        )
-        if settings.reasons.enabled
-        else [],
-    }
-    return {
-        kind: [row for row in of_kind if len(row) <= n_positions] for kind, of_kind in rows.items()
-    }
-
-
 def _train(ready: _Ready, settings: Settings, conditions: Conditions) -> tuple[Fitted, TextFitted]:
     """Text first, then all of it; a night without reasons to learn from has no text phase."""
     model, vocabulary, rows = ready.model, ready.vocabulary, ready.rows
     items = [row for of_kind in rows.values() for row in of_kind if not row.is_text]
     texts = [row for of_kind in rows.values() for row in of_kind if row.is_text]
+    unmet_I = unmet_items(vocabulary, ready.inputs, ready.night, settings)
     written = TextFitted([], 0, None)
     if rows["reason"] and settings.training.text_epochs:
         texts, held_out = split_text(texts)
@@ -280,6 +218,7 @@ def _train(ready: _Ready, settings: Settings, conditions: Conditions) -> tuple[F
             items,
             settings=settings.training,
             seed=settings.seed,
+            unmet_I=unmet_I,
             conditions=conditions,
         )
     fitted = fit(
@@ -291,6 +230,7 @@ def _train(ready: _Ready, settings: Settings, conditions: Conditions) -> tuple[F
         seed=settings.seed,
         may_keep_start=ready.champion is not None or written.best_epoch > 0,
         features_IF=feature_matrix(ready.inputs.catalogue, vocabulary),
+        unmet_I=unmet_I,
         conditions=conditions,
     )
     if conditions.curves is not None:

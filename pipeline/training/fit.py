@@ -66,7 +66,8 @@ class Fitted:
 class Batch:
     """Rows of one kind, padded on the right, and where they are asked for what.
 
-    `later_N` is the row's next target after the one asked for, -1 after its last.
+    `later_N` is the row's next target after the one asked for, -1 after its last; `past_N` tells
+    what a shopper went on to from what words describe.
     """
 
     tokens_BT: torch.Tensor
@@ -75,6 +76,7 @@ class Batch:
     position_N: torch.Tensor
     target_N: torch.Tensor
     later_N: torch.Tensor
+    past_N: torch.Tensor
     is_text: bool
 
     def to(self, device: torch.device) -> Batch:
@@ -86,6 +88,7 @@ class Batch:
             self.position_N.to(device),
             self.target_N.to(device),
             self.later_N.to(device),
+            self.past_N.to(device),
             self.is_text,
         )
 
@@ -100,6 +103,7 @@ def fit(
     seed: int,
     may_keep_start: bool = False,
     features_IF: sparse.csr_matrix | None = None,
+    unmet_I: torch.Tensor | None = None,
     conditions: Conditions | None = None,
 ) -> Fitted:
     """Train in place; the model ends in evaluation mode with its best epoch's weights.
@@ -112,6 +116,7 @@ def fit(
         may_keep_start: whether a start that every epoch makes worse may come out again: yes for
             a champion, no for a model that has yet to learn to write.
         features_IF: what descriptions say of the vocabulary's items; none are used without.
+        unmet_I: new items of the vocabulary that nobody can have met (`item_softmax`); none without.
         conditions: with whom, and where it is noted how far it came; alone and nowhere without.
 
     Raises:
@@ -159,6 +164,7 @@ def fit(
             described,
             sampled_items=settings.sampled_items,
             later_weight=settings.later_weight,
+            unmet_I=unmet_I,
         )
 
     standing = Standing(best=-1.0, best_state=copy.deepcopy(model.state_dict()))
@@ -214,12 +220,14 @@ def target_loss(
     *,
     sampled_items: int = 0,
     later_weight: float = 0.0,
+    unmet_I: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Mean cross-entropy at the asked positions, over the tokens that could be right there.
 
     Args:
         sampled_items: how many items the batch's targets are told from; 0: all.
         later_weight: how much the item after the next one counts beside it.
+        unmet_I: items that what a shopper went on to is not told from.
     """
     table_VD = model.transformer.wte.weight if described is None else described.table_VD()
     hidden_BTD = model.transformer(
@@ -240,7 +248,10 @@ def target_loss(
         [torch.ones_like(hidden_ND[:, 0]), has_later_N * later_weight], dim=1
     ).to(hidden_ND.dtype)
     weight_NK = weight_NK / weight_NK.sum(dim=1, keepdim=True)
-    return item_cross_entropy(hidden_ND, table_VD[first:], target_NK, weight_NK, sampled_items)
+    apart = None if unmet_I is None else (unmet_I.to(batch.past_N.device), batch.past_N)
+    return item_cross_entropy(
+        hidden_ND, table_VD[first:], target_NK, weight_NK, sampled_items, apart=apart
+    )
 
 
 def make_batch(rows: Sequence[TrainingRow], pad: int) -> Batch:
@@ -253,6 +264,7 @@ def make_batch(rows: Sequence[TrainingRow], pad: int) -> Batch:
         torch.tensor([position for row in rows for position in row.positions]),
         torch.tensor([target for row in rows for target in row.targets]),
         torch.tensor([target for row in rows for target in [*row.targets[1:], -1]]),
+        torch.tensor([row.is_past for row in rows for _ in row.positions]),
         rows[0].is_text,
     )
 

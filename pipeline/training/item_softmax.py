@@ -10,6 +10,10 @@ the rest; the drawn ones count as many times as there are items for each, so tha
 stand for is right on average (Bengio & Senécal 2008). What is drawn comes from torch's random
 state: the same seed, the same loss.
 
+Items that are new and that nobody has met yet are not told from what shoppers went on to: that
+nobody chose them says nothing, and as wrong answers at every place they would sink below all others
+before their first night (docs/experiments.md).
+
 Shapes: N places asked at, K targets of a place with a weight each (the next item and the one after
 it), D width, I items, C candidates (items of a sample, or all).
 """
@@ -37,6 +41,8 @@ class _SoftmaxLoss(torch.autograd.Function):
         bias_C: torch.Tensor | None,
         target_NK: torch.Tensor,
         weight_NK: torch.Tensor,
+        apart_C: torch.Tensor | None,
+        apart_N: torch.Tensor | None,
     ) -> torch.Tensor:
         n, n_items = len(hidden_ND), len(items_CD)
         most = CPU_LOGITS if hidden_ND.device.type == "cpu" else DEVICE_LOGITS
@@ -51,6 +57,9 @@ class _SoftmaxLoss(torch.autograd.Function):
             logits_BC = some_BD @ items_CD.T
             if bias_C is not None:
                 logits_BC += bias_C
+            if apart_C is not None and apart_N is not None:
+                apart_B1 = apart_N[start : start + step, None]
+                logits_BC[:, apart_C] = logits_BC[:, apart_C].masked_fill(apart_B1, -torch.inf)
             wanted_B1 = (weight_BK * logits_BC.gather(1, target_BK)).sum(dim=1, keepdim=True)
             highest_B1 = logits_BC.amax(dim=1, keepdim=True)
             share_BC = logits_BC.sub_(highest_B1).exp_()
@@ -68,7 +77,7 @@ class _SoftmaxLoss(torch.autograd.Function):
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         hidden_gradient_ND, items_gradient_CD = ctx.saved_tensors
         (gradient,) = gradients
-        return gradient * hidden_gradient_ND, gradient * items_gradient_CD, None, None, None
+        return gradient * hidden_gradient_ND, gradient * items_gradient_CD, *[None] * 5
 
 
 def item_cross_entropy(
@@ -77,6 +86,8 @@ def item_cross_entropy(
     target_NK: torch.Tensor,
     weight_NK: torch.Tensor,
     n_sampled: int = 0,
+    *,
+    apart: tuple[torch.Tensor, torch.Tensor] | None = None,
 ) -> torch.Tensor:
     """Mean over places of the cross-entropy between their targets and the softmax over all items.
 
@@ -85,12 +96,15 @@ def item_cross_entropy(
         target_NK: item numbers from 0; any where the weight is 0.
         weight_NK: how much each counts; each row sums to 1.
         n_sampled: items drawn beside the targets; 0, or as many as there are: all items.
+        apart: `is_apart_I`, and the places `apart_N` whose targets, none of them apart, are not
+            told from those items.
     """
+    apart_I, apart_N = apart if apart is not None else (None, None)
     targets_C, place_NK = torch.unique(target_NK, return_inverse=True)
     n_rest = len(items_ID) - len(targets_C)
     if not 0 < n_sampled < n_rest:
         loss: torch.Tensor = _SoftmaxLoss.apply(  # type: ignore[no-untyped-call]
-            hidden_ND, items_ID, None, target_NK, weight_NK
+            hidden_ND, items_ID, None, target_NK, weight_NK, _places(apart_I), apart_N
         )
         return loss
     is_rest_I = torch.ones(len(items_ID), dtype=torch.bool, device=items_ID.device)
@@ -99,8 +113,17 @@ def item_cross_entropy(
     drawn_C = order_I[is_rest_I[order_I]][:n_sampled]
     bias_C = items_ID.new_zeros(len(targets_C) + n_sampled)
     bias_C[len(targets_C) :] = math.log(n_rest / n_sampled)
-    items_CD = items_ID[torch.cat([targets_C, drawn_C])]
+    chosen_C = torch.cat([targets_C, drawn_C])
+    apart_C = None if apart_I is None else apart_I[chosen_C]
     sampled: torch.Tensor = _SoftmaxLoss.apply(  # type: ignore[no-untyped-call]
-        hidden_ND, items_CD, bias_C, place_NK, weight_NK
+        hidden_ND, items_ID[chosen_C], bias_C, place_NK, weight_NK, _places(apart_C), apart_N
     )
     return sampled
+
+
+def _places(is_apart_C: torch.Tensor | None) -> torch.Tensor | None:
+    """Where there are any; none where there is nothing to leave out."""
+    if is_apart_C is None:
+        return None
+    places = torch.nonzero(is_apart_C).flatten()
+    return places if len(places) else None

@@ -81,11 +81,15 @@ def fit_text(
     *,
     settings: Training,
     seed: int,
+    unmet_I: torch.Tensor | None = None,
     conditions: Conditions | None = None,
 ) -> TextFitted:
     """Train in place; the model ends in evaluation mode with its best epoch's weights.
 
     Without a row to train on or a row to measure by, nothing is done.
+
+    Args:
+        unmet_I: as for `fit`.
 
     Raises:
         BrokenModelError: the loss or a gradient is not a finite number.
@@ -122,7 +126,7 @@ def fit_text(
 
     def loss_of(some: Sequence[TrainingRow]) -> torch.Tensor:
         batch = make_batch(some, vocabulary.control["pad"]).to(model.transformer.wte.weight.device)
-        return target_loss(model, vocabulary, batch)
+        return target_loss(model, vocabulary, batch, unmet_I=unmet_I)
 
     standing = Standing(best=math.inf, best_state=copy.deepcopy(model.state_dict()))
     if not bookmarks.restore(standing, stepper):

@@ -40,13 +40,17 @@ ANSWERED_WITHIN = dt.timedelta(minutes=30)
 
 @dataclass(frozen=True)
 class TrainingRow:
-    """At `positions[n]` the row is asked for `targets[n]`: items, or text where `is_text`."""
+    """At `positions[n]` the row is asked for `targets[n]`: items, or text where `is_text`.
+
+    `is_past`: the targets are what a shopper went on to, not what words describe.
+    """
 
     token_ids: list[int]
     type_ids: list[int]
     positions: list[int]
     targets: list[int]
     is_text: bool
+    is_past: bool = False
 
     def __len__(self) -> int:
         return len(self.token_ids)
@@ -179,4 +183,5 @@ def _next_items(vocabulary: Vocabulary, prompt: Prompt, first_event: int) -> Tra
         [place - 1 for place in places],
         [prompt.token_ids[place] for place in places],
         False,
+        True,
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.settings import Compute, Settings
+from pipeline.settings import Compute, Generation, Settings
 
 ARGUMENTS = ["--date", "2026-03-01", "--run-id", "r1"]
 
@@ -35,6 +35,19 @@ def test_spark_stages_are_submitted_to_the_connections_master(airflow_home: Path
     script = words.index(next(word for word in words if word.endswith(f"{job}.py")))
     assert Path(words[script]).is_file()
     assert words[script + 1 :] == ARGUMENTS
+
+
+def test_generation_is_submitted_where_sparks_workers_make_the_shards(airflow_home: Path) -> None:
+    from dags.compute import command as decide
+
+    settings = dataclasses.replace(
+        Settings(),
+        compute=Compute(spark_connection="cluster"),
+        generation=Generation(runner="spark"),
+    )
+    words = decide("generate", ARGUMENTS, settings, lambda name: f"spark://{name}:7077").arguments
+    assert words[words.index("--master") + 1] == "spark://cluster:7077"
+    assert command("generate", spark_connection="cluster").arguments[0] == sys.executable
 
 
 def test_only_model_stages_become_pods_and_only_spark_stages_are_submitted(

@@ -55,6 +55,27 @@ def test_exit_65_is_refused_a_retry_and_its_reason_is_the_jobs_own(
     assert "raw lacks" in capfd.readouterr().out
 
 
+def test_a_job_is_ended_when_the_nights_time_is_up_and_none_begins_after_that(shop: Path) -> None:
+    from airflow.sdk.exceptions import AirflowFailException
+
+    with (shop / "shop.toml").open("a") as file:
+        file.write("[night]\ndegrade_after_minutes = 1\n")
+    task = operator(arguments=("--timeout-minutes", "60"))
+    task.in_time = True
+    now = dt.datetime.now(dt.UTC)
+    said = context()
+    said["dag_run"].start_date = now - dt.timedelta(seconds=54)
+    with pytest.raises(AirflowFailException, match="time was up at .*degrade_after_minutes = 1"):
+        task.execute(said)
+    record = shop / "lake/runs/run_date=2026-03-01/run_id=manual__2026-03-02T00-00-00-00-00"
+    assert json.loads((record / "wait_for_raw.json").read_text())["status"] == "running"
+    said["dag_run"].start_date = now - dt.timedelta(seconds=61)
+    (record / "wait_for_raw.json").unlink()
+    with pytest.raises(AirflowFailException, match="time was up"):
+        task.execute(said)
+    assert not (record / "wait_for_raw.json").exists()
+
+
 def test_another_failure_may_be_retried(shop: Path) -> None:
     from airflow.sdk.exceptions import AirflowException, AirflowFailException
 

@@ -33,13 +33,16 @@ class Outlets(dict[Any, Any]):
         return self[asset]
 
 
-def context(first_look: dt.datetime | None = None, **params: Any) -> Any:
+def context(
+    first_look: dt.datetime | None = None, started: dt.datetime | None = None, **params: Any
+) -> Any:
     return {
         "params": PARAMS | params,
         "ti": SimpleNamespace(try_number=1, get_first_reschedule_date=lambda _: first_look),
         "outlet_events": Outlets(),
         "dag_run": SimpleNamespace(
             run_id=AIRFLOW_RUN,
+            start_date=started or dt.datetime.now(dt.UTC),
             data_interval_end=dt.datetime(2026, 3, 2, tzinfo=dt.UTC),
             run_after=dt.datetime(2026, 3, 2, tzinfo=dt.UTC),
         ),
@@ -80,6 +83,62 @@ def test_past_the_deadline_it_fails_for_good_and_names_what_is_missing(shop: Pat
     long_ago = dt.datetime.now(dt.UTC) - dt.timedelta(minutes=61)
     with pytest.raises(AirflowFailException, match=r"events\.jsonl.*waited 60 min"):
         task("WaitForRaw", "wait_for_raw").execute(context(first_look=long_ago))
+
+
+def give_time(shop: Path, minutes: int) -> None:
+    with (shop / "shop.toml").open("a") as file:
+        file.write(f"[night]\ndegrade_after_minutes = {minutes}\n")
+
+
+def test_files_are_not_waited_for_longer_than_the_night_has_time(shop: Path) -> None:
+    from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException
+
+    give_time(shop, 30)
+    now = dt.datetime.now(dt.UTC)
+    begun = now - dt.timedelta(minutes=29)
+    with pytest.raises(AirflowRescheduleException) as raised:
+        task("WaitForRaw", "wait_for_raw").execute(context(first_look=begun, started=begun))
+    assert raised.value.reschedule_date <= begun + dt.timedelta(minutes=30)
+    begun = now - dt.timedelta(minutes=31)
+    with pytest.raises(AirflowFailException, match=r"events\.jsonl.*waited 30 min"):
+        task("WaitForRaw", "wait_for_raw").execute(context(first_look=begun, started=begun))
+
+
+def test_a_run_that_claims_to_have_started_at_its_logical_date_is_not_out_of_time(
+    shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dags.night_tasks import settings_of
+    from dags.time_left import is_up
+
+    give_time(shop, 30)
+    long_ago = dt.datetime(2026, 3, 2, tzinfo=dt.UTC)
+    said = context(started=long_ago)
+    settings = settings_of(said)
+    assert is_up(said, settings)
+    said["dag_run"].logical_date = long_ago  # `airflow dags test`
+    assert not is_up(said, settings)
+    now = dt.datetime.now(dt.UTC)
+    for minutes, expected in ((29, False), (31, True)):
+        started = now - dt.timedelta(minutes=minutes)
+        monkeypatch.setenv("NIGHTCART_NIGHT_STARTED", started.isoformat())
+        assert is_up(said, settings) is expected
+
+
+def test_last_nights_lists_stand_in_only_if_asked_to(shop: Path) -> None:
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    from dags.job_operator import JobOperator
+
+    degrade = task("Degrade", "degrade")
+    with pytest.raises(AirflowSkipException, match="degrade_after_minutes is 0"):
+        degrade.execute(context())
+    give_time(shop, 30)
+    told: list[list[str]] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(JobOperator, "execute", lambda self, ctx: told.append(self.command(ctx)))
+        degrade.execute(context())
+        degrade.execute(context(started=dt.datetime.now(dt.UTC) - dt.timedelta(minutes=31)))
+    assert [words[-2:] for words in told] == [["--why", "failed"], ["--why", "deadline"]]
 
 
 @pytest.mark.parametrize(

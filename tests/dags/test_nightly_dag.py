@@ -28,6 +28,7 @@ ORDER = [
     "generate",
     "validate_generated",
     "publish",
+    "degrade",
     "announce",
     "report",
     "night_complete",
@@ -52,11 +53,13 @@ def import_dag(airflow_home: Path, script: str, **environ: str) -> str:
 
 def test_import_loads_no_engine_and_not_the_jobs(airflow_home: Path) -> None:
     script = (
-        "import sys, json; import airflow.sdk; before = set(sys.modules);"
-        "import dags.nightly_recommendations;"
-        "print(json.dumps([sorted(sys.modules), sorted(set(sys.modules) - before)]))"
+        "import sys, json, time; import airflow.sdk; before = set(sys.modules);"
+        "began = time.process_time(); import dags.nightly_recommendations;"
+        "spent = time.process_time() - began;"
+        "print(json.dumps([sorted(sys.modules), sorted(set(sys.modules) - before), spent]))"
     )
-    loaded, added = json.loads(import_dag(airflow_home, script))
+    loaded, added, spent = json.loads(import_dag(airflow_home, script))
+    assert spent < 2  # processor seconds, whatever else the machine does
     assert not ENGINES & {name.split(".")[0] for name in loaded}
     assert not {name for name in loaded if name.split(".")[0] == "jobs"}
     ours = {name for name in added if name.startswith("pipeline")}
@@ -100,6 +103,10 @@ def test_jobs_and_arguments(dag: Any) -> None:
     assert jobs["validate_generated"] == ("validate", ["--dataset", "generated"])
     for task_id, (job, _) in jobs.items():
         assert job == ("validate" if task_id.startswith("validate") else task_id)
+    # What comes before the lists are published must be done in time.
+    assert [task for task in jobs if dag.get_task(task).in_time] == CHAIN[
+        1 : CHAIN.index("publish")
+    ]
 
 
 def test_model_tasks_share_the_gpu_pool(dag: Any) -> None:
@@ -107,12 +114,15 @@ def test_model_tasks_share_the_gpu_pool(dag: Any) -> None:
     assert {task for task, pool in pools.items() if pool == "gpu"} == {"fine_tune", "generate"}
 
 
-def test_every_job_is_retried_and_only_the_report_runs_after_a_failure(dag: Any) -> None:
+def test_every_job_is_retried_and_only_degrade_and_report_run_after_a_failure(dag: Any) -> None:
     for task_id in ORDER[:-1]:
         assert dag.get_task(task_id).retries >= 1
     rules = {task.task_id: str(task.trigger_rule.value) for task in dag.tasks}
     assert {task: rule for task, rule in rules.items() if rule != "all_success"} == {
         "report": "all_done",
+        "degrade": "one_failed",
+        # Whichever of publish and degrade readers were switched to.
+        "announce": "one_success",
         # What is skipped (no training tonight, a night of the past) is no failure.
         "evaluate": "none_failed",
         "night_complete": "none_failed",
@@ -124,6 +134,8 @@ def test_a_run_with_a_failure_counts_as_failed_though_the_report_succeeds(dag: A
     leaves = [task.task_id for task in dag.tasks if not task.downstream_task_ids]
     assert leaves == ["night_complete"]
     assert dag.get_task("night_complete").upstream_task_ids == {"publish", "announce", "report"}
+    assert dag.get_task("degrade").upstream_task_ids == {"publish"}
+    assert dag.get_task("announce").upstream_task_ids == {"publish", "degrade"}
 
 
 def test_params_have_titles_and_descriptions_and_refuse_nonsense(dag: Any) -> None:

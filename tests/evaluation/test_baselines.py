@@ -3,59 +3,71 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.evaluation.baselines import fit_markov, fit_popularity
+from pipeline.evaluation.baselines import FIRST_ORDER, fit_markov, fit_popularity
+from pipeline.model.transitions import TransitionShape
 
 HISTORIES = [[0, 1, 2], [0, 1], [3], [], [1, 2, 1]]
 ALL = [[True] * len(row) for row in HISTORIES]
+SHARE = np.array([2, 4, 2, 1, 0]) / 9
 
 
 def test_popularity_by_hand() -> None:
     popularity = fit_popularity(HISTORIES, ALL, 5)
-    np.testing.assert_allclose(popularity.scores([]), np.array([2, 4, 2, 1, 0]) / 9)
+    np.testing.assert_allclose(popularity.scores([[], [1]]), [SHARE, SHARE])
 
 
 def test_popularity_counts_targets_where_there_are_any() -> None:
     targets = [[False, False, True], [False, True], [False], [], [False, False, False]]
     np.testing.assert_allclose(
-        fit_popularity(HISTORIES, targets, 5).scores([0]), np.array([0, 1, 1, 0, 0]) / 2
+        fit_popularity(HISTORIES, targets, 5).scores([[0]])[0], np.array([0, 1, 1, 0, 0]) / 2
     )
     nothing = [[False] * len(row) for row in HISTORIES]
-    np.testing.assert_allclose(
-        fit_popularity(HISTORIES, nothing, 5).scores([]), np.array([2, 4, 2, 1, 0]) / 9
-    )
+    np.testing.assert_allclose(fit_popularity(HISTORIES, nothing, 5).scores([[]])[0], SHARE)
 
 
 def test_markov_by_hand() -> None:
     popularity = fit_popularity(HISTORIES, ALL, 5)
-    markov = fit_markov(HISTORIES, popularity, 5)
-    share = np.array([2, 4, 2, 1, 0]) / 9
-    # After 1 came 2 twice; after 0 came 1 twice; after 3 and 4 never anything.
-    np.testing.assert_allclose(markov.scores([3, 1]), (np.array([0, 0, 2, 0, 0]) + share) / 3)
-    np.testing.assert_allclose(markov.scores([0]), (np.array([0, 2, 0, 0, 0]) + share) / 3)
-    np.testing.assert_allclose(markov.scores([1, 3]), share)
-    np.testing.assert_allclose(markov.scores([]), share)
-    assert markov.knows([3, 1])
-    assert not markov.knows([1, 3])
-    assert not markov.knows([])
+    shape = TransitionShape(window=2, age_decay=0.5)
+    markov = fit_markov(HISTORIES, popularity, 5, shape)
+    # 1 came after 0 twice, 2 after 1 twice, 1 after 2 once, and 2 once two events after 0.
+    after_1 = np.array([0, 0, math.log(3), 0, 0])
+    after_0 = np.array([0, math.log(3), math.log(1 + 1 / math.sqrt(2)), 0, 0])
+    found = markov.scores([[0, 1], [1, 3], [3], []])
+    both = after_1 + 0.5 * after_0
+    np.testing.assert_allclose(found[0], (both + SHARE) / (both.sum() + 1))
+    np.testing.assert_allclose(found[1], (0.5 * after_1 + SHARE) / (0.5 * math.log(3) + 1))
+    np.testing.assert_allclose(found[2:], [SHARE, SHARE])
+    assert markov.knows([[0, 1], [1, 3], [3], []]).tolist() == [True, True, False, False]
+
+
+def test_the_default_looks_ten_events_ahead() -> None:
+    walk = [list(range(12))]
+    markov = fit_markov(walk, fit_popularity(walk, [[True] * 12], 12), 12)
+    scores = markov.scores([[0]])[0]
+    assert scores[10] > scores[11] == scores[0]
+    assert np.all(np.diff(scores[1:11]) < 0)
 
 
 @given(st.lists(st.lists(st.integers(0, 5), max_size=8), max_size=10), st.integers(0, 5))
-def test_markov_is_the_count_of_pairs(histories: list[list[int]], last: int) -> None:
+def test_the_first_order_chain_is_the_count_of_pairs(histories: list[list[int]], last: int) -> None:
     popularity = fit_popularity(histories, [[True] * len(row) for row in histories], 6)
-    scores = fit_markov(histories, popularity, 6).scores([last])
+    markov = fit_markov(histories, popularity, 6, FIRST_ORDER)
     pairs = Counter(pair for row in histories for pair in itertools.pairwise(row))
-    n = sum(count for (first, _), count in pairs.items() if first == last)
-    expected = [(pairs[last, item] + popularity.share_I[item]) / (n + 1) for item in range(6)]
-    np.testing.assert_allclose(scores, expected)
+    strength = np.array([0 if item == last else math.log1p(pairs[last, item]) for item in range(6)])
+    expected = (strength + popularity.share_I) / (strength.sum() + 1)
+    np.testing.assert_allclose(markov.scores([[last], [(last + 1) % 6, last]]), [expected] * 2)
+    assert markov.knows([[(last + 1) % 6, last]]).tolist() == [bool(strength.any())]
 
 
 def test_no_users_no_items() -> None:
-    assert fit_popularity([], [], 3).scores([]).tolist() == [0.0, 0.0, 0.0]
+    assert fit_popularity([], [], 3).scores([[]]).tolist() == [[0.0, 0.0, 0.0]]
     popularity = fit_popularity([], [], 0)
-    assert fit_markov([], popularity, 0).scores([]).tolist() == []
+    assert fit_markov([], popularity, 0).scores([[]]).tolist() == [[]]
+    assert fit_markov([], fit_popularity([], [], 2), 2).scores([]).shape == (0, 2)

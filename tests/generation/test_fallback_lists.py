@@ -70,7 +70,7 @@ def test_ranks_as_the_baseline_scores(
     sellable = [n for n, item in enumerate(ITEMS) if item not in UNSELLABLE]
     for user, items in enumerate(asked):
         numbers = [ITEMS.index(item) for item in items if item in ITEMS]
-        scores = fallback.markov.scores(numbers)[sellable]
+        scores = fallback.markov.scores([numbers])[0][sellable]
         scores[excluded.of(np.array([user]))[1]] = -np.inf
         best = sorted(range(len(sellable)), key=lambda n: (-scores[n], n))[:4]
         assert found.items_UK[user].tolist() == best
@@ -90,7 +90,7 @@ def test_those_who_did_not_consent_are_not_counted(tmp_path: Path) -> None:
     path = histories(tmp_path, [(["i01", "i02"], bought, False), (["i04", "i05"], bought, True)])
     fallback = fit(path)
     assert np.flatnonzero(fallback.markov.popularity.share_I).tolist() == [4, 5]
-    assert fallback.markov.counts_II.nnz == 1
+    assert fallback.markov.transitions.counts_II.nnz == 1
 
 
 def test_nobody_and_nothing(tmp_path: Path) -> None:

@@ -186,3 +186,24 @@ def test_a_night_that_waits_for_its_files_has_not_failed(shop: Path, nightcart: 
     said = " ".join(nightcart("status")[1].split())
     assert "no: wait_for_raw failed" in said
     assert "(waited 240 min)" in said
+
+
+def stand_in(shop: Path, night: dt.date) -> None:
+    lake, run = Lake(shop / "lake"), Run(night, "r1")
+    (lake.begin("recommendations", run) / "part-0.parquet").write_text("")
+    why = {"why": "deadline", "said": "the night's time was up in clean"}
+    lake.close("recommendations", run, rows=7, lists_of=str(FIRST), degraded=why)
+    lake.point_latest("recommendations", run)
+
+
+def test_a_night_with_another_nights_lists_has_failed_and_status_says_whose_they_are(
+    shop: Path, nightcart: Nightcart, orders: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.cli.stage_records.fallback_share", lambda _: 1.0)
+    publish(shop, FIRST)
+    ran(shop, SECOND, wait_for_raw="done", clean="running")
+    stand_in(shop, SECOND)
+    nightcart("backfill", *RANGE, "--reprocess", "failed")
+    assert [order.run_date for order in orders] == [SECOND, THIRD]
+    said = " ".join(nightcart("status")[1].split())
+    assert "no: the lists of 2026-03-01 stand in: clean: it was ended" in said

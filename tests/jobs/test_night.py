@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import json
 import os
@@ -16,8 +17,11 @@ from typing import Any
 import psutil
 import pytest
 
-from jobs.cli.airflow_home import night_lock, prepare
+from jobs.cli.airflow_home import night_lock
 from pipeline.lake import Lake, Run
+from pipeline.publishing.query import run_query
+from pipeline.settings import Settings
+from tests.publishing.conftest import Night as PublishedNight
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -37,14 +41,6 @@ shuffle_partitions = 2
 [training]
 max_epochs = 2
 """
-
-
-@pytest.fixture(scope="session")
-def airflow_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One AIRFLOW_HOME for the session: the database is made once."""
-    home = tmp_path_factory.mktemp("airflow_of_the_tests")
-    prepare(home, os.environ)
-    return home
 
 
 @pytest.fixture
@@ -184,3 +180,26 @@ def test_a_small_night_is_published_and_a_rerun_gives_the_same_files(
     assert second.manifest["files"] == first.manifest["files"]  # paths, bytes and SHA-256
     code, said = nightcart("status")
     assert "replaced by a later run" in said
+
+
+def test_a_night_without_files_leaves_last_nights_lists_marked_where_that_is_asked_for(
+    shop: Path, settings_file: Path, settings: Settings
+) -> None:
+    two = dataclasses.replace(settings.generation, k=2)
+    before = PublishedNight(Lake(shop / "lake"), dataclasses.replace(settings, generation=two))
+    before.generate()
+    before.publish()
+    with settings_file.open("a") as file:
+        file.write("[night]\ndegrade_after_minutes = 600\n")
+    tonight = before.run.run_date + dt.timedelta(days=1)
+    code, said = nightcart("run", "--date", str(tonight))
+    assert code == 1
+    assert "The night failed at wait_for_raw" in said
+    assert f"the lists of {before.run.run_date} in place of this night's" in said
+    sql = "SELECT DISTINCT run_date, method, fallback_reason FROM recommendations_latest"
+    rows = list(run_query(before.lake, sql).rows)
+    assert rows == [(tonight, "last_night", "night_failed")]
+    said = " ".join(nightcart("status")[1].split())
+    assert f"no: the lists of {before.run.run_date} stand in: wait_for_raw:" in said
+    (page,) = before.lake.dataset("runs").glob(f"run_date={tonight}/*/report.html")
+    assert "Not made in time" in page.read_text(encoding="utf-8")

@@ -58,6 +58,7 @@ def list_row(name: str, item_ids: tuple[str, ...], **more: Any) -> dict[str, Any
         "items": [entry(place, item_id) for place, item_id in enumerate(item_ids, 1)],
         "n_items": len(item_ids),
         "method": "model",
+        "rules": [],
         "reason": "Because you liked tea.",
         "reason_method": "model",
         "language": "en",

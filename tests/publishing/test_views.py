@@ -89,6 +89,18 @@ def test_other_views(night: Night) -> None:
     assert rows(lake, "SELECT run_date, run_id, value FROM metrics") == [(NIGHT, "r1", 0.5)]
 
 
+def test_lists_of_nights_before_there_were_rules(night: Night) -> None:
+    older = night.on(YESTERDAY, "r0")
+    older.generate()
+    older.publish()
+    for file in night.lake.require("recommendations", YESTERDAY).files:
+        table = pq.read_table(file).drop_columns(["rules"])
+        pq.write_table(table, file)
+    night.publish()
+    found = rows(night.lake, "SELECT run_date, any_value(rules) FROM recommendations GROUP BY ALL")
+    assert sorted(found) == [(YESTERDAY, None), (NIGHT, [])]
+
+
 def test_metrics_of_nights_before_there_were_segments(night: Night) -> None:
     """Alone, and beside newer ones: the columns that their files lack are null."""
     night.publish()

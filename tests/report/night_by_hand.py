@@ -162,6 +162,7 @@ def write_lists(
                 "n_items": 5,
                 "method": "model" if number < N_SHOPPERS - 1 else "popularity",
                 "fallback_reason": None if number < N_SHOPPERS - 1 else "weights_not_finite",
+                "rules": [],
                 "reason": f"Because you like {title(number % N_ITEMS)}" if number % 3 else None,
                 "reason_method": ("model" if number % 2 else "template") if number % 3 else None,
                 "language": ("en", "zh", None)[number % 3],

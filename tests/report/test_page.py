@@ -278,3 +278,24 @@ def test_printable_text_can_be_written_and_stays_in_its_place(text: str) -> None
     assert not any(ord(letter) < 32 or letter == "\u202e" for letter in clean)
     kept = [a for a, b in zip(text, clean, strict=True) if a == b]
     assert all(letter in kept for letter in text if letter.isalnum())
+
+
+def test_the_run_in_airflow_is_linked_where_there_is_one(
+    good_night: Lake, run: Run, settings: Settings
+) -> None:
+    page = "http://127.0.0.1:8080/dags/nightly_recommendations/runs/manual__2026-03-02"
+    path, _ = write_report(good_night, run, settings, page)
+    assert page in Page(path.read_text(encoding="utf-8")).links
+    assert not [link for link in page_of(good_night, run, settings).links if link[:4] == "http"]
+    with pytest.raises(SystemExit):
+        main(["--date", str(NIGHT), "--airflow-run", "javascript:alert(1)"])
+
+
+def test_a_night_that_another_stands_in_for_says_so(
+    lake: Lake, run: Run, settings: Settings
+) -> None:
+    write_records(lake, run, ["wait_for_raw"])
+    write_lists(lake, run, lists_of=str(NIGHT - dt.timedelta(days=1)))
+    text = page_of(lake, run, settings).text
+    assert "Not made in time" in text
+    assert "Readers see the lists of Saturday 28 February 2026 in place of this night’s" in text

@@ -84,3 +84,38 @@ def test_two_targets_are_a_weighed_mean_of_two_losses(n_sampled: int) -> None:
         strict=True,
     ):
         torch.testing.assert_close(gradient, expected)
+
+
+@pytest.mark.parametrize("rows_at_a_time", [1, 5, 1000])
+def test_places_that_are_not_told_from_some_items(
+    rows_at_a_time: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(item_softmax, "CPU_LOGITS", rows_at_a_time * 50)
+    hidden, items, target = example()
+    is_apart = torch.zeros(50, dtype=torch.bool)
+    is_apart[[7, 8, 30]] = True
+    place = torch.arange(len(target)) % 2 == 0
+    target[place & is_apart[target]] = 1
+    weights = torch.ones(len(target), 1)
+    ours = item_cross_entropy(hidden, items, target[:, None], weights, apart=(is_apart, place))
+    found = torch.autograd.grad(ours, (hidden, items))
+    masked = (hidden @ items.T).masked_fill(place[:, None] & is_apart, -torch.inf)
+    theirs = cross_entropy(masked, target)
+    expected = torch.autograd.grad(theirs, (hidden, items))
+    torch.testing.assert_close(ours, theirs)
+    for gradient, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(gradient, other)
+
+
+@pytest.mark.parametrize("n_sampled", [0, 20])
+def test_an_item_apart_is_not_pushed_away(n_sampled: int) -> None:
+    hidden, items, target = example()
+    target[target == 9] = 1
+    is_apart, everywhere = torch.arange(50) == 9, torch.ones(len(target), dtype=torch.bool)
+    weights = torch.ones(len(target), 1)
+    for _ in range(5):
+        loss = item_cross_entropy(
+            hidden, items, target[:, None], weights, n_sampled, apart=(is_apart, everywhere)
+        )
+        (gradient,) = torch.autograd.grad(loss, items)
+        assert not gradient[9].any()

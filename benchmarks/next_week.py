@@ -1,0 +1,294 @@
+"""What shoppers bought in the week after a night, ranked by that night's model and by baselines.
+
+    python -m benchmarks.next_week --data ../shared/data/online_retail --scratch DIR
+
+Ten nights a month apart, the last of them a week before the last delivery. Each is trained and
+judged by the night's own stages (`fine_tune`, `evaluate`) on histories made as of its date; nothing
+that happened later is read but to score. `--start full` trains every night from nothing,
+`--start warm` from the champion of the night before (the month before; `--apart day` takes the last
+ten trading days instead), `--start both` does both and compares their validation NDCG.
+
+Scored: the users who get lists that night (active and consenting) and bought something in the seven
+days after it. Ranking is over every sellable item. New to the user: what a user owned is masked and
+what was bought of it again does not count, as lists are published. Not masked: every purchase counts,
+repeated ones too. With more than one purchase NDCG@10 is a share of the best ten places.
+
+`night` is what would be published: the champion with its prior, after the gate. `gpt2` is the
+night's model alone; `recounted` the champion with its prior's shape and weight over everything
+known as of the date, the held-out events too. Baselines are fit on everything known as of the date:
+`markov` (windowed counts, ten steps, backing off to popularity), `first-order chain`, `popularity`,
+`item-kNN`.
+
+Over 300 days of `online_retail` (540 thousand rows, 4,300 customers) preparing costs about 10
+minutes of processor, once for `--scratch`; a night of training about one. Nights that were measured
+are kept there too, and a later call with the same settings goes on from them. `--set` changes
+settings as in `benchmarks.quality`. Prints a line a night and, last, one line of JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import datetime as dt
+import json
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+
+from benchmarks.next_week_lake import (
+    RUN_ID,
+    WEEK,
+    bought_after,
+    link,
+    nights_of,
+    prepare,
+    settings_for,
+)
+from benchmarks.quality_baselines import baseline_scorers
+from pipeline.evaluation.bootstrap import difference_interval
+from pipeline.evaluation.evaluate import evaluate
+from pipeline.evaluation.metrics import ndcgs, recalls, top_items
+from pipeline.evaluation.ranking import (
+    BATCH_USERS,
+    Items,
+    Scorer,
+    known_numbers,
+    model_scorer,
+)
+from pipeline.lake import Lake, Run
+from pipeline.model.catalogue import read_catalogue
+from pipeline.model.checkpoint import load_checkpoint
+from pipeline.model.transitions import Prior, fit_transitions
+from pipeline.model.user_history import UserHistory, read_histories
+from pipeline.settings import Settings
+from pipeline.training.fine_tune import fine_tune
+
+K = 10
+BARS = ("markov", "popularity")
+
+
+def whole(user: UserHistory) -> UserHistory:
+    """Nothing held out: what the night's list is made from."""
+    return dataclasses.replace(user, holdout_index=None, holdout_split=None)
+
+
+def measure(
+    scorer: Scorer,
+    users: Sequence[UserHistory],
+    bought: Mapping[str, set[str]],
+    items: Items,
+    mask: bool,
+) -> dict[str, np.ndarray]:
+    """NDCG@10 and Recall@10 of each user, -1 for one who bought nothing that counts."""
+    index = items.index
+    found: dict[str, list[np.ndarray]] = {"ndcg": [], "recall": []}
+    for start in range(0, len(users), BATCH_USERS):
+        batch = users[start : start + BATCH_USERS]
+        scores_BI = np.array(scorer(batch), dtype=np.float64)
+        scores_BI[:, ~items.sellable_I] = -np.inf
+        wanted_BI = np.zeros(scores_BI.shape, dtype=np.bool_)
+        for row, user in enumerate(batch):
+            wanted_BI[row, [index[item] for item in bought[user.user_id] if item in index]] = True
+            if mask:
+                owned = [index[item] for item in user.owned_before_holdout() if item in index]
+                scores_BI[row, owned] = -np.inf
+                wanted_BI[row, owned] = False
+        wanted_BI[:, ~items.sellable_I] = False
+        hit_BK = np.take_along_axis(wanted_BI, top_items(scores_BI, K), axis=1)
+        n_B = wanted_BI.sum(axis=1)
+        for name, of in (("ndcg", ndcgs), ("recall", recalls)):
+            found[name].append(np.where(n_B > 0, of(hit_BK, n_B), -1.0))
+    return {name: np.concatenate(values or [np.zeros(0)]) for name, values in found.items()}
+
+
+def active_users(lake: Lake, night: dt.date) -> set[str]:
+    """Who gets a list."""
+    rows = [
+        row
+        for file in lake.require("histories", night).files
+        for row in pq.read_table(file, columns=["user_id", "active", "consent"]).to_pylist()
+    ]
+    return {row["user_id"] for row in rows if row["active"] and row["consent"]}
+
+
+def train(lake: Lake, night: dt.date, settings: Settings) -> dict[str, Any]:
+    """The night's own training and gate; what they said."""
+    run, started = Run(night, RUN_ID), time.process_time()
+    made = fine_tune(lake, run, settings)
+    judged = evaluate(lake, run, settings)
+    return {
+        "validation_ndcg": made.report["best_validation_ndcg"],
+        "best_epoch": made.report["best_epoch"],
+        "prior_weight": made.report["prior_weight"],
+        "warm_start_from": made.report["warm_start_from"],
+        "promoted": judged.champion.promoted,
+        "gate": judged.report["ndcg"],
+        "cpu_seconds": round(time.process_time() - started),
+    }
+
+
+def measure_night(events: Lake, lake: Lake, night: dt.date, settings: Settings) -> dict[str, Any]:
+    """Every figure of a night that is trained and judged in `lake`."""
+    catalogue = read_catalogue(lake, night)
+    items = Items(
+        tuple(item.item_id for item in catalogue),
+        np.array([item.sellable for item in catalogue], dtype=np.bool_),
+    )
+    known = [whole(user) for user in read_histories(lake, night)]
+    bought = bought_after(events, night, settings.histories.target_event_types)
+    active = active_users(lake, night)
+    users = [user for user in known if user.user_id in bought and user.user_id in active]
+    scorers = baseline_scorers(known, items, settings.histories.target_event_types)
+    scorers["markov"] = scorers.pop("windowed counts")
+    model = load_checkpoint(lake.require("models", night).path)
+    champion_directory = lake.require("champions", night).path
+    record = json.loads((champion_directory / "champion.json").read_text(encoding="utf-8"))
+    of_model = (model.model, model.vocabulary, items, settings.histories.max_events)
+    scorers["gpt2"] = model_scorer(*of_model)
+    scorers["night"] = scorers["recounted"] = scorers["markov"]
+    if record["model_run_id"] is not None:
+        run = Run(dt.date.fromisoformat(record["model_run_date"]), record["model_run_id"])
+        best = load_checkpoint(lake.run_directory("models", run))
+        of_best = (best.model, best.vocabulary, items, settings.histories.max_events)
+        scorers["night"] = model_scorer(*of_best, best.prior)
+        assert best.prior is not None  # every night of ours has one
+        counted = fit_transitions(
+            known_numbers(known, best.vocabulary),
+            len(best.vocabulary.item_ids),
+            best.prior.transitions.shape,
+        )
+        scorers["recounted"] = model_scorer(*of_best, Prior(counted, best.prior.weight))
+    row: dict[str, Any] = {"night": night.isoformat(), "users": len(users)}
+    for mask in (True, False):
+        of_mask: dict[str, Any] = {}
+        ndcg_of = {}
+        for name, scorer in scorers.items():
+            values = measure(scorer, users, bought, items, mask)
+            counts_B = values["ndcg"] >= 0
+            ndcg_of[name] = values["ndcg"][counts_B]
+            of_mask["users"] = int(counts_B.sum())
+            of_mask[name] = {
+                f"{measure_name}@{K}": round(float(value_B[counts_B].mean()), 5)
+                for measure_name, value_B in values.items()
+            }
+        difference = difference_interval(ndcg_of["night"], ndcg_of["markov"], settings.seed)
+        of_mask["night_minus_markov"] = [
+            round(float(value), 5) for value in (difference.mean, difference.low, difference.high)
+        ]
+        row["new to the user" if mask else "not masked"] = of_mask
+    return row
+
+
+def made_once(
+    scratch: Path,
+    base: Settings,
+    which: tuple[str, str],
+    night: dt.date,
+    asked: argparse.Namespace,
+) -> dict[str, Any]:
+    """A night's row from `scratch`, or measured and left there."""
+    start, measure_again = which[0], asked.measure_again
+    name = "-".join([*which, *(change.replace("/", "_") for change in asked.set)])
+    models, label = Lake(scratch / f"models-{name}"), scratch / f"rows-{name}" / f"{night}.json"
+    done: dict[str, Any] = {}
+    if label.is_file():
+        done = json.loads(label.read_text(encoding="utf-8"))
+    if done and not measure_again:
+        row = done
+    else:
+        warm = dataclasses.replace(base.training, warm_start=start == "warm")
+        settings = dataclasses.replace(base, training=warm)
+        link(scratch / "lake", models.root)
+        trained = done.get("training") or train(models, night, settings)
+        row = measure_night(Lake(scratch / "lake"), models, night, settings)
+        row["training"] = trained
+        label.parent.mkdir(parents=True, exist_ok=True)
+        label.write_text(json.dumps(row) + "\n", encoding="utf-8")
+    say(start, row)
+    return row
+
+
+def say(start: str, row: Mapping[str, Any]) -> None:
+    """A night's line."""
+    found = row["new to the user"]
+    figures = ", ".join(
+        f"{name} {found[name]['ndcg@10']:.4f}"
+        for name in ("night", "recounted", "gpt2", *BARS, "item-kNN")
+    )
+    print(
+        f"{start} {row['night']}: {found['users']} users, {figures}; "
+        f"not masked {row['not masked']['night']['ndcg@10']:.4f} "
+        f"(markov {row['not masked']['markov']['ndcg@10']:.4f}); {row['training']}",
+        flush=True,
+    )
+
+
+def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Means over nights, and on how many the night's lists are above each bar."""
+    found: dict[str, Any] = {}
+    for masked in ("new to the user", "not masked"):
+        names = [name for name, of in rows[0][masked].items() if isinstance(of, dict)]
+        ndcg_of = {name: [row[masked][name]["ndcg@10"] for row in rows] for name in names}
+        found[masked] = {
+            "ndcg@10": {name: round(float(np.mean(of)), 5) for name, of in ndcg_of.items()},
+            "nights_above": {
+                bar: int(np.sum(np.array(ndcg_of["night"]) > np.array(ndcg_of[bar])))
+                for bar in BARS
+            },
+        }
+    return found
+
+
+def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """What was asked for."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.next_week",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--data", type=Path, required=True, help="a folder named as its source")
+    parser.add_argument("--scratch", type=Path, required=True, help="lakes are kept there")
+    parser.add_argument("--nights", type=int, default=10)
+    parser.add_argument("--apart", choices=["month", "day"], default="month")
+    parser.add_argument("--start", choices=["full", "warm", "both"], default="full")
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
+    parser.add_argument(
+        "--measure-again",
+        action="store_true",
+        help="score kept models again, train only the others",
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Prepare, train, measure."""
+    asked = arguments(argv)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    data, scratch = asked.data.resolve(), asked.scratch.resolve()
+    scratch.mkdir(parents=True, exist_ok=True)
+    base = settings_for(data, scratch, scratch / "lake", asked.set)
+    torch.set_num_threads(base.training.threads or torch.get_num_threads())
+    nights = nights_of(data, asked.nights, asked.apart)
+    prepare(base, nights, nights[-1] + WEEK)
+    result: dict[str, Any] = {"nights": len(nights), "apart": asked.apart, "set": asked.set}
+    for start in ("full", "warm") if asked.start == "both" else (asked.start,):
+        rows = [made_once(scratch, base, (start, asked.apart), night, asked) for night in nights]
+        result[start] = {"rows": rows} | summary(rows)
+    if asked.start == "both":
+        ratios = [
+            full["training"]["validation_ndcg"] / warm["training"]["validation_ndcg"]
+            for full, warm in zip(result["full"]["rows"], result["warm"]["rows"], strict=True)
+        ]
+        result["full_by_warm_validation_ndcg"] = [round(ratio, 4) for ratio in ratios]
+    print(json.dumps(result))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

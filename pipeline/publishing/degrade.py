@@ -1,0 +1,188 @@
+"""Last night's lists for tonight, marked: what readers get of a night that cannot be made in time.
+
+Reads the newest `recommendations` before the date and every shopper entry delivered up to it. Writes
+`recommendations/run_date=D/run_id=R/` in the same way as `publish`, with `method` `last_night`, the
+reason in `fallback_reason` and the story in the manifest (`degraded`). Shoppers who have withdrawn
+consent since are left out. A night that has its own lists already is left alone, and the same run
+publishes its own over these as soon as it can be made (`nightcart redo`).
+
+Gives up: titles, prices and stock are those of the night that made the lists, and shoppers who
+became active since have none.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute
+import pyarrow.parquet as pq
+
+from pipeline.code_version import code_version
+from pipeline.contracts.arrow import arrow_schema
+from pipeline.contracts.contract import load_contract
+from pipeline.errors import InputError
+from pipeline.lake import Lake, Partition, Run, file_sha256, storage_errors
+from pipeline.ledger import LedgerLine, write_ledger
+from pipeline.publishing.list_rules import VIEWS
+from pipeline.publishing.made_from import (
+    DEGRADED,
+    LISTS_OF,
+    is_degraded,
+    lists_night,
+    made_from,
+)
+from pipeline.publishing.sql_values import sql_files
+from pipeline.publishing.views import views_beside
+
+log = logging.getLogger("nightcart")
+
+STAGE = "degrade"
+DATASET = "recommendations"
+METHOD = "last_night"
+# Why, as readers find it in `fallback_reason`.
+REASONS = {"deadline": "night_out_of_time", "failed": "night_failed"}
+
+
+@dataclass(frozen=True)
+class Degraded:
+    """What readers have for the night now, and how many lists were left out of it."""
+
+    partition: Partition
+    withdrawn: int
+    report: dict[str, Any]
+
+
+def degrade(lake: Lake, run: Run, why: str, said: str) -> Degraded:
+    """Publish the newest earlier night's lists for this one, unless it has lists of its own.
+
+    Args:
+        why: a key of `REASONS`.
+        said: what went wrong with the night, for people; into the manifest.
+
+    Raises:
+        InputError: there is no earlier night.
+        StorageError: the disk or a permission refuses; nothing was switched.
+    """
+    current = lake.current(DATASET, run.run_date)
+    if current is not None and not is_degraded(current):
+        log.info("%s has lists of its own: %s", run.run_date, current.path)
+        return Degraded(current, 0, {"kept": str(current.path)})
+    earlier = [date for date in lake.dates(DATASET) if date < run.run_date]
+    if not earlier:
+        raise InputError(
+            f"there is no night before {run.run_date} in {lake.root} whose lists could stand in "
+            "for it; readers have nothing until the night is made"
+        )
+    source = lake.require(DATASET, earlier[-1])
+    withdrawn = _withdrawn(lake, source, run.run_date)
+    scratch = lake.work(STAGE, run)
+    with storage_errors(f"cannot write {scratch}"):
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir(parents=True)
+        rows = sum(
+            _mark(path, scratch / path.name, withdrawn, REASONS[why]) for path in source.files
+        )
+    partition = _closed_before(lake, run, scratch) or _close(
+        lake, run, source, rows, {"why": why, "said": said}
+    )
+    line = LedgerLine(
+        run_date=run.run_date,
+        run_id=run.run_id,
+        stage=STAGE,
+        dataset=DATASET,
+        rows_in=source.rows,
+        rows_out=rows,
+        removed={"consent_withdrawn": source.rows - rows} if rows < source.rows else {},
+    )
+    write_ledger(lake, run, STAGE, [line])
+    is_latest = lake.publish(
+        DATASET, partition, lambda newest: views_beside(lake, newest, adding=partition)
+    )
+    shutil.rmtree(scratch, ignore_errors=True)
+    night = lists_night(partition)
+    log.warning("readers get the lists of %s for %s: %s", night, run.run_date, said)
+    report = {
+        "lists_of": night.isoformat(),
+        "why": f"the lists of {night} stand in for this night: {said}",
+        "users": rows,
+        "latest": is_latest,
+        "path": str(partition.path),
+    }
+    return Degraded(partition, source.rows - rows, report)
+
+
+def _withdrawn(lake: Lake, source: Partition, upto: dt.date) -> list[str]:
+    """Shoppers of some lists who do not consent as of a date, by the rule of `publish`."""
+    users = [file for part in lake.past("cleaned_users", upto) for file in part.files]
+    if not users:
+        return _column(f"SELECT user_id FROM read_parquet({sql_files(source.files)})")  # noqa: S608
+    return _column(
+        f"WITH users AS (FROM read_parquet({sql_files(users)}, hive_partitioning = true)), "  # noqa: S608
+        f"consenting AS ({VIEWS['consenting']}) "
+        f"SELECT user_id FROM read_parquet({sql_files(source.files)}) "
+        "ANTI JOIN consenting USING (user_id)"
+    )
+
+
+def _column(sql: str) -> list[str]:
+    with duckdb.connect() as connection:
+        return [value for (value,) in connection.execute(sql).fetchall()]
+
+
+def _mark(source: Path, target: Path, withdrawn: list[str], reason: str) -> int:
+    """One file, row group by row group; returns the rows that stay."""
+    schema = arrow_schema(load_contract(DATASET))
+    gone, rows = pa.array(withdrawn, pa.string()), 0
+    with (
+        pq.ParquetFile(source) as file,
+        pq.ParquetWriter(target, schema, compression="zstd") as writer,
+    ):
+        for number in range(file.num_row_groups):
+            table = file.read_row_group(number)
+            leaves = pa.compute.is_in(table.column("user_id"), value_set=gone)
+            table = table.filter(pa.compute.invert(leaves))
+            for name, value in (("method", METHOD), ("fallback_reason", reason)):
+                place = table.schema.get_field_index(name)
+                table = table.set_column(
+                    place, name, pa.array([value] * table.num_rows, pa.string())
+                )
+            writer.write_table(table.cast(schema))
+            rows += table.num_rows
+    return rows
+
+
+def _closed_before(lake: Lake, run: Run, scratch: Path) -> Partition | None:
+    """The same lists, closed by an earlier attempt of this run."""
+    files = {path.name: file_sha256(path) for path in scratch.iterdir()}
+    for attempt in lake.attempts(DATASET, run):
+        there = {entry["path"]: entry["sha256"] for entry in attempt.manifest["files"]}
+        if there == files and is_degraded(attempt):
+            return attempt
+    return None
+
+
+def _close(lake: Lake, run: Run, source: Partition, rows: int, story: dict[str, str]) -> Partition:
+    directory, scratch = lake.begin(DATASET, run), lake.work(STAGE, run)
+    with storage_errors(f"cannot publish to {directory}"):
+        for path in sorted(scratch.iterdir()):
+            shutil.copyfile(path, directory / path.name)
+    said = source.manifest
+    return lake.close(
+        DATASET,
+        run,
+        rows=rows,
+        schema=said["schema"],
+        k=said["k"],
+        source=said["source"],
+        generated_by=run.run_id,
+        made_from=made_from(lake, source),
+        code=code_version(),
+        **{LISTS_OF: lists_night(source).isoformat(), DEGRADED: story},
+    )

@@ -1,0 +1,108 @@
+"""What a night's training is made of: the vocabulary, the rows by kind, the items nobody knows yet."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+
+import torch
+
+from pipeline.errors import BrokenModelError
+from pipeline.model.vocabulary import Vocabulary, build_vocabulary
+from pipeline.settings import Settings
+from pipeline.training.night_inputs import NightInputs
+from pipeline.training.reason_rows import reason_rows
+from pipeline.training.starting_model import BaseModel
+from pipeline.training.training_rows import (
+    TrainingRow,
+    asked_rows,
+    history_rows,
+    need_rows,
+    query_rows,
+    title_rows,
+)
+
+
+def night_vocabulary(inputs: NightInputs, settings: Settings, base: BaseModel | None) -> Vocabulary:
+    """Everything that is sold or was, the languages that are spoken, and the shop's own words."""
+    return build_vocabulary(
+        [item.item_id for item in inputs.catalogue],
+        [
+            *(user.language for user in inputs.users if user.language),
+            *(review.language for review in inputs.reviews),
+        ],
+        [
+            *(item.description for item in inputs.catalogue),
+            *(review.text for review in inputs.reviews),
+            *(query for user in inputs.users for query in user.known_queries),
+        ],
+        text_vocab_size=settings.model.text_vocab_size,
+        base_tokenizer=base.tokenizer if base else None,
+    )
+
+
+def night_rows(
+    vocabulary: Vocabulary, inputs: NightInputs, settings: Settings, n_positions: int
+) -> Mapping[str, list[TrainingRow]]:
+    """The rows by kind; those that would not fit the model's positions are left out."""
+    limits = (settings.histories.max_events, n_positions)
+    rows = {
+        "history": history_rows(vocabulary, inputs.users, *limits),
+        "query": query_rows(vocabulary, inputs.users, *limits),
+        "asked": asked_rows(vocabulary, inputs.users, n_positions),
+        "need": need_rows(vocabulary, inputs.catalogue, n_positions),
+        "title": title_rows(vocabulary, [(item.item_id, item.title) for item in inputs.catalogue]),
+        "reason": reason_rows(
+            vocabulary,
+            inputs.reviews,
+            inputs.item_words,
+            max_prompt_words=settings.reasons.max_prompt_words,
+            max_new_tokens=settings.reasons.max_new_tokens,
+        )
+        if settings.reasons.enabled
+        else [],
+    }
+    return {
+        kind: [row for row in of_kind if len(row) <= n_positions] for kind, of_kind in rows.items()
+    }
+
+
+def refuse_nothing_to_learn(
+    vocabulary: Vocabulary, rows: Mapping[str, list[TrainingRow]], inputs: NightInputs
+) -> None:
+    """Stop at a catalogue without items, or one in which no history's item is found.
+
+    Raises:
+        BrokenModelError: nothing can be learned.
+    """
+    if rows["history"]:
+        return
+    met = {item for user in inputs.users for item in user.known_items}
+    raise BrokenModelError(
+        f"there is no history to learn from: the catalogue has {len(vocabulary.item_ids):,} items, "
+        f"and {len(met & set(vocabulary.item_ids)):,} of the {len(met):,} items of the histories "
+        f"are among them (histories have {_example(met)}, the catalogue "
+        f"{_example(vocabulary.item_ids)}); see that events and the item files name items alike"
+    )
+
+
+def _example(item_ids: Iterable[str]) -> str:
+    first = min(item_ids, default=None)
+    return "none" if first is None else repr(first)
+
+
+def unmet_items(
+    vocabulary: Vocabulary, inputs: NightInputs, night: dt.date, settings: Settings
+) -> torch.Tensor:
+    """Items that are new to the shop and to everybody: `unmet_I`, by the vocabulary's numbers.
+
+    One that was on sale for longer and that nobody wanted is not among them.
+    """
+    since = night - dt.timedelta(days=settings.histories.active_days)
+    met = {item for user in inputs.users for item in user.known_items}
+    new = {
+        item.item_id
+        for item in inputs.catalogue
+        if item.first_seen is not None and item.first_seen > since and item.item_id not in met
+    }
+    return torch.tensor([item_id in new for item_id in vocabulary.item_ids])
