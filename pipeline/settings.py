@@ -52,6 +52,8 @@ class Spark:
     master: str = "local[*]"
     driver_memory: str = "2g"
     shuffle_partitions: int = 8
+    # Compile quickly instead of well, for small days (docs/adr/0033). Not under spark-submit.
+    quick_start: bool = False
 
 
 @dataclass(frozen=True)

@@ -37,9 +37,10 @@ def pytest_configure() -> None:
 @pytest.fixture(scope="session")
 def spark() -> Iterator[SparkSession]:
     """One session per test process."""
-    session = open_spark(
-        SparkSettings(master="local[2]", driver_memory="1g", shuffle_partitions=2), "tests"
+    small = SparkSettings(
+        master="local[2]", driver_memory="1g", shuffle_partitions=2, quick_start=True
     )
+    session = open_spark(small, "tests")
     yield session
     session.stop()
 

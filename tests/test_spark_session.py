@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pyspark
 import pytest
+from pyspark.sql import SparkSession
 
 from pipeline.lake import Lake
+from pipeline.settings import Spark
 from pipeline.simulator.shop import simulate_shop
+from pipeline.spark_session import _java_options
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SUBMIT = Path(pyspark.__file__).parent / "bin" / "spark-submit"
@@ -37,6 +40,16 @@ def run_in(folder: Path, command: list[str]) -> subprocess.CompletedProcess[str]
     return subprocess.run(
         command, cwd=folder, env=environ, capture_output=True, text=True, check=False
     )
+
+
+def test_the_session_of_the_tests_compiles_quickly_and_a_shops_does_not(
+    spark: SparkSession,
+) -> None:
+    jvm = spark.sparkContext._jvm
+    assert jvm is not None
+    runtime = jvm.java.lang.management.ManagementFactory.getRuntimeMXBean()
+    assert "-XX:TieredStopAtLevel=1" in list(runtime.getInputArguments())
+    assert "-XX" not in _java_options(Spark())
 
 
 @pytest.mark.slow

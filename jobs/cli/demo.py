@@ -62,6 +62,7 @@ airflow = ".nightcart/airflow"
 [spark]
 driver_memory = "1g"
 shuffle_partitions = 2
+quick_start = true
 
 [training]
 max_epochs = {max_epochs}

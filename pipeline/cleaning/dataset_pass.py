@@ -144,7 +144,7 @@ def clean_dataset(night: Night, delivery: Delivery) -> CleanedDataset:
     if dataset.delivery == "dump":
         mapped = mapped.where(F.col(DAY).isin(night.days))
     limits = night.settings.cleaning
-    rules = Rules(dataset, night.source.name, night.calendar.timezone, limits)
+    rules = Rules(dataset, night.source.name, night.calendar.timezone, limits, night.key)
     has_time = dataset.name in TIME_COLUMN
     known = (
         known_items(night.spark, night.lake, night.source, night.scratch, night.days)

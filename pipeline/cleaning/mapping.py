@@ -11,7 +11,8 @@ say so), and beside them what the rules need:
     __consent_unread   whether consent is false only because the row says nothing readable of it
     __order        the source's latest_by        __content   a hash of the whole raw row
     __content_id   an id for a row whose retailer gives none, else null
-    __raw          the raw row as JSON, user ids hashed and texts scrubbed; only read when refused
+    __given        the raw columns as a struct, for `redaction`
+    __pseudonym    the keyed hash of the mapped user id
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from pipeline.cleaning.pseudonym_column import pseudonym_column
-from pipeline.cleaning.redaction import redacted_row
+from pipeline.cleaning.redaction import GIVEN, PSEUDONYM
 from pipeline.contracts.contract import load_contract
 from pipeline.contracts.row_checks import NOT_BLANK
 from pipeline.contracts.spark import quoted
@@ -104,7 +105,7 @@ def map_rows(
         unparsable.alias("__unparsable"),
         consent_unread(dataset).alias("__consent_unread"),
         (F.expr(dataset.latest_by) if dataset.latest_by else F.lit(None)).alias("__order"),
-        pseudonym.alias("__pseudonym"),
+        pseudonym.alias(PSEUDONYM),
         *(value.alias(f"__new_{name}") for name, value in values.items()),
     )
     return mapped.select(
@@ -118,7 +119,8 @@ def map_rows(
         _content(dataset).alias("__content"),
         # Hashing every row for the few sources without ids was an eighth of the whole pass.
         F.when(_has_no_key(dataset), _content_id(dataset)).alias("__content_id"),
-        redacted_row(dataset, F.col("__pseudonym"), key).alias("__raw"),
+        F.struct(*(F.col(quoted(name)) for name in dataset.columns)).alias(GIVEN),
+        PSEUDONYM,
         *(
             (_hashed_user_id() if name == "user_id" else F.col(f"__new_{name}")).alias(name)
             for name in load_contract(f"raw_{dataset.name}").column_names
@@ -150,7 +152,7 @@ def _hashed_user_id() -> Column:
     return (
         F.when(~user_id.rlike(NOT_BLANK), user_id)
         .when(F.length(user_id) > longest, in_dots)
-        .otherwise(F.col("__pseudonym"))
+        .otherwise(F.col(PSEUDONYM))
     )
 
 
@@ -173,6 +175,6 @@ def _content_id(dataset: SourceDataset) -> Column:
     values = [F.col(quoted(name)) for name in dataset.columns if name not in user_columns]
     texts = [
         F.coalesce(F.concat(F.length(value), F.lit(":"), value), F.lit("-"))
-        for value in [*values, F.col("__pseudonym")]
+        for value in [*values, F.col(PSEUDONYM)]
     ]
     return F.substring(F.sha2(F.concat(*texts), 256), 1, 32)

@@ -31,12 +31,12 @@ look related and a million rows without a user do not meet in one place.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from pipeline.cleaning.redaction import FREE_TEXT
+from pipeline.cleaning.redaction import FREE_TEXT, redacted_row
 from pipeline.cleaning.scrubbing import may_hold_contacts, scrub, without_markup
 from pipeline.contracts.contract import load_contract
 from pipeline.contracts.spark import first_broken_rule
@@ -80,12 +80,13 @@ _EVIDENCE = {
 
 @dataclass(frozen=True)
 class Rules:
-    """What the rules compare with, for one dataset."""
+    """What the rules compare with, for one dataset; the key hides users in what is refused."""
 
     dataset: SourceDataset
     source: str
     timezone: str
     limits: Cleaning
+    key: bytes = field(default=b"", repr=False)
 
 
 def own_day_column(dataset: str) -> str:
@@ -204,7 +205,7 @@ def _cleaned(frame: DataFrame, rules: Rules) -> DataFrame:
     tags: dict[str, Column] = {
         OWN_DAY: F.col(DAY),
         BUCKET: F.lit(0),
-        RAW: F.when(F.col(FATE) == QUARANTINED, F.col(RAW)),
+        RAW: F.when(F.col(FATE) == QUARANTINED, redacted_row(rules.dataset, rules.key)),
         EVIDENCE: no_evidence(),
     }
     if dataset in TIME_COLUMN:

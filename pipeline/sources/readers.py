@@ -26,6 +26,7 @@ from pipeline.contracts.spark import quoted
 from pipeline.errors import ContractError
 from pipeline.sources.dialect import UTF_8, java_charset
 from pipeline.sources.file_pattern import DeliveredFile
+from pipeline.sources.line_count import count_lines
 from pipeline.sources.parquet_reader import read_parquet
 from pipeline.sources.source import SourceDataset
 
@@ -71,26 +72,22 @@ def count_rows(
 
     A row of CSV or JSON Lines is a line that is not blank; the header is none. Where a field may
     hold line breaks, or where the text is not a superset of ASCII, only parsing can count.
+
+    Raises:
+        FileDamageError: a file cannot be read, though it could be when it was checked.
     """
     if not files:
         return {}
     if dataset.format == "parquet":
         return {file.relative: pq.read_metadata(file.path).num_rows for file in files}
     if dataset.format == "csv" and dataset.is_multiline:
-        lines = _read_csv(spark, dataset, files).select("__path")
-        headers = 0
-    else:
-        lines = _reader(spark).text(_paths(files)).where(F.col("value").rlike(r"[^\x00-\x20]"))
-        if comment := dataset.options.get("comment"):
-            lines = lines.where(~F.col("value").startswith(comment))
-        lines = lines.select(F.col("_metadata.file_path").alias("__path"))
-        headers = 1 if dataset.format == "csv" and dataset.has_header else 0
-    path = _relative_path(F.col("__path"), str(raw_root))
-    counted = {
-        row["file"]: row["n"] - headers
-        for row in lines.groupBy(path.alias("file")).agg(F.count("*").alias("n")).collect()
-    }
-    return {file.relative: counted.get(file.relative, 0) for file in files}
+        path = _relative_path(F.col("__path"), str(raw_root))
+        rows = _read_csv(spark, dataset, files).groupBy(path.alias("file")).count().collect()
+        counted = {row["file"]: row["count"] for row in rows}
+        return {file.relative: counted.get(file.relative, 0) for file in files}
+    headers = 1 if dataset.format == "csv" and dataset.has_header else 0
+    comment = dataset.options.get("comment")
+    return {file.relative: max(0, count_lines(file, comment) - headers) for file in files}
 
 
 def _reader(spark: SparkSession) -> DataFrameReader:

@@ -38,6 +38,7 @@ airflow = "{airflow}"
 master = "local[2]"
 driver_memory = "1g"
 shuffle_partitions = 2
+quick_start = true
 [training]
 max_epochs = 2
 """

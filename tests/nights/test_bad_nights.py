@@ -56,6 +56,7 @@ key_file = "user_id.key"
 master = "local[2]"
 driver_memory = "1g"
 shuffle_partitions = 2
+quick_start = true
 [histories]
 max_events = 20
 [model]

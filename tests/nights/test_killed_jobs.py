@@ -46,6 +46,7 @@ key_file = "user_id.key"
 master = "local[1]"
 driver_memory = "1g"
 shuffle_partitions = 1
+quick_start = true
 [histories]
 max_events = 20
 [model]
