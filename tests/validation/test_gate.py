@@ -280,6 +280,7 @@ def test_both_gates_of_a_run_share_one_site_and_a_retry_replaces_its_page(
         "method": "model",
         "model_version": "m",
         "last_event_time": NOON,
+        "rules": [],
     }
     put(lake, "generated", [generated])
     validate_group(spark, lake, RUN, "generated", settings)
