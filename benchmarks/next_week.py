@@ -70,7 +70,7 @@ from pipeline.settings import Settings
 from pipeline.training.fine_tune import fine_tune
 
 K = 10
-BARS = ("markov", "popularity")
+BARS = ("markov", "popularity", "item-kNN")
 
 
 def whole(user: UserHistory) -> UserHistory:
@@ -177,10 +177,12 @@ def measure_night(events: Lake, lake: Lake, night: dt.date, settings: Settings) 
                 f"{measure_name}@{K}": round(float(value_B[counts_B].mean()), 5)
                 for measure_name, value_B in values.items()
             }
-        difference = difference_interval(ndcg_of["night"], ndcg_of["markov"], settings.seed)
-        of_mask["night_minus_markov"] = [
-            round(float(value), 5) for value in (difference.mean, difference.low, difference.high)
-        ]
+        for bar in BARS:
+            difference = difference_interval(ndcg_of["night"], ndcg_of[bar], settings.seed)
+            of_mask[f"night_minus_{bar}"] = [
+                round(float(value), 5)
+                for value in (difference.mean, difference.low, difference.high)
+            ]
         row["new to the user" if mask else "not masked"] = of_mask
     return row
 
@@ -218,8 +220,7 @@ def say(start: str, row: Mapping[str, Any]) -> None:
     """A night's line."""
     found = row["new to the user"]
     figures = ", ".join(
-        f"{name} {found[name]['ndcg@10']:.4f}"
-        for name in ("night", "recounted", "gpt2", *BARS, "item-kNN")
+        f"{name} {found[name]['ndcg@10']:.4f}" for name in ("night", "recounted", "gpt2", *BARS)
     )
     print(
         f"{start} {row['night']}: {found['users']} users, {figures}; "

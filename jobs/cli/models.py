@@ -79,6 +79,7 @@ def _list(arguments: argparse.Namespace) -> int:
     from rich.table import Table
 
     from jobs.cli.terminal import console
+    from pipeline.evaluation.gate import MEASURED
     from pipeline.evaluation.model_table import model_lines
     from pipeline.lake import Lake
 
@@ -91,7 +92,16 @@ def _list(arguments: argparse.Namespace) -> int:
         print("no model was trained yet; run a night first: nightcart run --date YYYY-MM-DD")
         return 0
     table = Table(box=None, pad_edge=False)
-    for name in ("night", "model", "NDCG", "champion", "Markov", "bestsellers", "outcome"):
+    for name in (
+        "night",
+        "model",
+        "NDCG",
+        "champion",
+        "item-kNN",
+        "Markov",
+        "bestsellers",
+        "outcome",
+    ):
         table.add_column(name, no_wrap=name != "outcome")
     for line in lines:
         figures = {
@@ -105,7 +115,7 @@ def _list(arguments: argparse.Namespace) -> int:
         table.add_row(
             line.run_date.isoformat(),
             line.model_version or "none",
-            *(figures.get(n, "–") for n in ("candidate", "champion", "markov", "popularity")),
+            *(figures.get(n, "–") for n in MEASURED),
             f"{'generates' if is_its_own else generates + ' generates'}{by_hand}",
         )
     console().print(table)

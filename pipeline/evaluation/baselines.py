@@ -8,7 +8,8 @@ generation.
 in a shop without targets. `Markov`: the windowed transitions of `pipeline.model.transitions`, which
 are the model's prior too, backing off to popularity with the weight of one observation:
 (s(history, b) + p(b)) / (sum of s(history, ·) + 1). `FIRST_ORDER` is the shape that makes it the
-chain that only looks at the last item.
+chain that only looks at the last item, `ITEM_KNN` the one that makes it item-kNN: the cosine of two
+items' users, summed over the history (Sarwar et al., WWW 2001).
 
 Shapes: U users, I items.
 """
@@ -28,6 +29,7 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 FIRST_ORDER = TransitionShape(window=1, age_decay=0.0)
+ITEM_KNN = TransitionShape(age_decay=1.0, together=True)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ import torch
 from pipeline.contracts.arrow import arrow_schema, check_table
 from pipeline.contracts.contract import load_contract
 from pipeline.errors import NightcartError
-from pipeline.evaluation.baselines import fit_markov, fit_popularity
+from pipeline.evaluation.baselines import ITEM_KNN, fit_markov, fit_popularity
 from pipeline.evaluation.evaluated_card import evaluated_card
 from pipeline.evaluation.gate import Decision, decide
 from pipeline.evaluation.metrics import Floats
@@ -200,9 +200,11 @@ def _scorers(
 ) -> dict[str, Scorer]:
     items = shelf.items
     markov = fit_markov(histories, shelf.popularity, len(items.item_ids))
+    item_knn = fit_markov(histories, shelf.popularity, len(items.item_ids), ITEM_KNN)
     scorers = {
         "popularity": history_scorer(shelf.popularity.scores, items),
         "markov": history_scorer(markov.scores, items),
+        "item_knn": history_scorer(item_knn.scores, items),
     }
     for name, loaded in (("candidate", candidate), ("champion", previous)):
         if loaded.checkpoint is not None:

@@ -10,12 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.evaluation.gate import Decision
+from pipeline.evaluation.gate import MEASURED, Decision
 from pipeline.evaluation.segments import ALL
 
 TRAINING_CARD = "README.md"
 SECTION = "## Measured\n"
-_ORDER = ("candidate", "champion", "markov", "popularity")
 
 
 def evaluated_card(
@@ -47,7 +46,7 @@ def _tables(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _table(title: str, rows: Sequence[Mapping[str, Any]], by: str = "metric") -> str:
-    models = [name for name in _ORDER if any(row["model"] == name for row in rows)]
+    models = [name for name in MEASURED if any(row["model"] == name for row in rows)]
     names = list(dict.fromkeys((row[by], row["k"], row["n_users"]) for row in rows))
     lines = [
         f"{title} (in brackets: 95 % bootstrap interval over users)\n",

@@ -1,8 +1,8 @@
 """The promotion gate: whether tonight's model generates, and why. Pure.
 
-A candidate is promoted if its NDCG@k on the test half beats popularity and Markov (windowed counts
-of what follows what, ten steps: `pipeline.evaluation.baselines`), and is not worse
-than the champion's on the same users beyond noise: worse by more than a tolerance (a share of the
+A candidate is promoted if its NDCG@k on the test half beats every baseline
+(`pipeline.evaluation.baselines`: Markov, which is windowed counts of what follows what; item-kNN;
+popularity), and is not worse than the champion's on the same users beyond noise: worse by more than a tolerance (a share of the
 champion's figure) *and* by more than the paired bootstrap interval of the difference allows. On few
 users noise is wide, so little is refused; on many the tolerance keeps a loss that nobody would see
 from costing a night's new items.
@@ -18,7 +18,9 @@ from dataclasses import dataclass
 from pipeline.evaluation.bootstrap import difference_interval
 from pipeline.evaluation.metrics import Floats
 
-BASELINES = ("popularity", "markov")
+BASELINES = ("popularity", "markov", "item_knn")
+# Who is measured, in the order of tables and pictures.
+MEASURED = ("candidate", "champion", *reversed(BASELINES))
 
 
 @dataclass(frozen=True)

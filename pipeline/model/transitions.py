@@ -6,6 +6,10 @@ than a second. A user's score of an item is the sum of the strengths from all th
 the newest counting 1, the one before `age_decay`, and so on (the counts of PCTM, RecSys 2026;
 figures in docs/experiments.md).
 
+A shop whose orders are sets has no order to count. A shape that is `together` counts the users who
+have both items; a pair's strength is the cosine, count / sqrt(users of one * users of the other).
+With an `age_decay` of 1 that is item-kNN (Sarwar et al., WWW 2001).
+
 `Prior` adds such scores, times a weight chosen on validation, to a model's log-probabilities. It is
 saved beside the model in files that plain transformers does not look at. A weight of 0 adds nothing.
 
@@ -19,6 +23,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -42,15 +47,23 @@ NEWEST_EVENTS = 20
 class TransitionShape:
     """How pairs are counted and a history is weighed.
 
-    `distance_decay` 0 is 1 / sqrt(d); anything else is `distance_decay ** (d - 1)`.
+    `distance_decay` 0 is 1 / sqrt(d); anything else is `distance_decay ** (d - 1)`. `together` has
+    no distances: `window` and `distance_decay` are not looked at.
     """
 
     window: int = 10
     distance_decay: float = 0.0
     age_decay: float = 0.6
+    together: bool = False
 
     def distance_weights(self) -> Floats:
-        """The weight of a pair at distances 1 to `window`."""
+        """The weight of a pair at distances 1 to `window`.
+
+        Raises:
+            ValueError: the shape counts pairs at any distance.
+        """
+        if self.together:
+            raise ValueError("a shape that counts together has no distances")
         distance = np.arange(1, self.window + 1, dtype=np.float64)
         if self.distance_decay == 0:
             return distance**-0.5
@@ -63,9 +76,13 @@ def transition_counts(
 ) -> sparse.csr_matrix:
     """`counts_II[a, b]`: how often b came within the window after a, by distance.
 
+    Together: how many users have both, and on the diagonal how many have the item.
+
     Args:
         histories: item numbers per user, oldest first, held-out events left out.
     """
+    if shape.together:
+        return _users_of_both(histories, n_items)
     before, after, weights = [], [], []
     rows = [np.asarray(history, dtype=np.int64) for history in histories]
     for distance, weight in enumerate(shape.distance_weights(), start=1):
@@ -83,6 +100,18 @@ def transition_counts(
     )
     counts.sum_duplicates()
     return counts
+
+
+def _users_of_both(
+    histories: Sequence[Sequence[int] | Integers], n_items: int
+) -> sparse.csr_matrix:
+    items = [np.unique(np.asarray(history, dtype=np.int64)) for history in histories]
+    columns = np.concatenate(items) if items else np.zeros(0, np.int64)
+    users = np.repeat(np.arange(len(items)), [len(row) for row in items])
+    has_UI = sparse.csr_matrix(
+        (np.ones(len(columns)), (users, columns)), shape=(len(items), n_items)
+    )
+    return (has_UI.T @ has_UI).tocsr()
 
 
 def counts_by_distance(  # noqa: PLR0917  the columns of the dataset
@@ -113,10 +142,22 @@ class Transitions:
 
     def scores(self, histories: Sequence[Sequence[int] | Integers]) -> sparse.csr_matrix:
         """`scores_UI`: the sparse scores of each history; no row's scores depend on another's."""
+        weighed_UI = weighed_histories(histories, self.counts_II.shape[0], self.shape)
+        return (weighed_UI @ self.strengths_II).tocsr()
+
+    @cached_property
+    def strengths_II(self) -> sparse.csr_matrix:
+        """What an event of one item says for another: log(1 + count); together, the cosine.
+
+        Together an item says most for itself: where it may come again, it often does.
+        """
         strengths_II = self.counts_II.copy()
+        if self.shape.together:
+            length_I = np.sqrt(np.maximum(self.counts_II.diagonal(), 1.0))
+            by_length_II = sparse.diags(1.0 / length_I)
+            return (by_length_II @ strengths_II @ by_length_II).tocsr()
         strengths_II.data = np.log1p(strengths_II.data)
-        weighed_UI = weighed_histories(histories, strengths_II.shape[0], self.shape.age_decay)
-        return (weighed_UI @ strengths_II).tocsr()
+        return strengths_II
 
 
 def fit_transitions(
@@ -130,12 +171,20 @@ def fit_transitions(
 
 
 def weighed_histories(
-    histories: Sequence[Sequence[int] | Integers], n_items: int, age_decay: float
+    histories: Sequence[Sequence[int] | Integers], n_items: int, shape: TransitionShape
 ) -> sparse.csr_matrix:
-    """`weights_UI`: each user's items, the newest 1, older ones decaying; repetitions add up."""
-    newest = [np.asarray(history, dtype=np.int64)[-NEWEST_EVENTS:][::-1] for history in histories]
+    """`weights_UI`: each user's items, the newest 1, older ones decaying; repetitions add up.
+
+    Together every event counts, and an item once, as its newest event.
+    """
+    newest = [np.asarray(history, dtype=np.int64)[::-1] for history in histories]
+    if shape.together:
+        newest = [row[np.sort(np.unique(row, return_index=True)[1])] for row in newest]
+    else:
+        newest = [row[:NEWEST_EVENTS] for row in newest]
     columns = np.concatenate(newest) if newest else np.zeros(0, np.int64)
-    weights = np.concatenate([age_decay ** np.arange(len(row)) for row in newest] or [np.zeros(0)])
+    ages = [np.arange(len(row), dtype=np.float64) for row in newest]
+    weights = shape.age_decay ** np.concatenate(ages or [np.zeros(0)])
     rows = np.repeat(np.arange(len(newest)), [len(row) for row in newest])
     weighed_UI = sparse.csr_matrix((weights, (rows, columns)), shape=(len(newest), n_items))
     weighed_UI.eliminate_zeros()  # a decay of 0 looks at the newest event only

@@ -16,10 +16,11 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from pipeline.evaluation.gate import MEASURED
 from pipeline.report.learning import Epoch, Ranking
 
 # A colour that matplotlib knows, and the page's variable that takes its place in the SVG.
-INK, MUTED, GRID, FIRST, SECOND, THIRD, FOURTH, PAPER = (
+INK, MUTED, GRID, FIRST, SECOND, THIRD, FOURTH, FIFTH, PAPER = (
     "#0a0101",
     "#0a0102",
     "#0a0103",
@@ -28,6 +29,7 @@ INK, MUTED, GRID, FIRST, SECOND, THIRD, FOURTH, PAPER = (
     "#0a0106",
     "#0a0107",
     "#0a0108",
+    "#0a0109",
 )
 _VARIABLES = {
     INK: "var(--ink)",
@@ -37,13 +39,15 @@ _VARIABLES = {
     SECOND: "var(--c2)",
     THIRD: "var(--c3)",
     FOURTH: "var(--c4)",
+    FIFTH: "var(--c5)",
     PAPER: "var(--card)",
 }
-MODEL_COLOURS = {"candidate": FIRST, "champion": SECOND, "markov": THIRD, "popularity": FOURTH}
+MODEL_COLOURS = dict(zip(MEASURED, (FIRST, SECOND, FIFTH, THIRD, FOURTH), strict=True))
 MODEL_NAMES = {
     "candidate": "tonight's model",
     "champion": "champion before",
     "markov": "what follows what",
+    "item_knn": "bought by the same",
     "popularity": "bestsellers",
 }
 METRIC_NAMES = {

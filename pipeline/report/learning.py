@@ -14,11 +14,11 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from pipeline.evaluation.gate import MEASURED
 from pipeline.lake import Partition
 
 TRAINING_LOG = "training_log.json"
 CHAMPION = "champion.json"
-MODELS = ("candidate", "champion", "markov", "popularity")
 # Metrics written before there were segments have none.
 EVERYBODY = "all"
 
@@ -45,7 +45,7 @@ class Ranking:
     @property
     def models(self) -> tuple[str, ...]:
         """Who was measured, in the order of the page."""
-        return tuple(name for name in MODELS if any(name in row for row in self.values.values()))
+        return tuple(name for name in MEASURED if any(name in row for row in self.values.values()))
 
     def lift(self, metric: str, over: str, model: str = "candidate") -> float | None:
         """How many times as good as another; none where that is zero or was not measured."""

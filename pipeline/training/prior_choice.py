@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,7 @@ from transformers import GPT2LMHeadModel
 from pipeline.evaluation.metrics import ndcg
 from pipeline.evaluation.ranking import BATCH_USERS, Items, history_prompts, known_numbers
 from pipeline.model.next_item import next_item_logits
-from pipeline.model.transitions import Prior, TransitionShape, fit_transitions
+from pipeline.model.transitions import Prior, Transitions, TransitionShape, transition_counts
 from pipeline.model.user_history import UserHistory
 from pipeline.model.vocabulary import Vocabulary
 
@@ -38,6 +39,8 @@ SHAPES = tuple(
     for window in (10, 20)
     for distance_decay in (0.0, 0.7)
     for age_decay in (0.4, 0.6, 0.8)
+) + tuple(
+    TransitionShape(age_decay=age_decay, together=True) for age_decay in (0.8, 0.9, 0.95, 1.0)
 )
 # At most so many logits are sorted: in a large shop fewer users decide.
 MAX_LOGITS = 400_000_000
@@ -60,7 +63,7 @@ def choose_prior(  # noqa: PLR0917  what evaluation is told too
     """
     index, n_items = vocabulary.item_index, len(vocabulary.item_ids)
     histories = [[index[item] for item in past if item in index] for past in pasts]
-    candidates = [fit_transitions(histories, n_items, shape) for shape in SHAPES]
+    candidates = _candidates(histories, n_items)
     users = [user for user in users if user.held_out_item in index]
     users = users[: max(1, MAX_LOGITS // max(1, n_items))]
     users = sorted(users, key=lambda user: user.n_known)  # batches of nearly one length
@@ -95,6 +98,16 @@ def choose_prior(  # noqa: PLR0917  what evaluation is told too
         figures[shape, 0],
     )
     return Prior(candidates[shape], WEIGHTS[weight])
+
+
+def _candidates(histories: Sequence[Sequence[int]], n_items: int) -> list[Transitions]:
+    """Every shape's counts; shapes that only weigh a history otherwise share them."""
+    counted: dict[TransitionShape, sparse.csr_matrix] = {}
+    for shape in SHAPES:
+        ageless = replace(shape, age_decay=0.0)
+        if ageless not in counted:
+            counted[ageless] = transition_counts(histories, n_items, shape)
+    return [Transitions(counted[replace(shape, age_decay=0.0)], shape) for shape in SHAPES]
 
 
 def ranks_by_weight(

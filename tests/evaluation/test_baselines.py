@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.evaluation.baselines import FIRST_ORDER, fit_markov, fit_popularity
+from pipeline.evaluation.baselines import FIRST_ORDER, ITEM_KNN, fit_markov, fit_popularity
 from pipeline.model.transitions import TransitionShape
 
 HISTORIES = [[0, 1, 2], [0, 1], [3], [], [1, 2, 1]]
@@ -45,6 +45,16 @@ def test_markov_by_hand() -> None:
     np.testing.assert_allclose(found[1], (0.5 * after_1 + SHARE) / (0.5 * math.log(3) + 1))
     np.testing.assert_allclose(found[2:], [SHARE, SHARE])
     assert markov.knows([[0, 1], [1, 3], [3], []]).tolist() == [True, True, False, False]
+
+
+def test_item_knn_by_hand() -> None:
+    popularity = fit_popularity(HISTORIES, ALL, 5)
+    item_knn = fit_markov(HISTORIES, popularity, 5, ITEM_KNN)
+    # Users: 0 has two, 1 three, 2 two; 0 with 1 two, 0 with 2 one, 1 with 2 two.
+    of_0 = np.array([1, 2 / math.sqrt(6), 1 / 2, 0, 0])
+    of_1 = np.array([2 / math.sqrt(6), 1, 2 / math.sqrt(6), 0, 0])
+    both = of_0 + of_1
+    np.testing.assert_allclose(item_knn.scores([[0, 1]])[0], (both + SHARE) / (both.sum() + 1))
 
 
 def test_the_default_looks_ten_events_ahead() -> None:

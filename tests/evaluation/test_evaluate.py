@@ -143,7 +143,13 @@ def test_a_model_that_wins_is_promoted_and_stays_until_beaten(
     assert second.champion.model_version == version
     assert second.champion.model_run == RUN
     rows = read_rows(lake, "metrics", TOMORROW.run_date)
-    assert {row["model"] for row in rows} == {"candidate", "champion", "popularity", "markov"}
+    assert {row["model"] for row in rows} == {
+        "candidate",
+        "champion",
+        "popularity",
+        "markov",
+        "item_knn",
+    }
     # The night after that still starts from the one that won.
     third = Run(NIGHT + dt.timedelta(days=2), "three")
     fill(lake, third)
@@ -156,7 +162,11 @@ def test_no_model_at_all(lake: Lake, settings: Settings) -> None:
     fill(lake)
     evaluate(lake, RUN, quick(settings))
     assert "there is no model of 2026-03-01" in champion_file(lake)["why"]
-    assert {row["model"] for row in read_rows(lake, "metrics", NIGHT)} == {"popularity", "markov"}
+    assert {row["model"] for row in read_rows(lake, "metrics", NIGHT)} == {
+        "popularity",
+        "markov",
+        "item_knn",
+    }
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])

@@ -17,13 +17,18 @@ def spread(mean: float, n_users: int = 50, noise: float = 0.0, seed: int = 1) ->
 
 
 def judged(
-    candidate: np.ndarray, popularity: float, markov: float, champion: np.ndarray | None
+    candidate: np.ndarray,
+    popularity: float,
+    markov: float,
+    champion: np.ndarray | None,
+    item_knn: float = 0.0,
 ) -> Decision:
     n_users = len(candidate)
     values = {
         "candidate": candidate,
         "popularity": spread(popularity, n_users),
         "markov": spread(markov, n_users),
+        "item_knn": spread(item_knn, n_users),
     }
     return decide(values | ({} if champion is None else {"champion": champion}), 0.02, seed=7)
 
@@ -53,6 +58,12 @@ def test_outcomes_without_noise(
     assert decision.promoted is promoted
     assert why in decision.why
     assert "50 users" in decision.why
+
+
+def test_what_is_bought_by_the_same_shoppers_is_a_bar_too() -> None:
+    decision = judged(spread(0.3), 0.1, 0.2, None, item_knn=0.31)
+    assert not decision.promoted
+    assert "does not beat item_knn 0.3100" in decision.why
 
 
 def test_noise_is_no_reason_to_refuse_and_pairs_make_little_of_it() -> None:

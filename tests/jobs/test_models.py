@@ -92,7 +92,7 @@ def test_list(nights: Nights, capsys: pytest.CaptureFixture[str]) -> None:
     assert nights.run("list", "--json") == 0
     first = json.loads(capsys.readouterr().out.splitlines()[0])
     assert first["generates"] == first["model_version"]
-    assert set(first["ndcg"]) == {"candidate", "champion", "popularity", "markov"} - (
+    assert set(first["ndcg"]) == {"candidate", "champion", "popularity", "markov", "item_knn"} - (
         set() if "champion" in first["ndcg"] else {"champion"}
     )
     assert first["parameters"] > 1000

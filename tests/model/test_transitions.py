@@ -59,6 +59,40 @@ def test_a_users_scores_do_not_depend_on_the_batch() -> None:
     assert np.array_equal(together, np.stack(alone))
 
 
+ORDERED = TransitionShape(2, 0.5, 0.75)
+TOGETHER = TransitionShape(age_decay=0.5, together=True)
+
+
+def test_together_counts_shoppers_by_hand() -> None:
+    transitions = fit_transitions(HISTORIES, 4, TOGETHER)
+    expected = np.array([[2, 2, 1, 0], [2, 3, 1, 1], [1, 1, 1, 0], [0, 1, 0, 1]])
+    np.testing.assert_array_equal(transitions.counts_II.toarray(), expected)
+    length = np.sqrt([2, 3, 1, 1])
+    cosine = expected / np.outer(length, length)
+    # 1 came twice: it counts once, where it came last.
+    found = transitions.scores([[1, 0, 1], [3], []]).toarray()
+    np.testing.assert_allclose(found, [cosine[1] + 0.5 * cosine[0], cosine[3], np.zeros(4)])
+
+
+def test_together_without_age_the_order_of_a_basket_says_nothing() -> None:
+    histories = [[0, 1, 2], [2, 3], [3, 1, 0]]
+    shape = TransitionShape(age_decay=1.0, together=True)
+    forwards = fit_transitions(histories, 4, shape)
+    backwards = fit_transitions([row[::-1] for row in histories], 4, shape)
+    one, other = forwards.scores(histories), backwards.scores([row[::-1] for row in histories])
+    np.testing.assert_allclose(one.toarray(), other.toarray())
+
+
+def test_together_looks_at_the_whole_history() -> None:
+    transitions = fit_transitions([[0, 1], list(range(2, 40))], 40, TOGETHER)
+    assert transitions.scores([[0, *range(2, 40)]])[0, 1] > 0
+
+
+def test_together_there_are_no_distances() -> None:
+    with pytest.raises(ValueError, match="no distances"):
+        TOGETHER.distance_weights()
+
+
 @pytest.mark.parametrize("histories", [[], [[]], [[0]], [[1, 1]]])
 def test_nothing_follows_anything(histories: list[list[int]]) -> None:
     transitions = fit_transitions(histories, 2)
@@ -74,14 +108,15 @@ def test_a_prior_without_weight_adds_nothing() -> None:
     np.testing.assert_allclose(twice, 2 * transitions.scores([[0, 1]]).toarray())
 
 
-def saved(directory: Path) -> Prior:
-    prior = Prior(fit_transitions(HISTORIES, 4, TransitionShape(2, 0.5, 0.75)), 1.5)
+def saved(directory: Path, shape: TransitionShape = ORDERED) -> Prior:
+    prior = Prior(fit_transitions(HISTORIES, 4, shape), 1.5)
     prior.save(directory)
     return prior
 
 
-def test_it_comes_back(tmp_path: Path) -> None:
-    prior = saved(tmp_path)
+@pytest.mark.parametrize("shape", [ORDERED, TOGETHER])
+def test_it_comes_back(tmp_path: Path, shape: TransitionShape) -> None:
+    prior = saved(tmp_path, shape)
     loaded = load_prior(tmp_path, 4)
     assert loaded is not None
     assert (loaded.weight, loaded.transitions.shape) == (1.5, prior.transitions.shape)

@@ -61,10 +61,26 @@ def test_transitions_that_tell_the_next_item_are_used() -> None:
     assert rank_users(with_it, users, ITEMS, 10).rank_B.tolist() == [1] * N
 
 
+def test_where_orders_are_sets_what_is_bought_together_is_used() -> None:
+    # Three things of a shelf, then two of another, then the shelf's last: what came last misleads.
+    random = np.random.default_rng(5)
+    shelves = [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
+    histories = [random.permutation(shelves[n % 3]).tolist() for n in range(60)]
+    walks = [
+        [*history[:3], *random.permutation(shelves[(n + 1) % 3])[:2], history[3]]
+        for n, history in enumerate(histories)
+    ]
+    users = [user([int(item) for item in walk]) for walk in walks]
+    pasts = [[IDS[item] for item in row] for row in histories]
+    prior = choose_prior(model(), V, pasts, users, ITEMS, 50, 10)
+    assert prior.weight > 0
+    assert prior.transitions.shape.together
+
+
 def test_transitions_that_mislead_get_no_weight() -> None:
-    # What was counted always goes backwards; what is held out goes forwards.
+    # What was counted stands five apart; what is held out comes next.
     users = [user([n % N, (n + 1) % N]) for n in range(N)]
-    pasts = [[IDS[(n + 1) % N], IDS[n % N]] for n in range(N)]
+    pasts = [[IDS[(n + 5) % N], IDS[n % N]] for n in range(N)]
     prior = choose_prior(model(), V, pasts, users, ITEMS, 50, 10)
     assert prior.weight == 0
     assert choose_prior(model(), V, pasts, [], ITEMS, 50, 10).weight == 0
