@@ -47,7 +47,7 @@ def test_the_metrics_are_the_contract_s(good_night: Evaluated, lake: Lake) -> No
     rows = read_rows(lake, "metrics", NIGHT)
     everybody = [row for row in rows if row["segment"] == "all"]
     found = {(row["model"], row["split"], row["metric"]): row["value"] for row in everybody}
-    assert len(found) == len(everybody) == 3 * 2 * 12
+    assert len(found) == len(everybody) == 4 * 2 * 12
     assert {row["n_users"] for row in everybody} == {N_USERS // 2}
     for row in rows:
         is_mean = row["metric"] not in ("coverage", "gini", "calibration_error")
