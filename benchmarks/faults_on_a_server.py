@@ -23,6 +23,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -59,12 +60,13 @@ class Striker:
     server: Server
     night: dt.date
     late: Path  # the delivery, where nobody looks for it
+    faults: Sequence[tuple[str, str]] = FAULTS
     struck: list[dict[str, str]] = field(default_factory=list)
     ending: bool = False
 
     def run(self) -> None:
         """Until every fault is done, or the night is over."""
-        waiting = list(FAULTS)
+        waiting = list(self.faults)
         while (waiting or self.late.exists()) and not self.ending:
             if self.late.exists() and self._looked_for():
                 self.late.rename(self.server.home / "raw" / f"date={self.night}")
@@ -137,64 +139,80 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=18180)
     parser.add_argument("--only-faults", action="store_true", help="not the night never delivered")
     arguments = parser.parse_args()
+    server, night, missing = delivered(arguments.port)
+    report = {}
+    try:
+        server.up("--spark-jobs")
+        report["faults"] = _in_peace_too(server, night)
+        if not arguments.only_faults:
+            report["healed"] = _healed(server, missing)
+    finally:
+        server.nightcart("server", "down", check=False)
+    print(json.dumps(report, indent=1))
+    shutil.rmtree(server.home)
+
+
+def delivered(port: int, days: int = DAYS) -> tuple[Server, dt.date, dt.date]:
+    """A server that was not started, and the last two nights: their deliveries lie elsewhere."""
     home = Path(tempfile.mkdtemp(prefix="nightcart-faults-"))
     home.chmod(0o755)  # PostgreSQL's own user has to enter it
-    server = Server(home, "postgres", arguments.port)
+    server = Server(home, "postgres", port)
     server.environ |= AIRFLOW
     server.write_settings()
-    server.nightcart("simulate", *SHOP, "--days", str(DAYS), "--out", "raw")
+    server.nightcart("simulate", *SHOP, "--days", str(days), "--out", "raw")
     *_, night, missing = sorted(
         dt.date.fromisoformat(path.name.removeprefix("date="))
         for path in (home / "raw").glob("date=*")
     )
-    late, never = home / "late", home / "never"
-    (home / "raw" / f"date={night}").rename(late)
-    (home / "raw" / f"date={missing}").rename(never)
+    for late in (night, missing):
+        (home / "raw" / f"date={late}").rename(home / f"late-{late}")
     server.state.mkdir()
     lines = [f"{name}='{value}'\n" for name, value in AIRFLOW.items()]
     (server.state / "extra.env").write_text("".join(lines), encoding="utf-8")
-    report = {}
-    try:
-        server.up("--spark-jobs")
-        report["faults"] = _disturbed(server, night, late)
-        if not arguments.only_faults:
-            report["healed"] = _healed(server, missing, never)
-    finally:
-        server.nightcart("server", "down", check=False)
-    print(json.dumps(report, indent=1))
-    shutil.rmtree(home)
+    return server, night, missing
 
 
-def _disturbed(server: Server, night: dt.date, late: Path) -> dict[str, object]:
-    """The night with faults, and again without."""
-    lake = Lake(server.home / "lake")
-    striker = Striker(server, night, late)
+def disturbed(
+    server: Server, night: dt.date, faults: Sequence[tuple[str, str]] = FAULTS
+) -> list[dict[str, str]]:
+    """The night with a late delivery and these faults, to its published end; what was struck."""
+    striker = Striker(server, night, server.home / f"late-{night}", faults)
     thread = threading.Thread(target=striker.run, daemon=True)
     thread.start()
-    words = ("backfill", "--from", str(night), "--to", str(night))
-    started = time.monotonic()
     try:
-        server.nightcart(*words, "--wait-minutes", "30")
+        server.nightcart(*_backfill(night), "--wait-minutes", "30")
     finally:
         striker.ending = True
         thread.join()
-    seconds = time.monotonic() - started
-    assert len(striker.struck) == len(FAULTS) + 1, f"not every fault happened: {striker.struck}"
-    first = published(lake)
-    assert list(first) == [str(night)]
+    assert len(striker.struck) == len(faults) + 1, f"not every fault happened: {striker.struck}"
+    assert list(published(Lake(server.home / "lake"))) == [str(night)]
     assert server.events() == [str(night)], "one asset event a promoted night"
+    return striker.struck
+
+
+def _backfill(night: dt.date) -> tuple[str, ...]:
+    return "backfill", "--from", str(night), "--to", str(night)
+
+
+def _in_peace_too(server: Server, night: dt.date) -> dict[str, object]:
+    """The night with faults, and again without."""
+    lake = Lake(server.home / "lake")
     started = time.monotonic()
-    server.nightcart(*words, "--reprocess", "completed")
+    struck = disturbed(server, night)
+    seconds = time.monotonic() - started
+    first = published(lake)
+    started = time.monotonic()
+    server.nightcart(*_backfill(night), "--reprocess", "completed")
     assert published(lake) == first, "the night in peace differs from the one with faults"
     assert server.events() == [str(night)], "the same lists were announced twice"
     return {
-        "struck": striker.struck,
+        "struck": struck,
         "seconds": round(seconds),
         "seconds_in_peace": round(time.monotonic() - started),
     }
 
 
-def _healed(server: Server, night: dt.date, never: Path) -> dict[str, object]:
+def _healed(server: Server, night: dt.date) -> dict[str, object]:
     """A night without a delivery, then with a poisoned one, then well."""
     lake = Lake(server.home / "lake")
     before = published(lake)
@@ -211,8 +229,9 @@ def _healed(server: Server, night: dt.date, never: Path) -> dict[str, object]:
         ]
         said[name] = line[line.index("no: ") :]
 
-    fails("missing", "backfill", "--from", str(night), "--to", str(night))
-    delivery = never.rename(server.home / "raw" / f"date={night}")
+    fails("missing", *_backfill(night))
+    delivery = server.home / "raw" / f"date={night}"
+    (server.home / f"late-{night}").rename(delivery)
     items = delivery / "items.csv"
     good = items.read_text(encoding="utf-8")
     items.write_text(good.replace("price", "prix", 1), encoding="utf-8")
