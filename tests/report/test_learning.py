@@ -31,7 +31,7 @@ def test_rankings_take_the_cut_off_asked_for_else_the_largest(good_night: Lake, 
     test, validation = read_rankings(metrics, k=5)
     assert (test.split, test.k, validation.split) == ("test", 5, "validation")
     assert read_rankings(metrics, k=7)[0].k == 10
-    assert test.models == ("candidate", "champion", "markov", "popularity")
+    assert test.models == ("candidate", "champion", "item_knn", "markov", "popularity")
     assert test.values["ndcg"]["candidate"] == 0.064
     assert test.lift("ndcg", "popularity") == pytest.approx(3.2)
 
@@ -41,7 +41,7 @@ def test_segments_are_of_the_test_half_at_the_cut_off(good_night: Lake, run: Run
     assert (everybody.name, everybody.n_users) == ("all", 480)
     assert (pans.name, pans.k, pans.n_users) == ("category:<b>Pans & Töpfe", 5, 40)
     assert pans.values["candidate"] == pytest.approx((0.064, 0.0576, 0.0704))
-    assert list(pans.values) == ["candidate", "champion", "markov", "popularity"]
+    assert list(pans.values) == ["candidate", "champion", "item_knn", "markov", "popularity"]
     # The other tables are of everybody.
     (test, _) = read_rankings(good_night.require("metrics", run.run_date), k=5)
     assert test.n_users == 480
