@@ -19,6 +19,11 @@ known as of the date, the held-out events too. Baselines are fit on everything k
 `markov` (windowed counts, ten steps, backing off to popularity), `first-order chain`, `popularity`,
 `item-kNN`.
 
+A simulated shop shows whether warm nights stay as good as a full retrain where tastes do not change:
+
+    nightcart simulate --users 800 --out SHOP/simulator
+    python -m benchmarks.next_week --data SHOP/simulator --scratch DIR --nights 5 --apart day --start both
+
 Over 300 days of `online_retail` (540 thousand rows, 4,300 customers) preparing costs about 10
 minutes of processor, once for `--scratch`; a night of training about one. Nights that were measured
 are kept there too, and a later call with the same settings goes on from them. `--set` changes

@@ -12,6 +12,7 @@ from __future__ import annotations
 import calendar
 import datetime as dt
 import os
+import re
 import shutil
 from collections import defaultdict
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ from pipeline.spark_session import open_spark
 
 WEEK = dt.timedelta(days=7)
 RUN_ID = "benchmark"
+DAY = re.compile(r"\d{4}-\d\d-\d\d")  # in the name of a delivery's file or folder
 # What training and evaluation read of a night.
 READ = ("histories", "catalogue", "item_words", "cleaned_reviews")
 
@@ -50,7 +52,8 @@ def settings_for(data: Path, scratch: Path, lake: Path, changed: Sequence[str]) 
 
 def nights_of(data: Path, n: int, apart: str) -> list[dt.date]:
     """The last night has a whole week of deliveries after it; the others come before it."""
-    days = [dt.date.fromisoformat(path.stem) for path in sorted(data.glob("????-??-??.csv"))]
+    found = (DAY.search(path.name) for path in data.iterdir())
+    days = sorted(dt.date.fromisoformat(day.group()) for day in found if day)
     last = days[-1] - WEEK
     if apart == "day":
         return [day for day in days if day <= last][-n:]
