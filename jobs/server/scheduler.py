@@ -18,6 +18,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from jobs.cli.airflow_home import ROOT
+from jobs.server.airflow_command import run_airflow
 from jobs.server.home import chosen_state, environment, load
 from jobs.server.supervisor import SUPERVISOR, living
 from pipeline.errors import InputError, StorageError
@@ -88,31 +89,14 @@ class Scheduler:
         """
         command = [sys.executable, "-m", "airflow", "backfill", "create", "--dag-id", DAG_ID]
         command += ["--from-date", _midnight(first, zone), "--to-date", _midnight(last, zone)]
-        self._run([*command, "--max-active-runs", "1", *options])
+        run_airflow([*command, "--max-active-runs", "1", *options], self.environ, self.name)
 
     def _ask(self, *words: str) -> list[dict[str, Any]]:
-        return [
-            json.loads(line)
-            for line in self._run(self._command(*words)).splitlines()
-            if line.startswith("{")
-        ]
+        said = run_airflow(self._command(*words), self.environ, self.name)
+        return [json.loads(line) for line in said.splitlines() if line.startswith("{")]
 
     def _command(self, *words: str) -> list[str]:
         return [sys.executable, "-m", "jobs.server.airflow_runs", *words]
-
-    def _run(self, command: Sequence[str]) -> str:
-        done = subprocess.run(  # noqa: S603  # our own lists
-            command,
-            env=dict(self.environ),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            said = (done.stderr.strip() or done.stdout.strip()).splitlines()
-            raise StorageError(f"{self.name} refused: {said[-1] if said else 'without a word'}")
-        return done.stdout
 
 
 def find_scheduler(state: Path | None, environ: Mapping[str, str]) -> Scheduler | None:

@@ -1,0 +1,59 @@
+"""One command of Airflow's, to its end, also where its database is busy.
+
+SQLite has one writer at a time, and a reader whose data another has changed since cannot become
+one: it is refused at once, however long a timeout is set. Beside a running scheduler that happens to
+`airflow backfill create` now and then. Nothing was written then, but for a backfill without runs, which
+the scheduler closes after two minutes and which forbids another one until then.
+"""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+
+from pipeline.errors import StorageError
+
+log = logging.getLogger("nightcart")
+
+LOCKED = "database is locked"
+LEFT_BEHIND = "AlreadyRunningBackfill"
+PATIENCE_SECONDS = 300.0
+PAUSE_SECONDS = 10.0
+
+
+def run_airflow(command: Sequence[str], environ: Mapping[str, str], name: str) -> str:
+    """Run it, again where its database was busy; what it wrote to standard output.
+
+    Raises:
+        StorageError: Airflow refused; its last words are in the message.
+    """
+    started, was_locked = time.monotonic(), False
+    while True:
+        done = subprocess.run(  # noqa: S603  # our own lists
+            command,
+            env=dict(environ),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if not done.returncode:
+            return done.stdout
+        said = done.stderr.strip() or done.stdout.strip()
+        is_busy = LOCKED in said or (was_locked and LEFT_BEHIND in said)
+        if not is_busy or time.monotonic() - started > PATIENCE_SECONDS:
+            raise StorageError(f"{name} refused: {_last_words(said)}")
+        if not was_locked:
+            log.info("Airflow's database is busy; asking again for up to 5 minutes")
+        was_locked = True
+        time.sleep(PAUSE_SECONDS)
+
+
+def _last_words(said: str) -> str:
+    """The error itself: SQLAlchemy's ends with its statement and an address to read on."""
+    lines = [
+        line for line in said.splitlines() if not line.startswith(("[SQL", "[parameters", "(Backg"))
+    ]
+    return lines[-1].strip() if lines else "without a word"
