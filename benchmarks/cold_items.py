@@ -3,8 +3,8 @@
 A shop is simulated. One item in ten is taken out of everything but the catalogue, one query in five
 out of every history; the model is fine-tuned on the first days by the night's own code. Then, on the
 days after: for whoever bought a held-out item, its rank after what they had done before; for every
-held-out query that led to an item, that item's rank for the query alone. Full ranking over what is
-sold; Recall@10 beside random and popularity. Among held-out items only, too: where a list of all
+held-out query that led to an item, that item's rank for the query alone. Items are ranked as lists
+are, with the prior; queries by the model alone, as answers are. Full ranking over what is sold; Recall@10 beside random and popularity. Among held-out items only, too: where a list of all
 items has no place for what is new, this shows whether the model tells new ones apart.
 
     python -m benchmarks.cold_items --users 600 --items 300 --days 40
@@ -231,6 +231,9 @@ def cold_cases(shop: Shop, model: Checkpoint) -> tuple[Cases, Cases]:
                     max_tokens=model.model.config.n_positions,
                 )
                 logits = next_item_logits(model.model, model.vocabulary, [prompt])[0].numpy()
+                if model.prior is not None:  # as lists are made
+                    met = [index[i] for _, _, i in before[-50:]]
+                    logits = logits + model.prior.scores([met]).toarray()[0]
                 owned = {i for _, k, i in before if k == "purchase"}
                 logits[[index[i] for i in owned]] = -np.inf
                 ours.scores.append(logits)

@@ -134,6 +134,8 @@ class Training:
     warmup_share: float = 0.05
     sampled_items: int = 3000  # items that each batch's targets are told from; 0: all of them
     later_weight: float = 0.25  # of the item after the next one, beside the next
+    # Where new items that nobody has met stand: at this quantile of the met ones; 0: as learned.
+    new_item_quantile: float = 0.75
     text_weight: float = 1.0
     text_epochs: int = 24  # at most, before items are trained; 0: no such phase
     # Below any of these nothing is trained (pipeline/training/sufficiency.py).

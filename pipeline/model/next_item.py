@@ -24,6 +24,17 @@ def next_item_logits(
 
     The model must be in evaluation mode. Memory is B times I; the caller chooses B.
     """
+    with torch.inference_mode():
+        first = vocabulary.first_item_token
+        items_ID = model.transformer.wte.weight[first : vocabulary.size]
+        logits_BI: torch.Tensor = last_states(model, vocabulary, prompts) @ items_ID.T
+    return logits_BI
+
+
+def last_states(
+    model: GPT2LMHeadModel, vocabulary: Vocabulary, prompts: Sequence[Prompt]
+) -> torch.Tensor:
+    """What items' vectors are multiplied with: `hidden_BD`, the states after each whole prompt."""
     device = model.transformer.wte.weight.device
     tokens_BT, types_BT = padded(prompts, vocabulary.control["pad"])
     last_B = torch.tensor([len(prompt) - 1 for prompt in prompts])
@@ -31,11 +42,10 @@ def next_item_logits(
         hidden_BTD = model.transformer(
             input_ids=tokens_BT.to(device), token_type_ids=types_BT.to(device), use_cache=False
         ).last_hidden_state
-        hidden_BD = hidden_BTD[torch.arange(len(prompts), device=device), last_B.to(device)]
-        first = vocabulary.first_item_token
-        items_ID = model.transformer.wte.weight[first : vocabulary.size]
-        logits_BI: torch.Tensor = hidden_BD @ items_ID.T
-    return logits_BI
+        hidden_BD: torch.Tensor = hidden_BTD[
+            torch.arange(len(prompts), device=device), last_B.to(device)
+        ]
+    return hidden_BD
 
 
 def padded(prompts: Sequence[Prompt], pad: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -38,8 +38,10 @@ from pipeline.training.epoch import Conditions
 from pipeline.training.fit import EpochLog, Fitted, fit
 from pipeline.training.item_descriptions import feature_matrix
 from pipeline.training.model_card import model_card
+from pipeline.training.new_items import lift, with_stand_ins
 from pipeline.training.night_inputs import NightInputs, read_inputs
 from pipeline.training.night_rows import (
+    items_met,
     night_rows,
     night_vocabulary,
     refuse_nothing_to_learn,
@@ -114,7 +116,7 @@ def fine_tune(lake: Lake, run: Run, settings: Settings, team: Team = ALONE) -> F
     log.info("%s", ", ".join(f"{name} {value}" for name, value in report.items()))
     fitted, texts = _train(ready, settings, _conditions(lake, run, settings, ready, team))
     model.to("cpu")
-    prior = _prior(model, vocabulary, inputs, settings)
+    prior = _with_new_items(ready, _prior(model, vocabulary, inputs, settings), settings)
     report |= {
         "epochs": len(fitted.epochs),
         "best_epoch": fitted.best_epoch,
@@ -266,6 +268,21 @@ def _prior(
         settings.histories.max_events,
         settings.evaluation.k,
     )
+
+
+def _with_new_items(ready: _Ready, prior: Prior, settings: Settings) -> Prior:
+    """The prior with new items in it; the model's rows of them are moved."""
+    quantile = settings.training.new_item_quantile
+    if not quantile:
+        return prior
+    model, vocabulary, inputs = ready.model, ready.vocabulary, ready.inputs
+    new_I = unmet_items(vocabulary, inputs, ready.night, settings).numpy()
+    met = items_met(inputs)
+    met_I = np.array([item in met for item in vocabulary.item_ids], dtype=np.bool_)
+    max_events = settings.histories.max_events
+    lift(model, vocabulary, inputs.users, met_I, new_I, quantile, max_events)
+    features_IF = feature_matrix(inputs.catalogue, vocabulary)
+    return with_stand_ins(prior, features_IF, met_I, new_I)
 
 
 def _validation_half(inputs: NightInputs, settings: Settings) -> tuple[Items, list[UserHistory]]:

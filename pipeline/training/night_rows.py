@@ -77,7 +77,7 @@ def refuse_nothing_to_learn(
     """
     if rows["history"]:
         return
-    met = {item for user in inputs.users for item in user.known_items}
+    met = items_met(inputs)
     raise BrokenModelError(
         f"there is no history to learn from: the catalogue has {len(vocabulary.item_ids):,} items, "
         f"and {len(met & set(vocabulary.item_ids)):,} of the {len(met):,} items of the histories "
@@ -91,6 +91,11 @@ def _example(item_ids: Iterable[str]) -> str:
     return "none" if first is None else repr(first)
 
 
+def items_met(inputs: NightInputs) -> set[str]:
+    """Items of somebody's history, held-out events left out."""
+    return {item for user in inputs.users for item in user.known_items}
+
+
 def unmet_items(
     vocabulary: Vocabulary, inputs: NightInputs, night: dt.date, settings: Settings
 ) -> torch.Tensor:
@@ -99,7 +104,7 @@ def unmet_items(
     One that was on sale for longer and that nobody wanted is not among them.
     """
     since = night - dt.timedelta(days=settings.histories.active_days)
-    met = {item for user in inputs.users for item in user.known_items}
+    met = items_met(inputs)
     new = {
         item.item_id
         for item in inputs.catalogue
