@@ -1,9 +1,8 @@
 """One command of Airflow's, to its end, also where its database is busy.
 
-SQLite has one writer at a time, and a reader whose data another has changed since cannot become
-one: it is refused at once, however long a timeout is set. Beside a running scheduler that happens to
-`airflow backfill create` now and then. Nothing was written then, but for a backfill without runs, which
-the scheduler closes after two minutes and which forbids another one until then.
+SQLite has one writer at a time; who waits too long is refused. Nothing was written then (see
+`airflow_cli`), but for a backfill without runs, which the scheduler closes after two minutes and which
+forbids another one until then.
 """
 
 from __future__ import annotations

@@ -17,6 +17,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from jobs.server.airflow_cli import keep_transactions_whole
+
 DAG_ID = "nightly_recommendations"
 POLL_SECONDS = 3.0
 PATIENCE_SECONDS = 600.0  # for a database that does not answer
@@ -120,6 +122,7 @@ def clear(run_id: str, task_ids: Sequence[str]) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Do one of the three."""
     action, *words = argv if argv is not None else sys.argv[1:]
+    keep_transactions_whole()
     if action == "runs":
         runs(*(dt.datetime.fromisoformat(word) for word in words))
     elif action == "follow":

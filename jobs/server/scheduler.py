@@ -87,7 +87,8 @@ class Scheduler:
         Raises:
             StorageError: Airflow refused; its last words are in the message.
         """
-        command = [sys.executable, "-m", "airflow", "backfill", "create", "--dag-id", DAG_ID]
+        command = [sys.executable, "-m", "jobs.server.airflow_cli", "backfill", "create"]
+        command += ["--dag-id", DAG_ID]
         command += ["--from-date", _midnight(first, zone), "--to-date", _midnight(last, zone)]
         run_airflow([*command, "--max-active-runs", "1", *options], self.environ, self.name)
 
