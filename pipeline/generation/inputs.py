@@ -164,6 +164,10 @@ class NightInputs:
             unchanged=self.unchanged,
         )
 
+    def forget_engine(self) -> None:
+        """Once all lists are made: what the fallback has counted may be as large as the model."""
+        self.__dict__.pop("list_maker", None)
+
     @cached_property
     def unchanged(self) -> Unchanged | None:
         """What may be kept of the night before; nothing where each night must differ from it."""

@@ -107,6 +107,8 @@ class Night:
             return Generated(committed, audience, dict(committed.manifest["report"]))
         counts = self._rank(audience)
         self._check(counts, audience)
+        unknown = self._items_unknown()
+        self.inputs.forget_engine()
         sentences, faults = self._sentences()
         report = self._write_rows(sentences)
         report |= {
@@ -114,7 +116,7 @@ class Night:
             "short_lists": counts[SHORT_LISTS],
             "nothing_left": counts[EMPTY_LISTS],
             "kept": counts[KEPT],
-            "items_unknown_to_model": self._items_unknown(),
+            "items_unknown_to_model": unknown,
             "reason_faults": faults,
         }
         partition = self.lake.commit(

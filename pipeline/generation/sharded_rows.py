@@ -36,7 +36,7 @@ from pipeline.generation.shards import fingerprint, shard_of
 from pipeline.lake import Partition, file_sha256, storage_errors
 
 BATCH_ROWS = 4096
-CHUNK_BYTES = 64 * 1024 * 1024
+CHUNK_BYTES = 16 * 1024 * 1024
 
 _SUMS = "sha256.json"
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -113,10 +114,15 @@ class Transitions:
 
     def scores(self, histories: Sequence[Sequence[int] | Integers]) -> sparse.csr_matrix:
         """`scores_UI`: the sparse scores of each history; no row's scores depend on another's."""
-        strengths_II = self.counts_II.copy()
-        strengths_II.data = np.log1p(strengths_II.data)
-        weighed_UI = weighed_histories(histories, strengths_II.shape[0], self.shape.age_decay)
-        return (weighed_UI @ strengths_II).tocsr()
+        weighed_UI = weighed_histories(histories, self.counts_II.shape[0], self.shape.age_decay)
+        return (weighed_UI @ self._strengths_II).tocsr()
+
+    @cached_property
+    def _strengths_II(self) -> sparse.csr_matrix:
+        """Log(1 + count); it shares its places with the counts."""
+        counts = self.counts_II
+        strengths = (np.log1p(counts.data), counts.indices, counts.indptr)
+        return sparse.csr_matrix(strengths, shape=counts.shape)
 
 
 def fit_transitions(
