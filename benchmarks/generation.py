@@ -2,6 +2,7 @@
 
     python -m benchmarks.generation --model demo --beauty ../shared/data/amazon_beauty
     python -m benchmarks.generation --model small --users 32
+    python -m benchmarks.generation --scale 10000 100000 1000000
 
 Each part does the same work twice with the same random checkpoint, checks that the results are
 the same, and divides users per second. Times are of the processor, summed over threads: where a
@@ -34,6 +35,7 @@ import numpy as np
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from benchmarks.generation_scale import scale
 from pipeline.generation.beams import Normalise
 from pipeline.generation.candidates import Integers, exclusions, no_exclusions
 from pipeline.generation.continuation import Continuer
@@ -291,7 +293,18 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--beauty", type=Path, help="folder of Amazon Beauty's interactions.csv")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=20260301)
+    parser.add_argument(
+        "--scale",
+        type=int,
+        nargs="+",
+        metavar="USERS",
+        help="whole nights of so many users instead",
+    )
+    parser.add_argument("--repeat", action="store_true", help="with --scale: the night after one")
     chosen = parser.parse_args(argv)
+    if chosen.scale:
+        print(json.dumps(scale(chosen.scale, repeat=chosen.repeat)))
+        return 0
     torch.set_num_threads(chosen.threads)
     measure = {
         "items": lambda: measure_items(chosen.model, chosen.users, chosen.batch, chosen.seed),

@@ -82,8 +82,12 @@ def fit_popularity(
         [np.asarray(row, dtype=bool) for row in targets] or [np.zeros(0, bool)]
     )
     chosen = items[is_target] if is_target.any() else items
-    counts = np.bincount(chosen, minlength=n_items).astype(np.float64)
-    return Popularity(counts / max(counts.sum(), 1.0), counts)
+    return popularity_of(np.bincount(chosen, minlength=n_items).astype(np.float64))
+
+
+def popularity_of(count_I: Floats) -> Popularity:
+    """From counted events per item."""
+    return Popularity(count_I / max(count_I.sum(), 1.0), count_I)
 
 
 def fit_markov(

@@ -1,23 +1,20 @@
 """Whom tonight's lists are for: the active users who consent, shard by shard.
 
-Reads the night's histories a record batch at a time, so that no more than one shard's users are
-in memory. A user who is inactive, or else has not consented, is counted and left out.
+Reads the night's histories a few thousand rows at a time, so that no more than one shard's users
+are in memory. A user who is inactive, or else has not consented, is counted and left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.dataset as ds
 
-from pipeline.contracts.arrow import arrow_schema
-from pipeline.contracts.contract import load_contract
-from pipeline.generation.columns import compute
-from pipeline.generation.shards import shard_of
-from pipeline.lake import storage_errors
+from pipeline.generation.columns import Column, compute
+from pipeline.generation.sharded_rows import ShardedRows, contract_columns, read_batches
+from pipeline.lake import Partition
 
 COLUMNS = (
     "user_id",
@@ -46,42 +43,24 @@ class Audience:
 def count_audience(files: Sequence[Path]) -> Audience:
     """Who is due tonight, and why the others are not."""
     rows = due = active_rows = 0
-    for batch in _batches(files, _FLAGS):
-        active = compute.fill_null(batch.column("active"), False)
+    for batch in read_batches(files, contract_columns("histories", _FLAGS)):
         rows += batch.num_rows
-        active_rows += compute.sum(active).as_py() or 0
-        due += (
-            compute.sum(
-                compute.and_(active, compute.fill_null(batch.column("consent"), False))
-            ).as_py()
-            or 0
-        )
+        active_rows += compute.sum(batch.column("active")).as_py() or 0
+        due += compute.sum(_is_due(batch)).as_py() or 0
     return Audience(rows, due, rows - active_rows, active_rows - due)
 
 
-def shard_users(files: Sequence[Path], shard: int, n_shards: int) -> pa.Table:
-    """The users due tonight in one shard, by user id, with what their lists are made from."""
-    kept = [_schema(COLUMNS).empty_table()]
-    for batch in _batches(files, (*COLUMNS, *_FLAGS)):
-        due = batch.filter(
-            compute.and_(
-                compute.fill_null(batch.column("active"), False),
-                compute.fill_null(batch.column("consent"), False),
-            )
-        )
-        mine = pa.array(shard_of(due.column("user_id"), n_shards) == shard)
-        kept.append(pa.Table.from_batches([due.filter(mine)]).select(list(COLUMNS)))
-    return pa.concat_tables(kept).sort_by("user_id").combine_chunks()
+def users_by_shard(histories: Partition, n_shards: int, scratch: Path) -> ShardedRows:
+    """The users due tonight, those of each shard apart."""
+    schema = contract_columns("histories", (*COLUMNS, *_FLAGS))
+    return ShardedRows(histories, schema, n_shards, scratch, keep=due_users)
 
 
-def _batches(files: Sequence[Path], columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    schema = _schema(columns)
-    with storage_errors("cannot read the histories"):
-        data = ds.dataset([str(path) for path in files], format="parquet", schema=schema)
-        yield from data.to_batches(columns=list(columns))
+def due_users(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Who is due, with what their lists are made from."""
+    return batch.filter(_is_due(batch)).select(list(COLUMNS))
 
 
-def _schema(columns: Sequence[str]) -> pa.Schema:
-    """Only these columns, nullable ones included: what Spark writes says nothing of nulls."""
-    contract = arrow_schema(load_contract("histories"))
-    return pa.schema([contract.field(name).with_nullable(True) for name in columns])
+def _is_due(batch: pa.RecordBatch) -> Column:
+    active, consent = (compute.fill_null(batch.column(name), False) for name in _FLAGS)
+    return compute.and_(active, consent)

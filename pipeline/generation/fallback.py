@@ -15,11 +15,9 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.dataset as ds
 import torch
-from numpy.typing import NDArray
 
-from pipeline.evaluation.baselines import Markov, fit_markov, fit_popularity
+from pipeline.evaluation.baselines import Markov, popularity_of
 from pipeline.generation.beams import best_in_order
 from pipeline.generation.candidates import Candidates, Exclusions, Integers
 from pipeline.generation.columns import Column, Lists, compute
@@ -29,7 +27,8 @@ from pipeline.generation.ranking import (
     Ranking,
     empty_ranking,
 )
-from pipeline.lake import storage_errors
+from pipeline.generation.sharded_rows import contract_columns, read_batches
+from pipeline.model.transitions import Transitions, TransitionShape, transition_counts
 
 MARKOV = "markov"
 POPULARITY = "popularity"
@@ -80,23 +79,28 @@ class Fallback:
 def fit_fallback(
     history_files: Sequence[Path], catalogue_item_ids: Column, candidates: Candidates
 ) -> Fallback:
-    """Count what is bought and what follows what, over all consenting users of the night."""
-    histories: list[Integers] = []
-    targets: list[NDArray[np.bool_]] = []
-    with storage_errors("cannot read the histories"):
-        data = ds.dataset([str(path) for path in history_files], format="parquet")
-        columns = ["item_ids", "event_types"]
-        for batch in data.to_batches(columns=columns, filter=ds.field("consent")):
-            items, types = batch.column("item_ids"), batch.column("event_types")
-            numbers_U = _item_numbers(items, catalogue_item_ids)
-            known_E = compute.is_in(compute.list_flatten(items), value_set=catalogue_item_ids)
-            target_E = compute.is_in(compute.list_flatten(types), value_set=pa.array(TARGET_EVENTS))
-            known_targets_E = target_E.filter(known_E).to_numpy(zero_copy_only=False).astype(bool)
-            histories += numbers_U
-            targets += np.split(known_targets_E, np.cumsum([len(row) for row in numbers_U])[:-1])
+    """Count what is bought and what follows what, over all consenting users of the night.
+
+    Holds the counts and a few thousand users at a time.
+    """
     n_items = len(catalogue_item_ids)
-    popularity = fit_popularity(histories, targets, n_items)
-    markov = fit_markov(histories, popularity, n_items)
+    every_I, targets_I = np.zeros(n_items), np.zeros(n_items)
+    shape = TransitionShape()
+    follows_II = transition_counts([], n_items, shape)
+    columns = contract_columns("histories", ("item_ids", "event_types", "consent"))
+    for batch in read_batches(history_files, columns):
+        consenting = batch.filter(compute.fill_null(batch.column("consent"), False))
+        items, types = consenting.column("item_ids"), consenting.column("event_types")
+        numbers_U = _item_numbers(items, catalogue_item_ids)
+        known_E = compute.is_in(compute.list_flatten(items), value_set=catalogue_item_ids)
+        target_E = compute.is_in(compute.list_flatten(types), value_set=pa.array(TARGET_EVENTS))
+        number_E = np.concatenate([*numbers_U, np.zeros(0, np.int64)])
+        is_target_E = target_E.filter(known_E).to_numpy(zero_copy_only=False).astype(bool)
+        every_I += np.bincount(number_E, minlength=n_items)
+        targets_I += np.bincount(number_E[is_target_E], minlength=n_items)
+        follows_II += transition_counts(numbers_U, n_items, shape)
+    popularity = popularity_of(targets_I if targets_I.any() else every_I)
+    markov = Markov(Transitions(follows_II, shape), popularity)
     places = compute.index_in(candidates.item_ids, value_set=catalogue_item_ids)
     return Fallback(markov, catalogue_item_ids, np.asarray(places, dtype=np.int64))
 

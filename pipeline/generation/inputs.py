@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from dataclasses import asdict
 from functools import cached_property
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.generation.audience import users_by_shard
 from pipeline.generation.candidates import Candidates, sellable_candidates
 from pipeline.generation.champion import Champion, identity, load_champion, read_champion
 from pipeline.generation.columns import column, compute
@@ -26,8 +26,8 @@ from pipeline.lake import Lake, Run, storage_errors
 from pipeline.settings import Settings, shop_timezone
 
 # Part of the fingerprint: raise it when the same inputs come to mean other rows.
-FORMAT = 3
-# More shards than the setting asks for where one would have more users: what bounds memory.
+FORMAT = 4
+# As many shards as the setting asks for, doubled until none has more users: what bounds memory.
 USERS_PER_SHARD = 20_000
 # Settings that change nothing in a list: who makes it, with how many others, and how long it may
 # take (a list made too late is marked as such).
@@ -36,6 +36,18 @@ _NOT_IN_A_LIST = (*_NOT_IN_LISTS, "shards", "batch_users", "max_error_share")
 
 _WORD_COLUMNS = ["item_id", "language", "words", "aspects"]
 _CATALOGUE_COLUMNS = ["item_id", "title", "brand", "category", "price", "sellable"]
+
+
+def shards_for(n_users: int, at_least: int) -> int:
+    """How many shards so many users make.
+
+    Doubled, not divided to fit: the number stays the same on most nights as a shop grows, and a
+    night's lists are read again in the shards that they were written in.
+    """
+    shards = max(1, at_least)
+    while n_users > shards * USERS_PER_SHARD:
+        shards *= 2
+    return shards
 
 
 class NightInputs:
@@ -55,9 +67,16 @@ class NightInputs:
         self.champion_record = read_champion(lake, run.run_date)
         generation = settings.generation
         self.promotions = read_promotions(generation.promotions, run.run_date, generation.k)
-        self.n_shards = max(generation.shards, math.ceil(self.histories.rows / USERS_PER_SHARD))
+        self.n_shards = shards_for(self.histories.rows, generation.shards)
+        self.scratch = lake.work("generate", run)
+        self.users = users_by_shard(self.histories, self.n_shards, self.scratch)
         self.before = Before(
-            lake, run.run_date, shop_timezone(settings), generation.no_repeat_nights, self.n_shards
+            lake,
+            run.run_date,
+            shop_timezone(settings),
+            generation.no_repeat_nights,
+            self.n_shards,
+            self.scratch,
         )
 
     @cached_property
@@ -142,15 +161,26 @@ class NightInputs:
                 diversity=generation.diversity,
             ),
             before=self.before,
-            unchanged=self._unchanged(),
+            unchanged=self.unchanged,
         )
 
-    def _unchanged(self) -> Unchanged | None:
+    def forget_engine(self) -> None:
+        """Once all lists are made: what the fallback has counted may be as large as the model."""
+        self.__dict__.pop("list_maker", None)
+
+    @cached_property
+    def unchanged(self) -> Unchanged | None:
         """What may be kept of the night before; nothing where each night must differ from it."""
         generation = self.settings.generation
         if not generation.reuse or generation.no_repeat_nights:
             return None
-        return Unchanged(self.lake, self.run.run_date, self.list_key, self.n_shards)
+        return Unchanged(self.lake, self.run.run_date, self.list_key, self.n_shards, self.scratch)
+
+    def set_apart(self) -> None:
+        """Set the rows of each shard apart, of all that a shard reads; nothing that is there yet."""
+        before = [self.before.sharded(night) for night in self.before.partitions]
+        for rows in (self.users, *before, *(self.unchanged.sharded if self.unchanged else ())):
+            rows.prepare()
 
     @cached_property
     def words(self) -> ItemWords:

@@ -25,7 +25,7 @@ from typing import Any
 import torch
 
 from pipeline.errors import GateError
-from pipeline.generation.audience import Audience, count_audience, shard_users
+from pipeline.generation.audience import Audience, count_audience
 from pipeline.generation.figures import Figures
 from pipeline.generation.inputs import NightInputs
 from pipeline.generation.lists import EMPTY_LISTS, ERRORS, KEPT, SHORT_LISTS
@@ -75,7 +75,7 @@ class Night:
         self.settings = settings
         self.deadline = deadline
         self.inputs = NightInputs(lake, run, settings)
-        self.shards = Shards(lake.work("generate", run), self.inputs.fingerprint)
+        self.shards = Shards(self.inputs.scratch, self.inputs.fingerprint)
         self.names = [f"shard-{n:05d}" for n in range(self.inputs.n_shards)]
 
     def generate(self) -> Generated:
@@ -96,6 +96,9 @@ class Night:
         started = time.monotonic()
         if self.settings.training.threads:
             torch.set_num_threads(self.settings.training.threads)
+        # What was killed while it wrote aside; nobody else writes, the date is locked.
+        for aside in self.inputs.scratch.glob(".*.tmp"):
+            shutil.rmtree(aside, ignore_errors=True)
         audience = self._audience()
         committed = self._committed()
         if committed is not None:
@@ -104,6 +107,8 @@ class Night:
             return Generated(committed, audience, dict(committed.manifest["report"]))
         counts = self._rank(audience)
         self._check(counts, audience)
+        unknown = self._items_unknown()
+        self.inputs.forget_engine()
         sentences, faults = self._sentences()
         report = self._write_rows(sentences)
         report |= {
@@ -111,7 +116,7 @@ class Night:
             "short_lists": counts[SHORT_LISTS],
             "nothing_left": counts[EMPTY_LISTS],
             "kept": counts[KEPT],
-            "items_unknown_to_model": self._items_unknown(),
+            "items_unknown_to_model": unknown,
             "reason_faults": faults,
         }
         partition = self.lake.commit(
@@ -193,7 +198,7 @@ class Night:
 
     def make_shard(self, number: int, done: Callable[[int], None] = unheard) -> dict[str, int]:
         """Make and commit one shard; return its counts. Twice at once does no harm."""
-        users = shard_users(self.inputs.histories.files, number, len(self.names))
+        users = self.inputs.users.read(number).sort_by("user_id").combine_chunks()
         self.inputs.list_maker.is_late = self.is_late
         table, said = self.inputs.list_maker.make(users, done)
         said["users"] = users.num_rows

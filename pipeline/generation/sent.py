@@ -3,8 +3,7 @@
 For users to whom a list must not repeat itself, and for those whom tonight has no time for.
 
 Reads published `recommendations` of nights before this one. Guarantees: never more than one
-shard's rows of one night in memory; where a night was written in the same number of shards only
-the file of that shard is read.
+shard's rows of one night in memory.
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.generation.columns import column, python_lists
+from pipeline.generation.sharded_rows import ShardedRows, contract_columns
 from pipeline.generation.shards import shard_of
-from pipeline.lake import Lake, Partition, storage_errors
+from pipeline.lake import Lake, Partition
 
 DATASET = "recommendations"
 
@@ -37,6 +36,7 @@ class Before:
         nights: how many of them `ignored` looks at.
         zone: whose midnight ends a night's day: what happens after it comes after the list.
         n_shards: of tonight; all users of a call are of one shard.
+        scratch: where rows of nights that had other shards are set apart.
     """
 
     lake: Lake
@@ -44,6 +44,7 @@ class Before:
     zone: ZoneInfo
     nights: int
     n_shards: int
+    scratch: Path
 
     @property
     def partitions(self) -> list[Partition]:
@@ -56,8 +57,10 @@ class Before:
     def ignored(self, users: pa.Table) -> list[frozenset[str]]:
         """For each user of a shard, what was sent to them and not touched since."""
         sent: dict[str, dict[str, dt.date]] = {}
+        if not users.num_rows:
+            return []
         for partition in self.partitions:
-            for user_id, (items, _) in _lists(partition, users, self.n_shards).items():
+            for user_id, (items, _) in self._lists(partition, users).items():
                 sent.setdefault(user_id, {}).update(dict.fromkeys(items, partition.run_date))
         if not sent:
             return [frozenset()] * users.num_rows
@@ -76,7 +79,17 @@ class Before:
         """What the newest night before this one sent to users of a shard."""
         if not self._dates or not users.num_rows:
             return {}
-        return _lists(self.lake.require(DATASET, self._dates[-1]), users, self.n_shards)
+        return self._lists(self.lake.require(DATASET, self._dates[-1]), users)
+
+    def sharded(self, partition: Partition) -> ShardedRows:
+        """A night's lists, those of each of tonight's shards apart."""
+        columns = contract_columns(DATASET, ("user_id", "items"))
+        return ShardedRows(partition, columns, self.n_shards, self.scratch)
+
+    def _lists(self, partition: Partition, users: pa.Table) -> dict[str, SentList]:
+        """A night's lists of the shard that these users are of."""
+        shard = shard_of_all(users, self.n_shards)
+        return _by_user(self.sharded(partition).read(shard))
 
     @property
     def _dates(self) -> list[dt.date]:
@@ -97,33 +110,9 @@ class Before:
         return dt.datetime.combine(next_day, dt.time(), self.zone)
 
 
-def _lists(partition: Partition, users: pa.Table, n_shards: int) -> dict[str, SentList]:
-    """A night's lists of the shard that these users are of."""
-    return _by_user(rows_of_shard(partition.files, users, n_shards, ["user_id", "items"]))
-
-
-def rows_of_shard(
-    files: Sequence[Path], users: pa.Table, n_shards: int, columns: Sequence[str]
-) -> pa.Table:
-    """The rows of the shard that these users are of, whatever files they lie in."""
-    ids = column(users, "user_id")
-    shard = int(shard_of(ids.slice(0, 1), n_shards)[0]) if len(ids) else 0
-    if len(files) == n_shards:
-        rows, whole = _of_shard(files[shard], shard, n_shards, columns)
-        if whole:
-            return rows
-    parts = [_of_shard(file, shard, n_shards, columns)[0] for file in files]
-    return pa.concat_tables(parts).combine_chunks()
-
-
-def _of_shard(
-    file: Path, shard: int, n_shards: int, columns: Sequence[str]
-) -> tuple[pa.Table, bool]:
-    """The rows of one shard's users in a file, and whether it has no others."""
-    with storage_errors(f"cannot read {file}"):
-        rows = pq.ParquetFile(file).read(columns=list(columns))
-    mine = shard_of(column(rows, "user_id"), n_shards) == shard
-    return rows.filter(pa.array(mine)), bool(len(mine) and mine.all())
+def shard_of_all(users: pa.Table, n_shards: int) -> int:
+    """The shard that some users, at least one, are all of."""
+    return int(shard_of(column(users, "user_id").slice(0, 1), n_shards)[0])
 
 
 def _by_user(rows: pa.Table) -> dict[str, SentList]:

@@ -64,6 +64,8 @@ def make_on_spark(night: Night, progress: Progress) -> None:
     missing = [n for n, name in enumerate(night.names) if night.made(name) is None]
     if not missing:
         return
+    # Once, here: workers that found nothing would each go through all histories.
+    night.inputs.set_apart()
     settings = dataclasses.replace(night.settings, origin={})
     told = _Told(
         str(night.lake.root), night.run, settings, night.inputs.fingerprint, night.deadline

@@ -15,13 +15,15 @@ from __future__ import annotations
 import datetime as dt
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from pipeline.generation.columns import column, python_lists
-from pipeline.generation.sent import rows_of_shard
-from pipeline.lake import Lake, Partition
+from pipeline.generation.sent import shard_of_all
+from pipeline.generation.sharded_rows import ShardedRows, contract_columns
+from pipeline.lake import Lake
 
 log = logging.getLogger("nightcart")
 
@@ -39,25 +41,35 @@ KeptList = tuple[Sequence[str], Sequence[float], Sequence[str]]
 class Unchanged:
     """The night before, if tonight's lists are made by the same model from the same shop."""
 
-    def __init__(self, lake: Lake, run_date: dt.date, list_key: str, n_shards: int) -> None:
+    def __init__(
+        self, lake: Lake, run_date: dt.date, list_key: str, n_shards: int, scratch: Path
+    ) -> None:
         self.n_shards = n_shards
-        self._lists: Partition | None = None
-        self._histories: Partition | None = None
+        self._lists: ShardedRows | None = None
+        self._histories: ShardedRows | None = None
         dates = lake.dates(DATASET, run_date - dt.timedelta(days=1))
         newest = lake.require(DATASET, dates[-1]) if dates else None
         if newest is None or newest.manifest.get(LIST_KEY) != list_key:
             log.info("every list is made anew: the model, the shop or the rules have changed")
             return
         said: dict[str, Any] = newest.manifest["made_from"]
-        self._lists = newest
-        self._histories = lake.partition("histories", newest.run_date, said["histories"])
+        histories = lake.partition("histories", newest.run_date, said["histories"])
+        lists = contract_columns("recommendations", ("user_id", "items", "method", "rules"))
+        pasts = contract_columns("histories", ("user_id", *PAST, *ABOUT))
+        self._lists = ShardedRows(newest, lists, n_shards, scratch)
+        self._histories = ShardedRows(histories, pasts, n_shards, scratch)
+
+    @property
+    def sharded(self) -> list[ShardedRows]:
+        """What is read of the night before."""
+        return [rows for rows in (self._lists, self._histories) if rows]
 
     def lists(self, users: pa.Table) -> dict[int, KeptList]:
         """The lists that stay as they were, by row of a shard's users."""
-        if self._lists is None or self._histories is None:
+        if self._lists is None or self._histories is None or not users.num_rows:
             return {}
-        columns = ["user_id", "items", "method", "rules"]
-        rows = rows_of_shard(self._lists.files, users, self.n_shards, columns)
+        shard = shard_of_all(users, self.n_shards)
+        rows = self._lists.read(shard)
         entries = column(rows, "items")
         told = [
             python_lists(pa.ListArray.from_arrays(entries.offsets, entries.flatten().field(name)))
@@ -69,8 +81,7 @@ class Unchanged:
             strict=True,
         )
         lists = {user_id: list_ for user_id, method, list_ in made if method == MODEL}
-        pasts = ["user_id", *PAST, *ABOUT]
-        before = rows_of_shard(self._histories.files, users, self.n_shards, pasts)
+        before = self._histories.read(shard)
         was = dict(zip(before.column("user_id").to_pylist(), _pasts(before), strict=True))
         return {
             row: lists[user_id]

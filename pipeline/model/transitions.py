@@ -151,13 +151,14 @@ class Transitions:
 
         Together an item says most for itself: where it may come again, it often does.
         """
-        strengths_II = self.counts_II.copy()
+        counts_II = self.counts_II
         if self.shape.together:
-            length_I = np.sqrt(np.maximum(self.counts_II.diagonal(), 1.0))
+            length_I = np.sqrt(np.maximum(counts_II.diagonal(), 1.0))
             by_length_II = sparse.diags(1.0 / length_I)
-            return (by_length_II @ strengths_II @ by_length_II).tocsr()
-        strengths_II.data = np.log1p(strengths_II.data)
-        return strengths_II
+            return (by_length_II @ counts_II @ by_length_II).tocsr()
+        # The same places as the counts', not a copy of them.
+        strengths = (np.log1p(counts_II.data), counts_II.indices, counts_II.indptr)
+        return sparse.csr_matrix(strengths, shape=counts_II.shape)
 
 
 def fit_transitions(

@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 
 from pipeline import lake
 from pipeline.generation import night as night_module
-from pipeline.generation import shards
+from pipeline.generation import sharded_rows, shards
 from pipeline.generation.night import Night
 from tests.generation_shop import NIGHT, Shop, checksums
 
@@ -79,6 +79,9 @@ def at_call(place: object, name: str, number: int, instead: Callable[..., object
 
 # Three shards and one of reasons are written before the three files of the run directory.
 MOMENTS: dict[str, Callable[[], None]] = {
+    "users of one shard are set apart": lambda: at_call(sharded_rows, "_append", 4),
+    "users are set apart and not renamed": lambda: at_call(Path, "rename", 1),
+    "users are set apart, no shard is made": lambda: at_call(pq, "write_table", 1),
     "half of the first shard is written": lambda: at_call(pq, "write_table", 1, half_a_file),
     "half of the last shard is written": lambda: at_call(pq, "write_table", 3, half_a_file),
     "a shard is written and not flushed": lambda: at_call(os, "fsync", 3),

@@ -210,6 +210,7 @@ def test_a_full_disk_is_one_clear_error_and_then_a_clean_resume(
     monkeypatch.undo()
     work = shop.lake.work("generate", Run(NIGHT, "R"))
     assert sorted(path.name for path in work.iterdir()) == [
+        shop.night("R").inputs.users.directory.name,
         "shard-00000.json",
         "shard-00000.parquet",
         "shard-00001.json",
