@@ -50,28 +50,35 @@ def without_bots(frame: DataFrame, limits: BotLimits, user_day: Sequence[str]) -
     """
     kind, is_out = F.col("event_type"), F.col(FATE) == OUT
     act = is_out & kind.isin(*BROWSING)
-    in_time = Window.partitionBy(*user_day, "__act").orderBy("event_time", "event_id")
-    day = Window.partitionBy(*user_day)
+    # All of it in one order, which is that of the files: of a day as a whole the order says nothing.
+    in_time = Window.partitionBy(*user_day).orderBy("event_time", "event_id")
+    before = in_time.rowsBetween(Window.unboundedPreceding, -1)
+    day = in_time.rowsBetween(Window.unboundedPreceding, Window.unboundedFollowing)
     micros = F.unix_micros("event_time")
-    gaps = frame.withColumn("__act", act).withColumn(
-        "__gap", F.when(F.col("__act"), (micros - F.lag(micros).over(in_time)) / 1e6)
+    is_view = act & (kind == "view")
+    since = micros - F.last(F.when(act, micros), ignorenulls=True).over(before)
+    counted = (
+        frame.withColumns(
+            {
+                "__gap": F.when(act, since / 1e6),
+                "__acts": F.count_if(act).over(day),
+                "__views": F.count_if(is_view).over(day),
+                "__taken": F.count_if(is_out & kind.isin(*TAKING)).over(day),
+                "__seconds": F.count_if(act & (F.pmod(micros, F.lit(60_000_000)) != 0)).over(day),
+            }
+        )
+        .withColumn("__hasty", F.count_if(F.col("__gap") < limits.no_dwell_seconds).over(day))
+        .withColumn("__suspect", F.array_size(_rules(limits, F.col("__views"))) > 0)
     )
-    act, is_view = F.col("__act"), F.col("__act") & (kind == "view")
-    counted = gaps.withColumns(
-        {
-            "__acts": F.count_if(act).over(day),
-            "__views": F.count_if(is_view).over(day),
-            "__taken": F.count_if(is_out & kind.isin(*TAKING)).over(day),
-            "__hasty": F.count_if(F.col("__gap") < limits.no_dwell_seconds).over(day),
-            "__seconds": F.count_if(act & (F.pmod(micros, F.lit(60_000_000)) != 0)).over(day),
-        }
-    ).withColumn("__suspect", F.array_size(_rules(limits, F.col("__views"))) > 0)
+    whole = Window.partitionBy(*user_day)  # a median takes no order
     # Sets and medians are made of suspects' days only: few, and these are the costly ones.
     suspect = F.col("__suspect")
     seen = counted.withColumns(
         {
-            "__items": F.size(F.collect_set(F.when(suspect & is_view, F.col("item_id"))).over(day)),
-            "__median": F.median(F.when(suspect, F.col("__gap"))).over(day),
+            "__items": F.size(
+                F.collect_set(F.when(suspect & is_view, F.col("item_id"))).over(whole)
+            ),
+            "__median": F.median(F.when(suspect, F.col("__gap"))).over(whole),
         }
     ).withColumn("__broken", _rules(limits, F.col("__items")))
     is_bot = act & (F.size("__broken") > 0)

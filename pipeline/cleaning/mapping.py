@@ -104,7 +104,7 @@ def map_rows(
         first_true(dataset.quarantine).alias("__refuse"),
         unparsable.alias("__unparsable"),
         consent_unread(dataset).alias("__consent_unread"),
-        (F.expr(dataset.latest_by) if dataset.latest_by else F.lit(None)).alias("__order"),
+        F.expr(dataset.latest_by or "CAST(NULL AS string)").alias("__order"),
         pseudonym.alias(PSEUDONYM),
         *(value.alias(f"__new_{name}") for name, value in values.items()),
     )
