@@ -52,6 +52,9 @@ def open_spark(settings: Spark, name: str) -> SparkSession:
         )
     return (
         builder.config("spark.sql.shuffle.partitions", settings.shuffle_partitions)
+        # A night's cleaning has 151 generated classes, and Spark keeps 100: the next night of the
+        # session would compile all of them again, and HotSpot after it.
+        .config("spark.sql.codegen.cache.maxEntries", 2000)
         .config("spark.sql.session.timeZone", "UTC")
         .config("spark.sql.ansi.enabled", "true")
         .config("spark.sql.csv.parser.columnPruning.enabled", "false")

@@ -165,8 +165,9 @@ def _stored(frame: DataFrame, path: Path) -> DataFrame:
         for name, kind in kinds.items()
         if isinstance(kind, T.NullType)
     }
-    frame.withColumns(typed).write.mode("overwrite").parquet(str(path))
-    return frame.sparkSession.read.parquet(str(path))
+    kept = frame.withColumns(typed)
+    kept.write.mode("overwrite").parquet(str(path))
+    return frame.sparkSession.read.schema(kept.schema).parquet(str(path))
 
 
 def retractions_scratch(scratch: Path, dataset: str) -> Path:

@@ -192,11 +192,13 @@ def _schema(dataset: SourceDataset) -> T.StructType:
 def _file_and_day(
     dataset: SourceDataset, raw_root: Path | str, files: Sequence[DeliveredFile]
 ) -> tuple[Column, Column]:
-    """A row's file, from its path; and its delivery day, a constant where there is only one.
+    """A row's file, from its path, and its delivery day; each a constant where there is only one.
 
     Reading a date out of a path costs a row about as much as parsing a fifth of its columns.
     """
     file = _relative_path(F.col("__path"), str(raw_root))
+    if len(files) == 1:
+        file = F.lit(files[0].relative)
     days = {file.date for file in files}
     if len(days) == 1:
         return file, F.lit(days.pop()).cast("date")
