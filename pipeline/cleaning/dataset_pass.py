@@ -66,8 +66,10 @@ from pipeline.lake import Lake, Run
 from pipeline.ledger import LedgerLine
 from pipeline.settings import Settings
 from pipeline.sources.damage import FileDamageError
+from pipeline.sources.dialect import UTF_8
 from pipeline.sources.file_checks import check_files
 from pipeline.sources.file_pattern import DeliveredFile
+from pipeline.sources.plain_json import is_plain
 from pipeline.sources.readers import DAY, FILE, count_rows, read_rows
 from pipeline.sources.source import TIME_COLUMN, Source, SourceDataset
 
@@ -151,7 +153,8 @@ def look_at(night: Night, dataset: SourceDataset) -> Delivery:
 def clean_dataset(night: Night, delivery: Delivery) -> CleanedDataset:
     """One pass over a dataset's files: tag, count, refuse or write to scratch."""
     dataset, files, read = delivery.dataset, delivery.files, delivery.rows
-    raw = read_rows(night.spark, dataset, night.raw_root, files)
+    plain = dataset.format == "jsonl" and dataset.encoding == UTF_8 and all(map(is_plain, files))
+    raw = read_rows(night.spark, dataset, night.raw_root, files, plain=plain)
     mapped = map_rows(raw, dataset, night.calendar, night.key)
     if dataset.delivery == "dump":
         mapped = mapped.where(F.col(DAY).isin(night.days))

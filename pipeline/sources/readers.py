@@ -44,15 +44,29 @@ _HALF_A_CHARACTER = rf"(?<!\\)(?:\\\\)*(?:{_HIGH}(?!{_LOW})|(?<!{_HIGH}){_LOW})"
 
 
 def read_rows(
-    spark: SparkSession, dataset: SourceDataset, raw_root: Path | str, files: list[DeliveredFile]
+    spark: SparkSession,
+    dataset: SourceDataset,
+    raw_root: Path | str,
+    files: list[DeliveredFile],
+    *,
+    plain: bool = False,
 ) -> DataFrame:
-    """The rows of some files of one dataset; see the module's docstring for the columns."""
+    """The rows of some files of one dataset; see the module's docstring for the columns.
+
+    Args:
+        spark: the session.
+        dataset: whose.
+        raw_root: where the files lie.
+        files: which.
+        plain: all of them are `plain_json`; `__unknown_key` is then not looked for.
+    """
     if not files:
         return spark.createDataFrame([], _schema(dataset))
     if dataset.format == "csv":
         frame = _read_csv(spark, dataset, files)
     elif dataset.format == "jsonl":
-        frame = _read_json_lines(spark, dataset, files)
+        read = _read_plain_json_lines if plain else _read_json_lines
+        frame = read(spark, dataset, files)
     else:
         frame = read_parquet(spark, dataset, files)
     file, day = _file_and_day(dataset, raw_root, files)
@@ -137,6 +151,26 @@ def _charset(spark: SparkSession, dataset: SourceDataset) -> str:
             f"{dataset.where}: options: encoding {dataset.encoding!r} is not one that Java reads"
         )
     return name
+
+
+def _read_plain_json_lines(
+    spark: SparkSession, dataset: SourceDataset, files: Sequence[DeliveredFile]
+) -> DataFrame:
+    """By Spark's own reader, which is right about `plain_json` and twice as fast."""
+    names = (*dataset.columns, LINE)
+    frame = (
+        _reader(spark)
+        .schema(T.StructType([T.StructField(name, T.StringType()) for name in names]))
+        .option("mode", "PERMISSIVE")
+        .option("columnNameOfCorruptRecord", LINE)
+        .option("allowSingleQuotes", "false")
+        .json(_paths(files))
+    )
+    return frame.select(
+        *(F.col(quoted(name)) for name in names),
+        F.lit(None).cast("string").alias(UNKNOWN_KEY),
+        F.col("_metadata.file_path").alias("__path"),
+    )
 
 
 def _read_json_lines(
