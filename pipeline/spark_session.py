@@ -52,6 +52,9 @@ def open_spark(settings: Spark, name: str) -> SparkSession:
         )
     return (
         builder.config("spark.sql.shuffle.partitions", settings.shuffle_partitions)
+        # A night's cleaning has 151 generated classes, and Spark keeps 100: the next night of the
+        # session would compile all of them again, and HotSpot after it.
+        .config("spark.sql.codegen.cache.maxEntries", 2000)
         .config("spark.sql.session.timeZone", "UTC")
         .config("spark.sql.ansi.enabled", "true")
         .config("spark.sql.csv.parser.columnPruning.enabled", "false")
@@ -60,6 +63,8 @@ def open_spark(settings: Spark, name: str) -> SparkSession:
         .config("spark.sql.legacy.javaCharsets", "true")
         .config("spark.sql.legacy.codingErrorAction", "true")
         .config("spark.sql.parquet.compression.codec", "zstd")
+        # "1.50" in JSON is read as "1.5" by one of Spark's ways to read it and not by the other.
+        .config("spark.sql.json.enableExactStringParsing", "false")
         # Spark's default, INT96, has no zone and is read by Arrow as naive nanoseconds.
         .config("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS")
         .config("spark.sql.sources.partitionColumnTypeInference.enabled", "false")

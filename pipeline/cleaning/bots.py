@@ -50,30 +50,36 @@ def without_bots(frame: DataFrame, limits: BotLimits, user_day: Sequence[str]) -
     """
     kind, is_out = F.col("event_type"), F.col(FATE) == OUT
     act = is_out & kind.isin(*BROWSING)
-    in_time = Window.partitionBy(*user_day, "__act").orderBy("event_time", "event_id")
-    day = Window.partitionBy(*user_day)
+    # All of it in one order, which is that of the files: of a day as a whole the order says nothing.
+    in_time = Window.partitionBy(*user_day).orderBy("event_time", "event_id")
+    before = in_time.rowsBetween(Window.unboundedPreceding, -1)
+    day = in_time.rowsBetween(Window.unboundedPreceding, Window.unboundedFollowing)
     micros = F.unix_micros("event_time")
-    gaps = frame.withColumn("__act", act).withColumn(
-        "__gap", F.when(F.col("__act"), (micros - F.lag(micros).over(in_time)) / 1e6)
-    )
-    act, is_view = F.col("__act"), F.col("__act") & (kind == "view")
-    counted = gaps.withColumns(
+    is_view = act & (kind == "view")
+    since = micros - F.last(F.when(act, micros), ignorenulls=True).over(before)
+    counted = frame.withColumns(
         {
+            "__gap": F.when(act, since / 1e6),
             "__acts": F.count_if(act).over(day),
             "__views": F.count_if(is_view).over(day),
             "__taken": F.count_if(is_out & kind.isin(*TAKING)).over(day),
-            "__hasty": F.count_if(F.col("__gap") < limits.no_dwell_seconds).over(day),
             "__seconds": F.count_if(act & (F.pmod(micros, F.lit(60_000_000)) != 0)).over(day),
         }
-    ).withColumn("__suspect", F.array_size(_rules(limits, F.col("__views"))) > 0)
-    # Sets and medians are made of suspects' days only: few, and these are the costly ones.
-    suspect = F.col("__suspect")
-    seen = counted.withColumns(
+    )
+    # Sets and medians are made only of days with many acts: few, and these are the costly ones.
+    suspect = F.array_size(_rules(limits, F.col("__views"), F.lit(True))) > 0
+    whole = Window.partitionBy(*user_day)  # a median takes no order
+    hasty = F.count_if(F.col("__gap") < limits.no_dwell_seconds).over(whole)
+    seen = counted.withColumn("__suspect", suspect).withColumns(
         {
-            "__items": F.size(F.collect_set(F.when(suspect & is_view, F.col("item_id"))).over(day)),
-            "__median": F.median(F.when(suspect, F.col("__gap"))).over(day),
+            "__hasty": 2 * hasty > F.col("__acts") - 1,
+            "__items": F.size(
+                F.collect_set(F.when(F.col("__suspect") & is_view, F.col("item_id"))).over(whole)
+            ),
+            "__median": F.median(F.when(F.col("__suspect"), F.col("__gap"))).over(whole),
         }
-    ).withColumn("__broken", _rules(limits, F.col("__items")))
+    )
+    seen = seen.withColumn("__broken", _rules(limits, F.col("__items"), F.col("__hasty")))
     is_bot = act & (F.size("__broken") > 0)
     judged = {
         FATE: F.when(is_bot, F.lit(REMOVED)).otherwise(F.col(FATE)),
@@ -91,19 +97,21 @@ def without_bots(frame: DataFrame, limits: BotLimits, user_day: Sequence[str]) -
     return seen.select(*(judged.get(name, F.col(name)).alias(name) for name in frame.columns))
 
 
-def _rules(limits: BotLimits, items: Column) -> Column:
+def _rules(limits: BotLimits, items: Column, hasty: Column) -> Column:
     """The names of the rules that a day breaks.
 
     Args:
+        limits: the thresholds.
         items: how many different items were viewed, or a number that is not smaller.
+        hasty: whether more than half of the gaps are short, which is the same as a short median
+            without sorting them; or true, where that is not counted yet.
     """
     acts = F.col("__acts")
-    # More than half of the gaps are short: the same as a short median, without sorting them.
-    hasty = (acts >= limits.no_dwell_min_events) & (2 * F.col("__hasty") > acts - 1)
+    no_dwell = (acts >= limits.no_dwell_min_events) & (F.col("__seconds") > 0) & hasty
     return F.array_compact(
         F.array(
             F.when(acts > limits.max_events, F.lit("rate")),
             F.when((items > limits.max_items) & (F.col("__taken") == 0), F.lit("breadth")),
-            F.when(hasty & (F.col("__seconds") > 0), F.lit("no_dwell")),
+            F.when(no_dwell, F.lit("no_dwell")),
         )
     )

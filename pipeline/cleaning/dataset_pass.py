@@ -12,7 +12,9 @@ import dataclasses
 import datetime as dt
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -25,23 +27,30 @@ from pipeline.cleaning.corrupt_files import refuse_or_warn, rows_of, write_damag
 from pipeline.cleaning.day_files import (
     bots_in,
     day_files,
-    in_order,
     late_quarantine,
     place,
     quarantine_scratch,
     reasons_in,
     rows_in,
-    write_cleaned,
     write_quarantine,
     write_removed_events,
 )
 from pipeline.cleaning.duplicates import judge_keys
+from pipeline.cleaning.fates import left, write_by_fate
 from pipeline.cleaning.known_items import known_items, newly_known, quarantined_files, released_rows
 from pipeline.cleaning.late_context import Known
 from pipeline.cleaning.late_pass import LateRows, clean_late_rows
 from pipeline.cleaning.late_rows import RELEASED
 from pipeline.cleaning.mapping import Calendar, delivery_day_of_dump, map_rows
-from pipeline.cleaning.tagging import FATE, KEPT_RULES, LATE, OUT, QUARANTINED, Rules, tag_rows
+from pipeline.cleaning.tagging import (
+    KEPT_RULES,
+    LATE,
+    ORDER,
+    QUARANTINED,
+    REMOVED,
+    Rules,
+    tag_rows,
+)
 from pipeline.cleaning.tally import (
     Count,
     refuse_too_many_quarantined,
@@ -51,14 +60,17 @@ from pipeline.cleaning.tally import (
     unreadable_files,
 )
 from pipeline.cleaning.user_days import judge_user_days
+from pipeline.contracts.contract import load_contract
 from pipeline.errors import ContractError, InputError, StorageError
 from pipeline.lake import Lake, Run
 from pipeline.ledger import LedgerLine
 from pipeline.settings import Settings
 from pipeline.sources.damage import FileDamageError
+from pipeline.sources.dialect import UTF_8
 from pipeline.sources.file_checks import check_files
 from pipeline.sources.file_pattern import DeliveredFile
-from pipeline.sources.readers import DAY, count_rows, read_rows
+from pipeline.sources.plain_json import is_plain
+from pipeline.sources.readers import DAY, FILE, count_rows, read_rows
 from pipeline.sources.source import TIME_COLUMN, Source, SourceDataset
 
 _FAILED_ON_A_ROW = ("CAST_INVALID", "CANNOT_PARSE", "ARITHMETIC", "DIVIDE", "INVALID_", "DATETIME_")
@@ -91,6 +103,7 @@ class Delivery:
     dataset: SourceDataset
     files: list[DeliveredFile]
     rows: Counter[dt.date]
+    rows_of: Mapping[str, int]  # by the file's path below the raw root
     damaged: list[FileDamageError] = field(default_factory=list)
 
     def files_of(self, day: dt.date) -> list[DeliveredFile]:
@@ -129,17 +142,19 @@ def look_at(night: Night, dataset: SourceDataset) -> Delivery:
     lost = {damage.file for damage in damaged}
     files = [file for file in files if file not in lost]
     try:
-        rows = _rows_read(night, dataset, files, damaged)
+        rows_of = count_rows(night.spark, dataset, night.raw_root, files)
+        rows = _rows_read(night, dataset, files, damaged, rows_of)
     except (PySparkException, Py4JJavaError) as error:
         _explain(error, dataset)
         raise
-    return Delivery(dataset, files, rows, damaged)
+    return Delivery(dataset, files, rows, rows_of, damaged)
 
 
 def clean_dataset(night: Night, delivery: Delivery) -> CleanedDataset:
     """One pass over a dataset's files: tag, count, refuse or write to scratch."""
     dataset, files, read = delivery.dataset, delivery.files, delivery.rows
-    raw = read_rows(night.spark, dataset, night.raw_root, files)
+    plain = dataset.format == "jsonl" and dataset.encoding == UTF_8 and all(map(is_plain, files))
+    raw = read_rows(night.spark, dataset, night.raw_root, files, plain=plain)
     mapped = map_rows(raw, dataset, night.calendar, night.key)
     if dataset.delivery == "dump":
         mapped = mapped.where(F.col(DAY).isin(night.days))
@@ -160,25 +175,31 @@ def clean_dataset(night: Night, delivery: Delivery) -> CleanedDataset:
         bytes_per_day=bytes_per_day,
     )
     judge = judge_user_days if has_time else judge_keys
-    tagged = in_order(judge(placed, rules), dataset.name).persist()
+    judged = judge(placed, rules)
     try:
-        counts = tally(tagged)
-        unreadable = unreadable_files(counts, dataset, night.raw_root, limits.max_unreadable_share)
+        write_by_fate(judged, dataset.name, night.scratch, days=len(night.days))
+        counts = tally(night.scratch, dataset.name, night.days)
+        unreadable = unreadable_files(
+            counts, delivery.rows_of, dataset, night.raw_root, limits.max_unreadable_share
+        )
         refuse_or_warn(unreadable, limits.on_corrupt_file)
         refuse_too_many_quarantined(counts, dataset, limits.max_quarantined_share)
         fates = {count.fate for count in counts}
-        if OUT in fates:
-            write_cleaned(tagged, dataset.name, night.scratch)
+
+        def rows_left(fate: str) -> DataFrame:
+            order = judged.schema[ORDER].dataType
+            return left(night.spark, dataset.name, fate, night.scratch, order)
+
         if QUARANTINED in fates:
-            write_quarantine(tagged, dataset.name, night.source.name, night.scratch)
+            refused_rows = rows_left(QUARANTINED)
+            write_quarantine(refused_rows, dataset.name, night.source.name, night.scratch)
         if dataset.name == "events" and any(count.reason in KEPT_RULES for count in counts):
-            write_removed_events(tagged, night.scratch)
-        late = _late_rows(night, tagged, LATE in fates, known, rules) if has_time else LateRows()
+            write_removed_events(rows_left(REMOVED), night.scratch)
+        came_late = rows_left(LATE) if LATE in fates else None
+        late = _late_rows(night, came_late, known, rules) if has_time else LateRows()
     except (PySparkException, Py4JJavaError) as error:
         _explain(error, dataset)
         raise
-    finally:
-        tagged.unpersist()
     refused = quarantine_scratch(night.scratch, dataset.name)
     write_damaged(delivery.damaged, dataset.name, night.source.name, night.run.run_date, refused)
     read = read + delivery.rows_in_damaged(night.run.run_date)
@@ -198,24 +219,30 @@ def clean_dataset(night: Night, delivery: Delivery) -> CleanedDataset:
 
 
 def _late_rows(
-    night: Night, tagged: DataFrame, any_late: bool, known: DataFrame | None, rules: Rules
+    night: Night, came_late: DataFrame | None, known: DataFrame | None, rules: Rules
 ) -> LateRows:
     """What came late, and what is released from quarantine as if it came late now."""
     lake, scratch, days, dataset = night.lake, night.scratch, night.days, rules.dataset
-    late = tagged.where(F.col(FATE) == LATE).withColumn(RELEASED, F.lit(False))
     horizon = rules.limits.late_horizon_days
     files = quarantined_files(lake, scratch, dataset.name, days, horizon_days=horizon)
+    late = [] if came_late is None else [_as_late(came_late, dataset, released=False)]
     if known is not None and files and newly_known(known, files, days):
 
         def to_mapped(raw: DataFrame) -> DataFrame:
             return map_rows(raw, dataset, night.calendar, night.key, hashed_users=True)
 
         released = released_rows(known, files, days, rules, to_mapped)
-        late = late.unionByName(released.withColumn(RELEASED, F.lit(True)))
-    elif not any_late:
+        late.append(_as_late(released, dataset, released=True))
+    if not late:
         return LateRows()
     where = Known(night.spark, lake, scratch, days)
-    return clean_late_rows(late, where, rules, night.settings.spark.shuffle_partitions)
+    rows = reduce(DataFrame.unionByName, late)
+    return clean_late_rows(rows, where, rules, night.settings.spark.shuffle_partitions)
+
+
+def _as_late(rows: DataFrame, dataset: SourceDataset, *, released: bool) -> DataFrame:
+    columns = load_contract(f"cleaned_{dataset.name}").column_names
+    return rows.select(*columns, DAY, FILE, ORDER, F.lit(released).alias(RELEASED))
 
 
 def _ledger_lines(
@@ -286,13 +313,13 @@ def _rows_read(
     dataset: SourceDataset,
     files: list[DeliveredFile],
     damaged: list[FileDamageError],
+    counted: Mapping[str, int],
 ) -> Counter[dt.date]:
     """Rows per delivery day, counted apart from the pass that cleans them.
 
     Raises:
         InputError: a required file of a day holds no row; a dump's rows do not add up.
     """
-    counted = count_rows(night.spark, dataset, night.raw_root, files)
     read: Counter[dt.date] = Counter()
     if dataset.delivery == "daily":
         for file in files:

@@ -1,7 +1,7 @@
 """Cleaned rows on their way into the lake: written once into scratch, then moved day by day.
 
 Spark writes one directory per delivery day and, of events and reviews, per own day below
-`<scratch>/<dataset>/`. Each directory's files are then renamed to `part-00000.parquet`, …, in the
+`<scratch>/<dataset>/` (`fates`). Each directory's files are then renamed to `part-00000.parquet`, …, in the
 order of the tasks that wrote them, so that the same rows give the same files under the same names,
 and moved to `<run>/event_date=E/` (`review_date=E/`). The own day stays a column of the file: who
 reads a file by its name misses nothing. A delivery without rows gets one file with none.
@@ -19,17 +19,14 @@ import pyarrow.parquet as pq
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from pipeline.cleaning.fates import DELIVERY, OWN_DIRECTORY
 from pipeline.cleaning.tagging import (
     BUCKET,
     EVIDENCE,
-    FATE,
     KEPT_RULES,
-    OUT,
     OWN_DAY,
-    QUARANTINED,
     RAW,
     REASON,
-    REMOVED,
     own_day_column,
 )
 from pipeline.contracts.arrow import arrow_schema
@@ -38,17 +35,7 @@ from pipeline.lake import storage_errors
 from pipeline.sources.readers import DAY, FILE
 from pipeline.sources.source import KEY_COLUMN, TIME_COLUMN
 
-# The own day's directory in scratch; not the column's name, which would take it out of the file.
-_OWN = "own_day"
-DELIVERY = "run_date"
-
 REMOVED_EVENTS, LATE_REMOVED = "removed_events", "late_removed_events"
-ROW_ORDER = {
-    "events": ("user_id", "event_time", "event_id"),
-    "reviews": ("user_id", "review_time", "review_id"),
-    "items": ("item_id",),
-    "users": ("user_id",),
-}
 # Of raw text: what a task sorts in a few hundred megabytes of memory. A cleaned file is about a
 # tenth of it.
 _BYTES_PER_TASK = 64 * 1024 * 1024
@@ -76,31 +63,20 @@ def place(
     )
 
 
-def in_order(judged: DataFrame, dataset: str) -> DataFrame:
-    """The order of the rows in the files: one that does not depend on how the input was split."""
-    return judged.sortWithinPartitions(DAY, OWN_DAY, *ROW_ORDER[dataset])
-
-
-def write_cleaned(tagged: DataFrame, dataset: str, scratch: Path) -> None:
-    """The rows that stay, below `<scratch>/<dataset>/run_date=D/`, in the contract's columns."""
-    rows = tagged.where(F.col(FATE) == OUT).withColumn(DELIVERY, F.col(DAY))
-    write_accepted(rows, dataset, scratch, "overwrite")
-
-
-def write_accepted(rows: DataFrame, dataset: str, scratch: Path, mode: str) -> None:
-    """Good rows with their `run_date` and `__own_day`, in the contract's columns."""
-    by = [DELIVERY, _OWN] if dataset in TIME_COLUMN else [DELIVERY]
-    days = [F.col(DELIVERY), F.col(OWN_DAY).alias(_OWN)][: len(by)]
+def write_late(rows: DataFrame, dataset: str, scratch: Path) -> None:
+    """Good events or reviews with their `run_date` and `__own_day`, beside those on time."""
     # Never null, but Spark forgets that of late rows, and files of one day are to have one schema.
     rows = rows.withColumn("source", F.coalesce("source", F.lit("")))
-    rows.select(*load_contract(f"cleaned_{dataset}").column_names, *days).write.mode(
-        mode
-    ).partitionBy(*by).parquet(str(scratch / dataset))
+    columns = load_contract(f"cleaned_{dataset}").column_names
+    days = (F.col(DELIVERY), F.col(OWN_DAY).alias(OWN_DIRECTORY))
+    rows.select(*columns, *days).write.mode("append").partitionBy(DELIVERY, OWN_DIRECTORY).parquet(
+        str(scratch / dataset)
+    )
 
 
-def write_quarantine(tagged: DataFrame, dataset: str, source: str, scratch: Path) -> None:
-    """The refused rows, in the quarantine contract's columns."""
-    rows = tagged.where(F.col(FATE) == QUARANTINED).withColumn(DELIVERY, F.col(DAY))
+def write_quarantine(refused: DataFrame, dataset: str, source: str, scratch: Path) -> None:
+    """Refused rows as `fates.left` gives them, in the quarantine contract's columns."""
+    rows = refused.withColumn(DELIVERY, F.col(DAY))
     refused = rows.select(*quarantine_columns(dataset, source))
     ordered = refused.repartition(1).sortWithinPartitions(DELIVERY, "file", "reason", "raw")
     write_rows(ordered, quarantine_scratch(scratch, dataset))
@@ -119,9 +95,9 @@ def quarantine_columns(dataset: str, source: str) -> list[Column]:
     ]
 
 
-def write_removed_events(tagged: DataFrame, scratch: Path) -> None:
-    """The events that a rule over their user's day took out, with what it saw."""
-    kept = tagged.where((F.col(FATE) == REMOVED) & F.col(REASON).isin(*KEPT_RULES))
+def write_removed_events(removed: DataFrame, scratch: Path) -> None:
+    """Of removed rows, as `fates.left` gives them, those that a rule over a user's day took out."""
+    kept = removed.where(F.col(REASON).isin(*KEPT_RULES))
     write_removed(kept.withColumn(DELIVERY, F.col(DAY)), scratch / REMOVED_EVENTS)
 
 
@@ -152,7 +128,11 @@ def day_files(directory: Path, day: dt.date) -> list[Path]:
 def own_day_of(file: Path) -> dt.date | None:
     """The own day that a file in scratch holds; none for items and users."""
     name = file.parent.name
-    return dt.date.fromisoformat(name[len(_OWN) + 1 :]) if name.startswith(f"{_OWN}=") else None
+    return (
+        dt.date.fromisoformat(name[len(OWN_DIRECTORY) + 1 :])
+        if name.startswith(f"{OWN_DIRECTORY}=")
+        else None
+    )
 
 
 def late_rows(files: list[Path], day: dt.date) -> dict[str, int]:

@@ -36,7 +36,7 @@ from pipeline.sources.source import KEY_COLUMN, TIME_COLUMN, SourceDataset
 def judge_keys(frame: DataFrame, rules: Rules) -> DataFrame:
     """Items and users: one row per key and delivery day."""
     key = KEY_COLUMN[rules.dataset.name]
-    return without_duplicates(frame, rules, (OWN_DAY, BUCKET, key, DAY))
+    return without_duplicates(frame, rules, (key, OWN_DAY, BUCKET, DAY))
 
 
 def without_duplicates(
@@ -50,14 +50,16 @@ def without_duplicates(
     Args:
         frame: as `tagging.tag_rows` gives it.
         rules: whose dataset says what the key is.
-        group: the columns that rows with the same key share; begins with what the frame is cut by.
+        group: the columns that rows with the same key share.
         order_of_winners: the winner first; by default `winner_first`.
     """
     dataset = rules.dataset
     competes = F.col(FATE) == OUT
     order = Window.partitionBy(*group).orderBy(*(order_of_winners or winner_first(dataset)))
     loses = competes & (F.row_number().over(order) > 1)
-    copies = F.col(CONTENT) == F.first(CONTENT).over(order)
+    # By rows: a range of the same order would be asked of each row how far it goes.
+    so_far = order.rowsBetween(Window.unboundedPreceding, Window.currentRow)
+    copies = F.col(CONTENT) == F.first(CONTENT).over(so_far)
     differs = (
         (F.lit(REMOVED), F.lit("superseded"))
         if dataset.latest_by

@@ -26,6 +26,8 @@ from pyspark.sql import types as T
 from pipeline.cleaning.day_files import day_files, quarantine_scratch
 from pipeline.cleaning.late_context import delivery_of_file
 from pipeline.cleaning.tagging import FATE, LATE, Rules, tag_rows
+from pipeline.contracts.contract import load_contract
+from pipeline.contracts.spark import spark_schema
 from pipeline.lake import Lake, Partition
 from pipeline.sources.readers import DAY, FILE, LINE
 from pipeline.sources.source import Source
@@ -53,10 +55,11 @@ def known_items(
     fresh = [str(file) for day in days for file in day_files(scratch / "items", day)]
     frames = []
     if stored or fresh:
-        frame = spark.read.parquet(*stored, *fresh)
+        frame = spark.read.schema("item_id string").parquet(*stored, *fresh)
         frames.append(frame.select("item_id", delivery_of_file().alias("day")))
     if earlier and earlier.rows:
-        frame = spark.read.parquet(*(str(file) for file in earlier.files))
+        dated = spark.read.schema("item_id string, first_seen_date date")
+        frame = dated.parquet(*(str(file) for file in earlier.files))
         frames.append(frame.select("item_id", F.col("first_seen_date").alias("day")))
     if not frames:
         return None
@@ -100,7 +103,8 @@ def released_rows(
     dataset = rules.dataset
     raw = T.StructType([T.StructField(name, T.StringType()) for name in dataset.columns])
     refused = (
-        known.sparkSession.read.parquet(*(str(file) for file in files))
+        known.sparkSession.read.schema(spark_schema(load_contract("quarantine")))
+        .parquet(*(str(file) for file in files))
         .where((F.col("dataset") == dataset.name) & (F.col("reason") == UNKNOWN))
         .select(
             F.from_json("raw", raw).alias("row"),

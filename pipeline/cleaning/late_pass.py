@@ -20,15 +20,14 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from pipeline.cleaning.day_files import (
-    DELIVERY,
     LATE_REMOVED,
-    ROW_ORDER,
     late_quarantine,
     quarantine_columns,
-    write_accepted,
+    write_late,
     write_removed,
     write_rows,
 )
+from pipeline.cleaning.fates import DELIVERY, ROW_ORDER
 from pipeline.cleaning.late_context import Known
 from pipeline.cleaning.late_rows import (
     AS_OF,
@@ -166,8 +165,9 @@ def _stored(frame: DataFrame, path: Path) -> DataFrame:
         for name, kind in kinds.items()
         if isinstance(kind, T.NullType)
     }
-    frame.withColumns(typed).write.mode("overwrite").parquet(str(path))
-    return frame.sparkSession.read.parquet(str(path))
+    kept = frame.withColumns(typed)
+    kept.write.mode("overwrite").parquet(str(path))
+    return frame.sparkSession.read.schema(kept.schema).parquet(str(path))
 
 
 def retractions_scratch(scratch: Path, dataset: str) -> Path:
@@ -205,7 +205,7 @@ def _write(judged: DataFrame, found: LateRows, known: Known, rules: Rules, parti
         )
 
     if outcomes & {OUT, RESTORED}:
-        write_accepted(rows_of(OUT, RESTORED), dataset, scratch, "append")
+        write_late(rows_of(OUT, RESTORED), dataset, scratch)
     if QUARANTINED in outcomes:
         write_rows(
             rows_of(QUARANTINED).select(*quarantine_columns(dataset, rules.source)),

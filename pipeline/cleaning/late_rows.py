@@ -77,7 +77,7 @@ def judge_late_rows(late: DataFrame, context: DataFrame, rules: Rules) -> DataFr
     rows = _each_once(_all_rows(late, context, rules.dataset), row)
     as_known = _as_of_each_delivery(rows)
     judged = judge_user_days(
-        as_known, rules, (OWN_DAY, "user_id", AS_OF), _winner_first(rules.dataset)
+        as_known, rules, ("user_id", OWN_DAY, AS_OF), _winner_first(rules.dataset)
     )
     over_time = Window.partitionBy(*row, _COPY).orderBy(AS_OF)
     is_out = F.col(FATE) == OUT

@@ -26,8 +26,7 @@ from pyspark.sql import functions as F
 from pipeline.cleaning.pseudonym_column import pseudonym_column
 from pipeline.cleaning.redaction import GIVEN, PSEUDONYM
 from pipeline.contracts.contract import load_contract
-from pipeline.contracts.row_checks import NOT_BLANK
-from pipeline.contracts.spark import quoted
+from pipeline.contracts.spark import not_blank, quoted
 from pipeline.errors import ContractError
 from pipeline.sources.expressions import (
     columns_read,
@@ -104,7 +103,7 @@ def map_rows(
         first_true(dataset.quarantine).alias("__refuse"),
         unparsable.alias("__unparsable"),
         consent_unread(dataset).alias("__consent_unread"),
-        (F.expr(dataset.latest_by) if dataset.latest_by else F.lit(None)).alias("__order"),
+        F.expr(dataset.latest_by or "CAST(NULL AS string)").alias("__order"),
         pseudonym.alias(PSEUDONYM),
         *(value.alias(f"__new_{name}") for name, value in values.items()),
     )
@@ -150,7 +149,7 @@ def _hashed_user_id() -> Column:
     longest = load_contract("raw_users").column("user_id").max_length or MAX_ID_LENGTH
     in_dots = F.repeat(F.lit("."), F.length(user_id))
     return (
-        F.when(~user_id.rlike(NOT_BLANK), user_id)
+        F.when(~F.expr(not_blank("__new_user_id")), user_id)
         .when(F.length(user_id) > longest, in_dots)
         .otherwise(F.col(PSEUDONYM))
     )

@@ -7,7 +7,9 @@ itself removed: a chain of quick repetitions is one act, however long it is. So 
 depend on the order in which rows are read or delivered.
 
 Only the types in `cleaning.near_duplicate_types`: a purchase is money, and two lines of one invoice
-are two lines unless their ids say otherwise. Exact copies, and bots, are gone before this is asked.
+are two lines unless their ids say otherwise. Exact copies are gone before this is asked. A bot's
+haste is evidence, so bots are told before anything is removed here; but as all of a bot's acts of
+browsing go, it makes no difference to who repeats whom, and the pairs are looked for first.
 """
 
 from __future__ import annotations
@@ -19,13 +21,15 @@ from pyspark.sql import functions as F
 
 from pipeline.cleaning.tagging import EVIDENCE, FATE, OUT, REASON, REMOVED, evidence
 
+REPEATS = "__repeats"
 
-def without_near_duplicates(
+
+def with_repetitions(
     frame: DataFrame, seconds: float, types: Sequence[str], user_day: Sequence[str]
 ) -> DataFrame:
-    """The same rows and columns; later repetitions are removed, with the id of the event before.
+    """The same rows and columns, and `__repeats`: the id of the event that a row repeats, or null.
 
-    Rows with another fate than `out` are left as they are, and repeat nothing.
+    Rows with another fate than `out` repeat nothing.
 
     Args:
         frame: cleaned events with `tagging.TAGS`.
@@ -34,25 +38,32 @@ def without_near_duplicates(
         user_day: the columns that the rows of a day share that is judged as one.
     """
     if not seconds or not types:
-        return frame
+        return frame.withColumn(REPEATS, F.lit(None).cast("string"))
     asked = (F.col(FATE) == OUT) & F.col("event_type").isin(*types)
     thing = F.when(F.col("event_type") == "search", F.col("query")).otherwise(F.col("item_id"))
     same = Window.partitionBy(*user_day, "__asked", "event_type", "__thing").orderBy(
         "event_time", "event_id"
     )
     micros = F.unix_micros("event_time")
-    paired = frame.withColumns({"__asked": asked, "__thing": thing}).withColumns(
-        {
-            "__after": micros - F.lag(micros).over(same),
-            "__repeated": F.lag("event_id").over(same),
-        }
+    after = micros - F.lag(micros).over(same)
+    repeated = F.when(F.col("__asked") & (after <= seconds * 1e6), F.lag("event_id").over(same))
+    return (
+        frame.withColumns({"__asked": asked, "__thing": thing})
+        .withColumn(REPEATS, repeated)
+        .drop("__asked", "__thing")
     )
-    repeats = F.col("__asked") & F.coalesce(F.col("__after") <= seconds * 1e6, F.lit(False))
+
+
+def without_repetitions(frame: DataFrame) -> DataFrame:
+    """The rows of `with_repetitions`, without `__repeats`; repetitions that are `out` are removed."""
+    repeats = (F.col(FATE) == OUT) & F.col(REPEATS).isNotNull()
     judged = {
         FATE: F.when(repeats, F.lit(REMOVED)).otherwise(F.col(FATE)),
         REASON: F.when(repeats, F.lit("near_duplicate")).otherwise(F.col(REASON)),
-        EVIDENCE: F.when(repeats, evidence(repeats_event_id=F.col("__repeated"))).otherwise(
+        EVIDENCE: F.when(repeats, evidence(repeats_event_id=F.col(REPEATS))).otherwise(
             F.col(EVIDENCE)
         ),
     }
-    return paired.select(*(judged.get(name, F.col(name)).alias(name) for name in frame.columns))
+    return frame.select(
+        *(judged.get(name, F.col(name)).alias(name) for name in frame.columns if name != REPEATS)
+    )

@@ -77,6 +77,8 @@ _EVIDENCE = {
     "repeats_event_id": "string",
 }
 
+EVIDENCE_TYPE = f"struct<{','.join(f'{name}:{kind}' for name, kind in _EVIDENCE.items())}>"
+
 
 @dataclass(frozen=True)
 class Rules:
@@ -105,8 +107,7 @@ def evidence(**seen: Column) -> Column:
 
 def no_evidence() -> Column:
     """Null, with the type of `evidence`."""
-    fields = ",".join(f"{name}:{kind}" for name, kind in _EVIDENCE.items())
-    return F.lit(None).cast(f"struct<{fields}>")
+    return F.lit(None).cast(EVIDENCE_TYPE)
 
 
 def content(dataset: str) -> Column:

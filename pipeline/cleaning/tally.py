@@ -1,24 +1,28 @@
 """What was read and what became of it, counted once per dataset, and the refusals that follow.
 
-The tally is one small aggregate over the tagged rows. From it come the refusals that stop a night
-before anything is written: a file that is mostly unreadable, a day of which too
-much would be quarantined.
+The tally is made of the files that `fates.write_by_fate` wrote to scratch: rows that stay from
+their footers, the others by what is said of each. No engine. From it come the refusals that stop a
+night before anything is committed: a file that is mostly unreadable, a day of which too much would
+be quarantined.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
-from pipeline.cleaning.tagging import CONSENT_UNREAD, FATE, OUT, QUARANTINED, REASON, REMOVED
+from pipeline.cleaning.day_files import day_files, rows_in
+from pipeline.cleaning.fates import UNREAD_DIRECTORY, left_directory
+from pipeline.cleaning.tagging import OUT, QUARANTINED, REMOVED
 from pipeline.errors import GateError, InputError
-from pipeline.sources.readers import DAY, FILE
 from pipeline.sources.source import SourceDataset
 
 # A share says little of a handful: the one shopper who changed something today may lack an answer,
@@ -39,26 +43,41 @@ class Count:
     consent_unread: int
 
 
-def tally(tagged: DataFrame) -> list[Count]:
-    """Count the tagged rows. `tagged` should be persisted: this computes all of it."""
-    grouped = tagged.groupBy(DAY, FILE, FATE, REASON).agg(
-        F.count("*").alias("rows"),
-        F.count_if(CONSENT_UNREAD).alias("consent_unread"),
-    )
-    return sorted(
-        (
-            Count(
-                row[DAY],
-                row[FILE],
-                row[FATE],
-                row[REASON] or "",
-                row["rows"],
-                row["consent_unread"],
-            )
-            for row in grouped.collect()
-        ),
-        key=lambda count: (count.day, count.file, count.fate, count.reason),
-    )
+def tally(scratch: Path, dataset: str, days: Iterable[dt.date]) -> list[Count]:
+    """Count the rows of a pass; of those that stay, no file is known."""
+    counts = []
+    for day in days:
+        by_answer: Counter[bool] = Counter()
+        for file in day_files(scratch / dataset, day):
+            by_answer[file.parent.name == f"{UNREAD_DIRECTORY}=true"] += rows_in([file])
+        counts += [
+            Count(day, "", OUT, "", rows, rows if is_unread else 0)
+            for is_unread, rows in sorted(by_answer.items())
+            if rows
+        ]
+        for fate in sorted(left_directory(scratch, dataset).iterdir()):
+            reasons: Counter[str] = Counter()
+            for file in day_files(fate, day):
+                reasons.update(_heads(file))
+            for head, rows in sorted(reasons.items()):
+                said = json.loads(head)
+                counts.append(
+                    Count(day, said.get("file", ""), fate.name, said.get("reason", ""), rows, 0)
+                )
+    return counts
+
+
+def _heads(file: Path) -> Counter[str]:
+    """How many rows say the same in the first line of their `source`."""
+    found: Counter[str] = Counter()
+    # Not by pq.read_table, which takes the directory's name for a column.
+    with pq.ParquetFile(file) as rows:
+        for batch in rows.iter_batches(columns=["source"]):
+            lines = pc.split_pattern(batch.column(0), "\n", max_splits=1)
+            heads = pa.table({"head": pc.list_element(lines, 0)}).group_by("head")
+            for group in heads.aggregate([("head", "count")]).to_pylist():
+                found[group["head"]] += group["head_count"]
+    return found
 
 
 def removed_by_rule(counts: Iterable[Count], day: dt.date) -> Counter[str]:
@@ -76,13 +95,23 @@ def taken_as_no(counts: Iterable[Count]) -> int:
 
 
 def unreadable_files(
-    counts: Iterable[Count], dataset: SourceDataset, raw_root: Path | str, max_share: float
+    counts: Iterable[Count],
+    read: Mapping[str, int],
+    dataset: SourceDataset,
+    raw_root: Path | str,
+    max_share: float,
 ) -> list[InputError]:
-    """What is to be said of each file of which too many lines cannot be read."""
-    read: Counter[str] = Counter()
+    """What is to be said of each file of which too many lines cannot be read.
+
+    Args:
+        counts: what became of the rows.
+        read: rows of each file.
+        dataset: whose.
+        raw_root: where the files lie.
+        max_share: of a file's lines.
+    """
     unreadable: Counter[str] = Counter()
     for count in counts:
-        read[count.file] += count.rows
         if count.reason == "unreadable_line":
             unreadable[count.file] += count.rows
     return [

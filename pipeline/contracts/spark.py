@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from pipeline.contracts.contract import Contract
-from pipeline.contracts.row_checks import ColumnCheck, column_checks
+from pipeline.contracts.row_checks import NOT_BLANK, ColumnCheck, column_checks
 from pipeline.contracts.sql_text import quoted as quoted  # noqa: PLC0414 - for those who import it from here
 from pipeline.contracts.sql_text import sql_string as sql_string  # noqa: PLC0414
 from pipeline.contracts.types import Array, Map, Scalar, Type, parse_type
@@ -121,9 +121,22 @@ def check_columns(frame: DataFrame, contract: Contract) -> DataFrame:
     return frame
 
 
+def not_blank(name: str) -> str:
+    """SQL that is true of a text with any character that is not white space.
+
+    A text that begins with a printing character of ASCII is told by its bytes: a regular expression
+    of each row's ids cost as much as parsing them.
+    """
+    return f"({name} BETWEEN '!' AND '~' OR {name} RLIKE {sql_string(NOT_BLANK)})"
+
+
+def _matches(name: str, regex: str) -> str:
+    return not_blank(name) if regex == NOT_BLANK else f"{name} RLIKE {sql_string(regex)}"
+
+
 def _predicate(check: ColumnCheck) -> str:
     name = quoted(check.column.name)
-    parts = [f"{name} RLIKE {sql_string(regex)}" for regex in check.regexes]
+    parts = [_matches(name, regex) for regex in check.regexes]
     if check.kind == "unknown_value":
         parts.append(f"{name} IN ({', '.join(sql_string(v) for v in check.column.values)})")
     if check.min is not None:

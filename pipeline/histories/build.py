@@ -29,8 +29,9 @@ from pipeline.errors import GateError, InputError
 from pipeline.histories import acts, history
 from pipeline.histories.build_catalogue import write_catalogue
 from pipeline.histories.item_words import item_words, standing_phrases
-from pipeline.histories.night import STAGE, HistoryNight, history_night, row_of
+from pipeline.histories.night import STAGE, HistoryNight, history_night, memory_of, row_of
 from pipeline.histories.past import directories_read, read_past, write_sorted
+from pipeline.histories.quiet_users import as_never_null, users_to_judge
 from pipeline.histories.review_phrases import extract_phrases
 from pipeline.histories.shoppers import shoppers_as_of
 from pipeline.lake import Lake, Run
@@ -105,7 +106,10 @@ def build(
 
 
 def _write_acts(night: HistoryNight) -> tuple[Path, LedgerLine]:
-    """Write what must be remembered, and account for what was remembered and delivered."""
+    """Write what must be remembered, and account for what was remembered and delivered.
+
+    Acts of users of whom nothing changes tonight are copied as they are (`quiet_users`).
+    """
     increment, files = night.acts, night.files(night.acts)
     seen = {name: Observation(name) for name in ("read", "standing", "kept")}
     n = F.count(F.lit(1)).alias("acts")
@@ -113,17 +117,25 @@ def _write_acts(night: HistoryNight) -> tuple[Path, LedgerLine]:
     known = acts.delivered_acts(
         night.new(increment, "cleaned_events"), night.new(increment, "cleaned_reviews")
     )
-    before = night.before(increment, "acts")
-    if before is not None:
-        known = known.unionByName(acts.remembered_acts(before))
+    before, quiet = night.before(increment, "acts"), None
+    taken_back = any(part.rows for part in increment.new["retractions"])
+    retractions = night.new(increment, "retractions")
+    if before is not None and increment.before is not None:
+        changed = [known, retractions] if taken_back else [known]
+        then = memory_of(night.settings, increment.before.run_date)
+        touched = users_to_judge(before, changed, then, night.memory())
+        quiet = before.join(touched, "user_id", "left_anti")
+        judged = before.join(touched, "user_id", "left_semi")
+        known = known.unionByName(acts.remembered_acts(judged))
     known = known.observe(seen["read"], n)
-    if any(part.rows for part in increment.new["retractions"]):
-        retracted = acts.retracted_acts(night.new(increment, "retractions"))
-        known = acts.without_retracted(known, retracted)
+    if taken_back:
+        known = acts.without_retracted(known, acts.retracted_acts(retractions))
     unique = acts.without_repeats(known.observe(seen["standing"], n), files)
     marked = acts.remember(unique, night.memory())
     marked = marked.observe(seen["kept"], n, F.count_if(~F.col("is_kept")).alias("forgotten"))
     frame = marked.where("is_kept").drop("is_kept")
+    if quiet is not None:
+        frame = frame.unionByName(as_never_null(quiet, frame.schema))
     path = night.lake.begin("acts", night.run)
     rows = write_sorted(frame, path, key="user_id", files=files, order=["event_date", "event_id"])
     read, standing, once = (int(seen[name].get["acts"]) for name in seen)

@@ -44,15 +44,29 @@ _HALF_A_CHARACTER = rf"(?<!\\)(?:\\\\)*(?:{_HIGH}(?!{_LOW})|(?<!{_HIGH}){_LOW})"
 
 
 def read_rows(
-    spark: SparkSession, dataset: SourceDataset, raw_root: Path | str, files: list[DeliveredFile]
+    spark: SparkSession,
+    dataset: SourceDataset,
+    raw_root: Path | str,
+    files: list[DeliveredFile],
+    *,
+    plain: bool = False,
 ) -> DataFrame:
-    """The rows of some files of one dataset; see the module's docstring for the columns."""
+    """The rows of some files of one dataset; see the module's docstring for the columns.
+
+    Args:
+        spark: the session.
+        dataset: whose.
+        raw_root: where the files lie.
+        files: which.
+        plain: all of them are `plain_json`; `__unknown_key` is then not looked for.
+    """
     if not files:
         return spark.createDataFrame([], _schema(dataset))
     if dataset.format == "csv":
         frame = _read_csv(spark, dataset, files)
     elif dataset.format == "jsonl":
-        frame = _read_json_lines(spark, dataset, files)
+        read = _read_plain_json_lines if plain else _read_json_lines
+        frame = read(spark, dataset, files)
     else:
         frame = read_parquet(spark, dataset, files)
     file, day = _file_and_day(dataset, raw_root, files)
@@ -139,6 +153,26 @@ def _charset(spark: SparkSession, dataset: SourceDataset) -> str:
     return name
 
 
+def _read_plain_json_lines(
+    spark: SparkSession, dataset: SourceDataset, files: Sequence[DeliveredFile]
+) -> DataFrame:
+    """By Spark's own reader, which is right about `plain_json` and twice as fast."""
+    names = (*dataset.columns, LINE)
+    frame = (
+        _reader(spark)
+        .schema(T.StructType([T.StructField(name, T.StringType()) for name in names]))
+        .option("mode", "PERMISSIVE")
+        .option("columnNameOfCorruptRecord", LINE)
+        .option("allowSingleQuotes", "false")
+        .json(_paths(files))
+    )
+    return frame.select(
+        *(F.col(quoted(name)) for name in names),
+        F.lit(None).cast("string").alias(UNKNOWN_KEY),
+        F.col("_metadata.file_path").alias("__path"),
+    )
+
+
 def _read_json_lines(
     spark: SparkSession, dataset: SourceDataset, files: Sequence[DeliveredFile]
 ) -> DataFrame:
@@ -192,11 +226,13 @@ def _schema(dataset: SourceDataset) -> T.StructType:
 def _file_and_day(
     dataset: SourceDataset, raw_root: Path | str, files: Sequence[DeliveredFile]
 ) -> tuple[Column, Column]:
-    """A row's file, from its path; and its delivery day, a constant where there is only one.
+    """A row's file, from its path, and its delivery day; each a constant where there is only one.
 
     Reading a date out of a path costs a row about as much as parsing a fifth of its columns.
     """
     file = _relative_path(F.col("__path"), str(raw_root))
+    if len(files) == 1:
+        file = F.lit(files[0].relative)
     days = {file.date for file in files}
     if len(days) == 1:
         return file, F.lit(days.pop()).cast("date")

@@ -6,12 +6,15 @@ import datetime as dt
 import random
 from typing import Any
 
+import pytest
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
 from pipeline.contracts.contract import load_contract
 from pipeline.contracts.spark import spark_schema
 from pipeline.histories import acts
 from pipeline.histories.increment import INCREMENTAL, Increment, increment_of, oldest_day
+from pipeline.histories.quiet_users import users_to_judge
 from pipeline.lake import Lake, Partition, Run
 from tests.histories.conftest import DAY, Shop, event, item, review, user
 from tests.lake_rows import read_rows, user_id_of, write_rows
@@ -101,7 +104,7 @@ HORIZON, CANCELLATION, MOST = 2, 2, 3
 FIRST = DAY - dt.timedelta(days=12)
 
 
-def random_past(seed: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def random_past(seed: int, users: int = 8) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Deliveries of twelve days, each with late rows, and what later ones took back."""
     chance = random.Random(seed)
     events, retractions = [], []
@@ -111,7 +114,7 @@ def random_past(seed: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         kind = chance.choice(["view", "cart", "purchase", "purchase", "return", "search"])
         named = None if kind == "search" else chance.choice("abcdef")
         row = event(
-            str(chance.randrange(8)),
+            str(chance.randrange(users)),
             kind,
             named,
             f"{own} {chance.randrange(24):02}:00",
@@ -132,14 +135,20 @@ def random_past(seed: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     return events, retractions
 
 
-def test_remembering_in_steps_is_remembering_the_whole(spark: SparkSession) -> None:
-    events, retractions = random_past(3)
+@pytest.mark.parametrize("users", [8, 200])
+def test_remembering_in_steps_is_remembering_the_whole(spark: SparkSession, users: int) -> None:
+    """With few users all of them act every night; with many, most are copied as they are."""
+    events, retractions = random_past(3, users)
+    copied = []
 
     def frame(name: str, rows: list[dict[str, Any]]) -> Any:
         schema = spark_schema(load_contract(name)).add("run_date", "date")
         return spark.createDataFrame(
             [[row.get(field) for field in schema.names] for row in rows], schema
         )
+
+    def memory(night: dt.date) -> acts.Memory:
+        return acts.Memory(night, HORIZON, CANCELLATION, MOST, ("purchase",))
 
     def remembered(night: dt.date, since: dt.date | None, before: list[Any]) -> list[Any]:
         def new(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -149,14 +158,21 @@ def test_remembering_in_steps_is_remembering_the_whole(spark: SparkSession) -> N
         known = acts.delivered_acts(
             frame("cleaned_events", new(events)), frame("cleaned_reviews", [])
         )
+        taken_back = frame("retractions", new(retractions))
+        quiet: list[Any] = []
         if since is not None:
             stored = spark.createDataFrame(before, spark_schema(load_contract("acts")))
-            known = known.unionByName(acts.remembered_acts(stored))
-        taken_back = acts.retracted_acts(frame("retractions", new(retractions)))
-        unique = acts.without_repeats(acts.without_retracted(known, taken_back), 2)
-        memory = acts.Memory(night, HORIZON, CANCELLATION, MOST, ("purchase",))
-        kept = acts.remember(unique, memory).where("is_kept").drop("is_kept")
-        return sorted(kept.collect())
+            changed = [known, taken_back]
+            touched = users_to_judge(stored, changed, memory(since), memory(night)).collect()
+            judged = {row["user_id"] for row in touched}
+            quiet = [row for row in before if row["user_id"] not in judged]
+            known = known.unionByName(
+                acts.remembered_acts(stored.where(F.col("user_id").isin(judged)))
+            )
+            copied.append(len(quiet) / len(before))
+        standing = acts.without_retracted(known, acts.retracted_acts(taken_back))
+        marked = acts.remember(acts.without_repeats(standing, 2), memory(night))
+        return sorted([*quiet, *marked.where("is_kept").drop("is_kept").collect()])
 
     before, since = [], None
     for step in (4, 1, 1, 3, 1, 2):
@@ -166,6 +182,9 @@ def test_remembering_in_steps_is_remembering_the_whole(spark: SparkSession) -> N
     assert since == DAY
     whole = remembered(DAY, None, [])
     assert before == whole
+    if users > 8:
+        assert max(copied) > 0.25, "hardly anybody is quiet: this proves little"
+        return
     assert len(whole) < 0.7 * len(events), "little is forgotten: this proves little"
     assert any(row["settled"] for row in whole)
     assert any(row["cancelled"] for row in whole)

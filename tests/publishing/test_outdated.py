@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.lake import Lake, Run
@@ -15,12 +17,15 @@ def march(day: int) -> dt.date:
     return dt.date(2026, 3, day)
 
 
-def deliver(lake: Lake, day: int, text: str, run_id: str = "r", **late: int) -> None:
+def deliver(
+    lake: Lake, day: int, text: str, run_id: str = "r", codec: str = "zstd", **late: int
+) -> None:
     """A delivery; `late` by what its own day is, as `d3=5`."""
     run = Run(march(day), run_id)
     by_day = {march(int(own[1:])).isoformat(): rows for own, rows in late.items()}
     for name in ("cleaned_events", "cleaned_reviews"):
-        (lake.begin(name, run) / "part-00000.parquet").write_text(text + name)
+        rows = pa.table({"event_id": [text + name]})
+        pq.write_table(rows, lake.begin(name, run) / "part-00000.parquet", compression=codec)
         lake.commit(name, run, rows=9, late=by_day if name == "cleaned_events" else {})
 
 
@@ -72,6 +77,14 @@ def test_a_night_is_to_be_made_again_where_a_delivery_became_another(lake: Lake)
     publish(lake, 2, "again")
     found = {night.run_date: night.changed for night in outdated_nights(lake, 30)}
     assert found == {march(1): (), march(2): (), march(3): (march(2),)}
+
+
+def test_other_bytes_of_the_same_rows_make_nothing_outdated(lake: Lake) -> None:
+    """Another process, another order of the encodings in a file's footer."""
+    before = lake.require("cleaned_events", march(2)).manifest["files"]
+    deliver(lake, 2, "day 2", run_id="other_bytes", codec="none")
+    assert lake.require("cleaned_events", march(2)).manifest["files"] != before
+    assert all(not night.changed for night in outdated_nights(lake, 30))
 
 
 def test_nights_before_the_horizon_are_settled(lake: Lake) -> None:
