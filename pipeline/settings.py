@@ -165,7 +165,7 @@ class Generation:
     """The lists that are published."""
 
     k: int = 10
-    shards: int = 4
+    shards: int = 4  # doubled until none has more than 20,000 users
     batch_users: int = 256
     exclude_owned: bool = True
     max_error_share: float = 0.01

@@ -208,7 +208,7 @@ class _Writer:
         prompt_B, written_B = rows.prompt_R[rows_B], rows.written_R[rows_B]
         alive_B = prompt_B >= 0
         if self.sampling is None or self.draws_UN is None:
-            next_B = logits_BW.argmax(dim=1)
+            next_B = _likeliest(logits_BW)
         else:
             place_B = written_B.clamp(max=self.draws_UN.shape[1] - 1)
             draws_B = self.draws_UN[prompt_B.clamp(min=0), place_B]
@@ -233,6 +233,14 @@ class _Writer:
             return torch.full((n_rows,), value, dtype=torch.long, device=self.continuer.device)
 
         return _Rows(filled(-1), filled(0), filled(0), filled(0), filled(1))
+
+
+def _likeliest(logits_BW: torch.Tensor) -> torch.Tensor:
+    """The first of each row's largest."""
+    if logits_BW.device.type == "cpu" and logits_BW.dtype == torch.float32:
+        # NumPy's is vectorised: 0.05 ms, not 0.77, for 128 rows of 4,001 (docs/experiments.md).
+        return torch.from_numpy(logits_BW.numpy().argmax(axis=1))
+    return logits_BW.argmax(dim=1)
 
 
 def _before(text: list[int], end: int) -> list[int]:

@@ -11,6 +11,7 @@ import pytest
 
 from pipeline.contracts.arrow import arrow_schema
 from pipeline.contracts.contract import load_contract
+from pipeline.generation import sharded_rows
 from pipeline.generation.candidates import exclusions, no_exclusions, sellable_candidates
 from pipeline.generation.fallback import MARKOV, POPULARITY, Fallback, fit_fallback
 
@@ -75,6 +76,19 @@ def test_ranks_as_the_baseline_scores(
         best = sorted(range(len(sellable)), key=lambda n: (-scores[n], n))[:4]
         assert found.items_UK[user].tolist() == best
         np.testing.assert_allclose(found.scores_UK[user], scores[best])
+
+
+def test_counting_a_few_users_at_a_time_is_counting_all(
+    tmp_path: Path, rows: list[tuple[list[str], list[str], bool]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = histories(tmp_path, rows)
+    whole = fit(path).markov
+    monkeypatch.setattr(sharded_rows, "BATCH_ROWS", 7)
+    parts = fit(path).markov
+    np.testing.assert_array_equal(parts.popularity.count_I, whole.popularity.count_I)
+    np.testing.assert_allclose(
+        parts.transitions.counts_II.toarray(), whole.transitions.counts_II.toarray(), rtol=1e-12
+    )
 
 
 def test_says_who_made_the_list(
