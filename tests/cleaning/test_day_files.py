@@ -1,4 +1,4 @@
-"""Rows are shuffled once, whatever the size and the number of the days."""
+"""Rows are shuffled once, whatever the size and the number of the days, and sorted no more than needed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ from pyspark.sql import SparkSession, Window
 from pyspark.sql import functions as F
 
 from pipeline.cleaning.day_files import place
+from pipeline.cleaning.fates import in_file_order
 from pipeline.cleaning.tagging import BUCKET, OWN_DAY
+from pipeline.cleaning.user_days import judge_user_days
+from pipeline.settings import Cleaning
+from tests.cleaning.user_days_by_hand import event, rules_of, tagged
 
 LARGE = 200 * 1024 * 1024
 
@@ -27,3 +31,17 @@ def test_what_is_judged_together_needs_no_second_shuffle(
     judged = placed.withColumn("n", F.count("*").over(user_day))
     plan = judged._jdf.queryExecution().executedPlan().toString()
     assert plan.count("Exchange ") == 1
+
+
+def test_events_that_are_judged_lie_in_the_order_of_their_files(spark: SparkSession) -> None:
+    """Three sorts: by id, by what may repeat, by time; the last is the order of the files."""
+    rows = place(
+        tagged(spark, [event("u", "e", 1)]), "events", partitions=4, days=1, bytes_per_day=LARGE
+    )
+    plans = [
+        frame._jdf.queryExecution().executedPlan().toString()
+        for judged in [judge_user_days(rows, rules_of(Cleaning()))]
+        for frame in (judged, in_file_order(judged, "events"))
+    ]
+    assert [plan.count("Sort [") for plan in plans] == [3, 3]
+    assert [plan.count("Exchange ") for plan in plans] == [1, 1]

@@ -41,6 +41,7 @@ def file_of(directory: Path, content: bytes, name: str = "events.jsonl") -> Deli
         (GOOD + b'{"a":"\\ud83d"}\n', False),
         (GOOD + b'{"a":"\xff"}\n', False),
         (GOOD.replace(b"\n", b"\r\n"), False),
+        (GOOD + b'{"a":"b\rc"}\n', False),
         (b"\xef\xbb\xbf" + GOOD, False),
         (GOOD + b"{\x00}\n", False),
     ],
