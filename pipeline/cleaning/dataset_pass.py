@@ -187,8 +187,7 @@ def clean_dataset(night: Night, delivery: Delivery) -> CleanedDataset:
         fates = {count.fate for count in counts}
 
         def rows_left(fate: str) -> DataFrame:
-            order = judged.schema[ORDER].dataType
-            return left(night.spark, dataset.name, fate, night.scratch, order)
+            return left(night.spark, rules, fate, night.scratch, judged.schema[ORDER].dataType)
 
         if QUARANTINED in fates:
             refused_rows = rows_left(QUARANTINED)
