@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import reduce
 from pathlib import Path
-from urllib.parse import unquote
 
 from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
 from pyspark.errors import PySparkException
@@ -36,6 +34,7 @@ from pipeline.cleaning.day_files import (
     write_removed_events,
 )
 from pipeline.cleaning.duplicates import judge_keys
+from pipeline.cleaning.engine_errors import explain
 from pipeline.cleaning.fates import left, write_by_fate
 from pipeline.cleaning.known_items import known_items, newly_known, quarantined_files, released_rows
 from pipeline.cleaning.late_context import Known
@@ -61,7 +60,7 @@ from pipeline.cleaning.tally import (
 )
 from pipeline.cleaning.user_days import judge_user_days
 from pipeline.contracts.contract import load_contract
-from pipeline.errors import ContractError, InputError, StorageError
+from pipeline.errors import InputError
 from pipeline.lake import Lake, Run
 from pipeline.ledger import LedgerLine
 from pipeline.settings import Settings
@@ -72,8 +71,6 @@ from pipeline.sources.file_pattern import DeliveredFile
 from pipeline.sources.plain_json import is_plain
 from pipeline.sources.readers import DAY, FILE, count_rows, read_rows
 from pipeline.sources.source import TIME_COLUMN, Source, SourceDataset
-
-_FAILED_ON_A_ROW = ("CAST_INVALID", "CANNOT_PARSE", "ARITHMETIC", "DIVIDE", "INVALID_", "DATETIME_")
 
 
 @dataclass(frozen=True)
@@ -145,7 +142,7 @@ def look_at(night: Night, dataset: SourceDataset) -> Delivery:
         rows_of = count_rows(night.spark, dataset, night.raw_root, files)
         rows = _rows_read(night, dataset, files, damaged, rows_of)
     except (PySparkException, Py4JJavaError) as error:
-        _explain(error, dataset)
+        explain(error, dataset)
         raise
     return Delivery(dataset, files, rows, rows_of, damaged)
 
@@ -187,8 +184,7 @@ def clean_dataset(night: Night, delivery: Delivery) -> CleanedDataset:
         fates = {count.fate for count in counts}
 
         def rows_left(fate: str) -> DataFrame:
-            order = judged.schema[ORDER].dataType
-            return left(night.spark, dataset.name, fate, night.scratch, order)
+            return left(night.spark, rules, fate, night.scratch, judged.schema[ORDER].dataType)
 
         if QUARANTINED in fates:
             refused_rows = rows_left(QUARANTINED)
@@ -198,7 +194,7 @@ def clean_dataset(night: Night, delivery: Delivery) -> CleanedDataset:
         came_late = rows_left(LATE) if LATE in fates else None
         late = _late_rows(night, came_late, known, rules) if has_time else LateRows()
     except (PySparkException, Py4JJavaError) as error:
-        _explain(error, dataset)
+        explain(error, dataset)
         raise
     refused = quarantine_scratch(night.scratch, dataset.name)
     write_damaged(delivery.damaged, dataset.name, night.source.name, night.run.run_date, refused)
@@ -351,30 +347,3 @@ def _rows_read(
             "Then write options: {multiline: true}"
         )
     return read
-
-
-def _explain(error: Exception, dataset: SourceDataset) -> None:
-    """Turn what Spark says of a full disk, or of an expression that fails on a row, into our own."""
-    message = " ".join(str(error).split("SQLSTATE")[0].split())
-    for reason in ("No space left on device", "Permission denied", "Read-only file system"):
-        if reason in str(error):
-            raise StorageError(
-                f"cleaning {dataset.name} could not write: {reason}. Nothing was committed; "
-                "make room or give permission, then run the same date again"
-            ) from error
-    unread = re.search(r"FAILED_READ_FILE.*?reading file (\S+?)\.?\s", str(error))
-    if unread:
-        cause = re.search(
-            r"Caused by: (?!org\.apache\.spark\.SparkException)([^\n]{1,300})", str(error)
-        )
-        raise InputError(
-            f"{dataset.where}: Spark cannot read {unquote(unread[1])}"
-            f"{': ' + cause[1] if cause else ''}. Nothing was written; deliver the file again, or "
-            "take it away"
-        ) from None
-    condition = error.getCondition() if isinstance(error, PySparkException) else None
-    if (condition or "").startswith(_FAILED_ON_A_ROW):
-        raise ContractError(
-            f"{dataset.where}: an expression fails on a row: {message} "
-            "(use try_cast, try_to_timestamp, try_divide, nullif where a null is meant)"
-        ) from None

@@ -34,6 +34,7 @@ from pipeline.cleaning.tagging import (
     OWN_DAY,
     RAW,
     REASON,
+    Rules,
 )
 from pipeline.contracts.contract import load_contract
 from pipeline.contracts.spark import spark_schema
@@ -143,18 +144,24 @@ def left_directory(scratch: Path, dataset: str) -> Path:
 
 
 def left(
-    spark: SparkSession, dataset: str, fate: str, scratch: Path, order: T.DataType
+    spark: SparkSession, rules: Rules, fate: str, scratch: Path, order: T.DataType
 ) -> DataFrame:
     """The rows of one fate that did not stay, of which there is at least one.
 
     Args:
+        spark: the session.
+        rules: of the dataset.
+        fate: theirs.
+        scratch: the pass's.
         order: the type of the source's `latest_by`.
 
     Returns:
         The cleaned columns, `__day`, `__file`, `__reason`, `__evidence`, `__order` and `__raw`.
     """
-    contract = load_contract(f"cleaned_{dataset}")
-    path = left_directory(scratch, dataset) / fate
+    contract = load_contract(f"cleaned_{rules.dataset.name}")
+    path = left_directory(scratch, rules.dataset.name) / fate
+    # Something was packed into it; what it was before is the same of every row.
+    source = F.lit(rules.source).alias("source")
     rows = spark.read.schema(spark_schema(contract).add(DELIVERY, "string")).parquet(str(path))
     head = F.substring_index("source", "\n", 1)
     seen = F.substring_index("source", "\n", 2)
@@ -165,7 +172,7 @@ def left(
             RAW: F.substr("source", F.length(seen) + 2),
         }
     ).select(
-        *contract.column_names,
+        *(source if name == "source" else F.col(name) for name in contract.column_names),
         F.col(DELIVERY).cast("date").alias(DAY),
         F.col("__head.file").alias(FILE),
         F.col("__head.reason").alias(REASON),

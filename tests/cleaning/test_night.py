@@ -100,6 +100,12 @@ def test_every_planted_fault_is_caught_and_nothing_else(shop: Shop) -> None:
     }
 
 
+def test_every_row_names_its_source(shop: Shop) -> None:
+    """Also one that came late, and one that a rule took out."""
+    for name in ("cleaned_events", "cleaned_reviews", "cleaned_items", "removed_events"):
+        assert {row["source"] for row in shop.rows(name)} == {"simulator"}, name
+
+
 def test_it_is_the_planted_rows_that_are_refused(shop: Shop) -> None:
     """Each refused row lies in quarantine, under its reason, with its own id."""
     keys = {"events": "event_id", "reviews": "review_id", "items": "sku"}
