@@ -140,12 +140,12 @@ def main() -> None:
     parser.add_argument("--only-faults", action="store_true", help="not the night never delivered")
     arguments = parser.parse_args()
     server, night, missing = delivered(arguments.port)
-    report = {}
+    report: dict[str, object] = {}
     try:
         server.up("--spark-jobs")
         report["faults"] = _in_peace_too(server, night)
         if not arguments.only_faults:
-            report["healed"] = _healed(server, missing)
+            report["healed"] = healed(server, missing)
     finally:
         server.nightcart("server", "down", check=False)
     print(json.dumps(report, indent=1))
@@ -212,11 +212,11 @@ def _in_peace_too(server: Server, night: dt.date) -> dict[str, object]:
     }
 
 
-def _healed(server: Server, night: dt.date) -> dict[str, object]:
+def healed(server: Server, night: dt.date) -> dict[str, str]:
     """A night without a delivery, then with a poisoned one, then well."""
     lake = Lake(server.home / "lake")
     before = published(lake)
-    said: dict[str, object] = {}
+    said: dict[str, str] = {}
 
     def fails(name: str, *words: str) -> None:
         done: subprocess.CompletedProcess[str] = server.nightcart(*words, check=False)

@@ -48,7 +48,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from airflow.providers.standard.operators.empty import EmptyOperator
@@ -139,7 +139,9 @@ def deadline() -> DeadlineAlert | None:
     return DeadlineAlert(
         # Not the logical date: every backfilled night would be late from the start.
         reference=DeadlineReference.DAGRUN_QUEUED_AT,
-        interval=timedelta(minutes=SETTINGS.alerts.deadline_minutes),
+        # In seconds: Airflow 3.3.2 stores a timedelta as an object that it cannot read again when a
+        # run whose deadline is ahead is cleared, which is what every redo of a failed night does.
+        interval=SETTINGS.alerts.deadline_minutes * 60,
         callback=SyncCallback(deadline_missed),
     )
 

@@ -262,3 +262,14 @@ def test_a_late_night_has_a_deadline_but_not_where_airflow_would_trip_over_it(
     scheduled, tested = (["airflow", "scheduler"], ["airflow", "dags", "test", "x", "2026-03-01"])
     assert import_dag(airflow_home, script.format(scheduled)) == "True"
     assert import_dag(airflow_home, script.format(tested)) == "False"
+
+
+def test_a_late_nights_deadline_can_be_read_again_when_its_run_is_cleared(
+    airflow_home: Path,
+) -> None:
+    """As Airflow does it: `timedelta(seconds=…)` of what its database has."""
+    script = "import sys; sys.argv = ['airflow']; from dags.nightly_recommendations import dag;"
+    script += "from airflow.serialization.encoders import encode_deadline_alert as encode;"
+    script += "from datetime import timedelta; (alert,) = dag.deadline;"
+    script += "print(timedelta(seconds=encode(alert)['interval']))"
+    assert import_dag(airflow_home, script) == "8:00:00"
