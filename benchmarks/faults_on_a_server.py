@@ -152,14 +152,14 @@ def main() -> None:
     shutil.rmtree(server.home)
 
 
-def delivered(port: int, days: int = DAYS) -> tuple[Server, dt.date, dt.date]:
+def delivered(port: int) -> tuple[Server, dt.date, dt.date]:
     """A server that was not started, and the last two nights: their deliveries lie elsewhere."""
     home = Path(tempfile.mkdtemp(prefix="nightcart-faults-"))
     home.chmod(0o755)  # PostgreSQL's own user has to enter it
     server = Server(home, "postgres", port)
     server.environ |= AIRFLOW
     server.write_settings()
-    server.nightcart("simulate", *SHOP, "--days", str(days), "--out", "raw")
+    server.nightcart("simulate", *SHOP, "--days", str(DAYS), "--out", "raw")
     *_, night, missing = sorted(
         dt.date.fromisoformat(path.name.removeprefix("date="))
         for path in (home / "raw").glob("date=*")

@@ -24,7 +24,7 @@ FAULTS = (("scheduler", "clean"), ("postgres", "build_histories"))
 
 
 def test_a_night_of_faults_and_one_that_is_healed() -> None:
-    server, night, missing = delivered(port=20000 + os.getpid() % 5000 * 3, days=3)
+    server, night, missing = delivered(port=20000 + os.getpid() % 5000 * 3)
     try:
         server.up("--no-spark")
         struck = disturbed(server, night, FAULTS)
