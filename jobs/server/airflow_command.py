@@ -1,8 +1,8 @@
 """One command of Airflow's, to its end, also where its database is busy.
 
 SQLite has one writer at a time; who waits too long is refused. Nothing was written then (see
-`airflow_cli`), but for a backfill without runs, which the scheduler closes after two minutes and which
-forbids another one until then.
+`airflow_cli`), but for a backfill without runs, which the scheduler closes after two minutes. One whose
+runs have all ended it closes within half a minute. Until then no other may be made.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ log = logging.getLogger("nightcart")
 LOCKED = "database is locked"
 LEFT_BEHIND = "AlreadyRunningBackfill"
 PATIENCE_SECONDS = 300.0
+CLOSING_SECONDS = 60.0  # for another backfill, which may have ended just now
 PAUSE_SECONDS = 10.0
 
 
@@ -41,12 +42,12 @@ def run_airflow(command: Sequence[str], environ: Mapping[str, str], name: str) -
         if not done.returncode:
             return done.stdout
         said = done.stderr.strip() or done.stdout.strip()
-        is_busy = LOCKED in said or (was_locked and LEFT_BEHIND in said)
-        if not is_busy or time.monotonic() - started > PATIENCE_SECONDS:
+        was_locked = was_locked or LOCKED in said
+        patience = PATIENCE_SECONDS if was_locked else CLOSING_SECONDS
+        is_busy = LOCKED in said or LEFT_BEHIND in said
+        if not is_busy or time.monotonic() - started > patience:
             raise StorageError(f"{name} refused: {_last_words(said)}")
-        if not was_locked:
-            log.info("Airflow's database is busy; asking again for up to 5 minutes")
-        was_locked = True
+        log.info("not now (%s); asking again for up to %.0f s", _last_words(said), patience)
         time.sleep(PAUSE_SECONDS)
 
 

@@ -44,10 +44,18 @@ def test_a_busy_database_is_asked_again_and_a_backfill_left_behind_is_waited_for
 
 
 def test_another_refusal_is_final_and_its_own_words_are_told(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="this Airflow refused: AlreadyRunningBackfill: Another"):
-        run(tmp_path, "AlreadyRunningBackfill: Another backfill")
     with pytest.raises(StorageError, match="no such table: dag_run$"):
         run(tmp_path, "OperationalError: no such table: dag_run\n[SQL: SELECT 1]\n(Background on")
+
+
+def test_a_backfill_that_has_just_ended_is_waited_for_and_one_that_goes_on_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    another = "AlreadyRunningBackfill: Another backfill"
+    assert run(tmp_path, another, another) == "made\n"
+    monkeypatch.setattr(airflow_command, "CLOSING_SECONDS", 0.0)
+    with pytest.raises(StorageError, match=f"this Airflow refused: {another}"):
+        run(tmp_path, another, another)
 
 
 def test_patience_ends_with_the_error_and_not_with_an_address(
