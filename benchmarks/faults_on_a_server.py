@@ -225,7 +225,7 @@ def healed(server: Server, night: dt.date) -> dict[str, str]:
         (line,) = [
             text
             for text in server.nightcart("status", "--nights", "1").stdout.splitlines()
-            if str(night) in text
+            if text.strip().startswith(str(night))
         ]
         said[name] = line[line.index("no: ") :]
 
