@@ -108,6 +108,10 @@ ALLOWED: Mapping[str, Allowed] = {
     "generation.diversity": _at_least(0),
     "generation.no_repeat_nights": _at_least(0),
     "generation.deadline_minutes": _at_least(0),
+    "generation.device": _matching("cpu|cuda", "must be 'cpu' or 'cuda'"),
+    "generation.precision": _matching(
+        "float32|bfloat16|int8", "must be 'float32', 'bfloat16' or 'int8'"
+    ),
     "generation.runner": _matching("process|spark", "must be 'process' or 'spark'"),
     "compute.gpus": _at_least(1),
     "alerts.webhook": _matching(r"|https?://\S+", "must be empty or an http(s) address"),

@@ -14,7 +14,7 @@ import json
 import logging
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,7 @@ from pipeline.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoi
 from pipeline.model.transitions import Prior
 from pipeline.model.user_history import UserHistory, held_out
 from pipeline.model.vocabulary import Vocabulary
-from pipeline.settings import Settings
+from pipeline.settings import Settings, Training
 from pipeline.training.bookmark import Bookmarks, training_fingerprint
 from pipeline.training.cost import Meter
 from pipeline.training.curves import Curves
@@ -228,7 +228,7 @@ def _train(ready: _Ready, settings: Settings, conditions: Conditions) -> tuple[F
         vocabulary,
         [*items, *texts],
         _validation(vocabulary, ready.inputs, settings),
-        settings=settings.training,
+        settings=_at_its_rate(settings.training, warm=ready.champion is not None),
         seed=settings.seed,
         may_keep_start=ready.champion is not None or written.best_epoch > 0,
         features_IF=feature_matrix(ready.inputs.catalogue, vocabulary),
@@ -238,6 +238,13 @@ def _train(ready: _Ready, settings: Settings, conditions: Conditions) -> tuple[F
     if conditions.curves is not None:
         conditions.curves.close()
     return fitted, written
+
+
+def _at_its_rate(training: Training, *, warm: bool) -> Training:
+    """A champion is refined: the rate that a start from nothing needs would unlearn it first."""
+    if not warm:
+        return training
+    return replace(training, learning_rate=training.learning_rate * training.warm_rate)
 
 
 def _validation(

@@ -20,8 +20,9 @@ from pipeline.model.champion import ChampionRecord, write_champion
 from pipeline.model.checkpoint import load_checkpoint
 from pipeline.model.transitions import PRIOR_FILE, TRANSITIONS_FILE
 from pipeline.model.vocabulary import ITEMS_FILE, TOKENIZER_FILE
-from pipeline.settings import Settings
+from pipeline.settings import Settings, Training
 from pipeline.training.fine_tune import FineTuned, fine_tune
+from pipeline.training.fit import Fitted, fit
 from tests.lake_rows import Row, write_rows
 from tests.small_shop import N_ITEMS, N_USERS, NIGHT, RUN, fill, history_row, item, quick
 from tests.training.tiny_base import save_tiny_base
@@ -178,6 +179,25 @@ def test_the_next_night_starts_from_the_champion(lake: Lake, settings: Settings)
     assert fine_tune(lake, RUN, quick(settings)).report["warm_start_from"] is None
     cold = quick(settings, warm_start=False)
     assert fine_tune(lake, tomorrow, cold).report["warm_start_from"] is None
+
+
+def test_a_champion_is_refined_at_a_lower_rate(
+    lake: Lake, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates: list[float] = []
+
+    def noted(*args: Any, settings: Training, **kwargs: Any) -> Fitted:
+        rates.append(settings.learning_rate)
+        return fit(*args, settings=settings, **kwargs)
+
+    monkeypatch.setattr("pipeline.training.fine_tune.fit", noted)
+    fill(lake)
+    _crown(lake, fine_tune(lake, RUN, quick(settings, learning_rate=0.02)))
+    tomorrow = Run(NIGHT + dt.timedelta(days=1), "two")
+    fill(lake, tomorrow)
+    fine_tune(lake, tomorrow, quick(settings, learning_rate=0.02, warm_rate=0.25))
+    fine_tune(lake, tomorrow, quick(settings, learning_rate=0.02, warm_start=False))
+    assert rates == [0.02, 0.005, 0.02]
 
 
 def test_a_damaged_champion_does_not_stop_training(lake: Lake, settings: Settings) -> None:
