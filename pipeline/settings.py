@@ -148,7 +148,8 @@ class Training:
     processes: int = 1  # that train together; more pay off with a GPU each
     launcher: str = "torchrun"  # what starts them: torchrun, or spark (its TorchDistributor)
     threads: int = 1  # more pay off on idle cores only; 0: all of them
-    warm_start: bool = True
+    warm_start: bool = True  # go on from the champion as of the night
+    warm_rate: float = 0.3  # … at this share of learning_rate: less is unlearned than learned
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,9 @@ ALLOWED: Mapping[str, Allowed] = {
         "must be torchrun or spark", lambda value: value in ("torchrun", "spark")
     ),
     "training.threads": _at_least(0),
+    "training.warm_rate": Allowed(
+        "must be a number above 0 and at most 1", lambda value: 0 < value <= 1
+    ),
     "evaluation.k": _at_least(1),
     "evaluation.max_users": _at_least(1),
     "evaluation.champion_tolerance": _at_least(0),
@@ -140,6 +143,8 @@ def fault(values: Mapping[str, Any]) -> tuple[str, str] | None:
         return "shop.timezone", f"must be an IANA time zone{hint}"
     if values["model.n_embd"] % values["model.n_head"]:
         return "model.n_embd", f"must be a multiple of n_head={values['model.n_head']}"
+    if values["generation.precision"] == "int8" and values["generation.device"] != "cpu":
+        return "generation.precision", "must be float32 or bfloat16 where generation.device is cuda"
     if values["histories.max_events"] + 8 > values["model.n_positions"]:
         return "model.n_positions", "must exceed histories.max_events by 8 or more"
     return None

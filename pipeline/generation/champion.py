@@ -16,10 +16,12 @@ from typing import Any
 
 import torch
 
-from pipeline.errors import InputError, NightcartError
+from pipeline.errors import InputError, NightcartError, SettingsError
+from pipeline.generation.precision import Precision
 from pipeline.lake import MANIFEST, Lake
 from pipeline.model.champion import CHAMPION_FILE, ChampionRecord
 from pipeline.model.checkpoint import Checkpoint, load_checkpoint
+from pipeline.settings import Generation
 
 log = logging.getLogger("nightcart")
 
@@ -31,10 +33,11 @@ NO_MODEL = "none"
 
 @dataclass(frozen=True)
 class Champion:
-    """A checkpoint, or the reason why every list comes from the fallback."""
+    """A checkpoint, or the reason why every list comes from the fallback; how it is computed."""
 
     checkpoint: Checkpoint | None
     fallback_reason: str | None
+    precision: Precision = Precision.FLOAT32
 
     @property
     def model_version(self) -> str:
@@ -71,16 +74,25 @@ def identity(lake: Lake, record: ChampionRecord) -> dict[str, Any]:
     return {"champion": asdict(record), "model_files": files}
 
 
-def load_champion(lake: Lake, record: ChampionRecord) -> Champion:
-    """Load the champion's checkpoint; whatever is wrong with it becomes a fallback reason."""
+def load_champion(lake: Lake, record: ChampionRecord, settings: Generation) -> Champion:
+    """Load the champion's checkpoint; whatever is wrong with it becomes a fallback reason.
+
+    Raises:
+        SettingsError: this machine has no such device.
+    """
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        raise SettingsError(
+            "generation.device is cuda and torch sees no GPU here; set it to cpu, or generate where "
+            "there is one and torch was built for it (TORCH_BACKEND in the Makefile)"
+        )
     directory = record.model_directory(lake)
     if directory is None:
         log.warning("there is no champion yet: every list is made by the fallback")
         return Champion(None, NO_CHAMPION)
-    return load_model(directory)
+    return _load_model(directory, settings)
 
 
-def load_model(directory: Path) -> Champion:
+def _load_model(directory: Path, settings: Generation) -> Champion:
     """A checkpoint that can generate, or why it cannot."""
     try:
         checkpoint = load_checkpoint(directory)
@@ -100,4 +112,5 @@ def load_model(directory: Path) -> Champion:
             ", ".join(broken[:3]),
         )
         return Champion(None, WEIGHTS_NOT_FINITE)
-    return Champion(checkpoint, None)
+    checkpoint.model.to(settings.device)
+    return Champion(checkpoint, None, Precision(settings.precision))

@@ -21,6 +21,7 @@ from transformers import GPT2LMHeadModel
 from pipeline.generation.batches import MAX_TOKENS, padded_batch
 from pipeline.generation.decoder import Decoder
 from pipeline.generation.kv_cache import PromptKeys, RowKeys
+from pipeline.generation.precision import Precision
 from pipeline.generation.progress import unheard
 from pipeline.generation.sampling import Sampling
 from pipeline.model.prompt import Prompt
@@ -47,10 +48,15 @@ class _Rows:
 class Continuer:
     """A model that goes on writing."""
 
-    def __init__(self, model: GPT2LMHeadModel, vocabulary: Vocabulary) -> None:
+    def __init__(
+        self,
+        model: GPT2LMHeadModel,
+        vocabulary: Vocabulary,
+        precision: Precision = Precision.FLOAT32,
+    ) -> None:
         self.model = model
         self.vocabulary = vocabulary
-        self.decoder = Decoder(model)
+        self.decoder = Decoder(model, precision)
         self.device = self.decoder.device
         self.end = vocabulary.control["end"]
         self.text_type = vocabulary.control["text"]

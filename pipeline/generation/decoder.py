@@ -3,8 +3,9 @@
 Computes over a checkpoint's own weights what `transformers` computes, and less of it: the last
 layer's attention and feed-forward only at each prompt's last token, GELU in one kernel, no
 dropout, no mask where right padding makes it needless. The keys and values of a prompt are kept
-once a user however many beams read them. Guarantees: equal to the library's forward pass within
-float rounding; a row does not depend on what it is batched with beyond that.
+once a user however many beams read them. Guarantees, in float32: equal to the library's forward
+pass within float rounding; a row does not depend on what it is batched with beyond that. The other
+precisions are `pipeline.generation.precision`'s; states that leave are float32 in all of them.
 
 Gives up: GPT-2 with cross-attention (refused).
 
@@ -25,59 +26,62 @@ from transformers.activations import ACT2FN
 from pipeline.errors import InputError
 from pipeline.generation.batches import Batch
 from pipeline.generation.kv_cache import BeamKeys, PromptKeys, RowKeys
+from pipeline.generation.precision import Precision, affine
 
 # The library spells the same function out in several kernels.
 _FUSED = {"gelu_new", "gelu_pytorch_tanh", "gelu_fast"}
 
 
 class Layer:
-    """One block's weights and its parts."""
+    """One block's products and its parts."""
 
-    def __init__(self, block: Any, act: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    def __init__(
+        self, block: Any, act: Callable[[torch.Tensor], torch.Tensor], precision: Precision
+    ) -> None:
         attention, mlp = block.attn, block.mlp
-        self.block = block
         self.act = act
         self.n_heads = int(attention.num_heads)
         self.scale = float(attention.scaling)
-        self.qkv_weight = attention.c_attn.weight.detach()
-        self.qkv_bias = attention.c_attn.bias.detach()
-        self.out_weight = attention.c_proj.weight.detach()
-        self.out_bias = attention.c_proj.bias.detach()
-        self.up_weight, self.up_bias = mlp.c_fc.weight.detach(), mlp.c_fc.bias.detach()
-        self.down_weight, self.down_bias = mlp.c_proj.weight.detach(), mlp.c_proj.bias.detach()
+        self._before_attention = _Norm(block.ln_1, precision)
+        self._before_mlp = _Norm(block.ln_2, precision)
+        self._qkv, self._out, self._up, self._down = (
+            affine(part.weight.detach(), part.bias.detach(), precision)
+            for part in (attention.c_attn, attention.c_proj, mlp.c_fc, mlp.c_proj)
+        )
 
     def qkv(self, states_ND: torch.Tensor) -> torch.Tensor:
         """Queries, keys and values side by side, of as many tokens as are given."""
-        return torch.addmm(self.qkv_bias, _norm(self.block.ln_1, states_ND), self.qkv_weight)
+        return self._qkv(self._before_attention(states_ND))
 
     def rest(self, attended_ND: torch.Tensor, states_ND: torch.Tensor) -> torch.Tensor:
         """From what was attended to, to the layer's output."""
-        states_ND = states_ND + torch.addmm(self.out_bias, attended_ND, self.out_weight)
-        up = torch.addmm(self.up_bias, _norm(self.block.ln_2, states_ND), self.up_weight)
-        return states_ND + torch.addmm(self.down_bias, self.act(up), self.down_weight)
+        states_ND = states_ND + self._out(attended_ND)
+        return states_ND + self._down(self.act(self._up(self._before_mlp(states_ND))))
 
 
 class Decoder:
     """A GPT-2 for reading prompts and for going on from them.
 
     Args:
-        model: in evaluation mode.
+        model: in evaluation mode, float32.
+        precision: of the layers' products.
 
     Raises:
         InputError: the model is not a plain GPT-2.
     """
 
-    def __init__(self, model: GPT2LMHeadModel) -> None:
+    def __init__(self, model: GPT2LMHeadModel, precision: Precision = Precision.FLOAT32) -> None:
         config = model.config
         if config.add_cross_attention:
             raise InputError("a GPT-2 with cross-attention cannot generate; expected a plain one")
         name = config.activation_function
         act = _gelu_tanh if name in _FUSED else ACT2FN[name]
         body: Any = model.transformer
-        self.layers = [Layer(block, act) for block in body.h]
+        self.layers = [Layer(block, act, precision) for block in body.h]
         self.words_VD: torch.Tensor = body.wte.weight.detach()
         self.places_PD: torch.Tensor = body.wpe.weight.detach()
-        self.last_norm = body.ln_f
+        self._last_norm = _Norm(body.ln_f, Precision.FLOAT32)
+        self._states = precision.states
         self.device = self.words_VD.device
         self.width = int(config.n_embd)
         self.n_positions = int(config.n_positions)
@@ -85,7 +89,7 @@ class Decoder:
     @property
     def token_bytes(self) -> int:
         """What one token of a prompt keeps in all layers."""
-        return 2 * len(self.layers) * self.width * self.words_VD.element_size()
+        return 2 * len(self.layers) * self.width * self._states.itemsize
 
     @torch.inference_mode()
     def read(self, batch: Batch, keep: bool) -> tuple[torch.Tensor, PromptKeys | None]:
@@ -96,10 +100,11 @@ class Decoder:
         last_B = batch.last_B.to(self.device)
         rows_B = torch.arange(n, device=self.device)
         padding_BT = torch.arange(width, device=self.device) > last_B[:, None]
-        hidden_from_BT = torch.zeros(n, width, device=self.device, dtype=self.words_VD.dtype)
+        hidden_from_BT = torch.zeros(n, width, device=self.device, dtype=self._states)
         hidden_from_BT.masked_fill_(padding_BT, -torch.inf)
         states_BTD = F.embedding(token_ids_BT, self.words_VD) + self.places_PD[:width]
-        states_ND = states_BTD.add_(F.embedding(type_ids_BT, self.words_VD)).view(n * width, -1)
+        states_BTD = states_BTD.add_(F.embedding(type_ids_BT, self.words_VD)).to(self._states)
+        states_ND = states_BTD.view(n * width, -1)
         keys: list[torch.Tensor] = []
         values: list[torch.Tensor] = []
         for layer in self.layers[:-1]:
@@ -147,7 +152,7 @@ class Decoder:
         places_B = prompts.lengths_B + step
         common_BD = F.embedding(prompts.last_types_B, self.words_VD) + self.places_PD[places_B]
         states_BKD = F.embedding(token_ids_BK, self.words_VD) + common_BD[:, None]
-        states_ND = states_BKD.view(n * k, -1)
+        states_ND = states_BKD.view(n * k, -1).to(self._states)
         for number, layer in enumerate(self.layers):
             q, keys, values = self._heads(layer.qkv(states_ND), n, k, layer.n_heads)
             own_keys, own_values = beams.add(number, keys, values)
@@ -170,7 +175,7 @@ class Decoder:
         n = len(token_ids_R)
         hidden_from_RW = rows.make_room()
         states_RD = F.embedding(token_ids_R, self.words_VD) + self.places_PD[rows.lengths_R]
-        states_RD = states_RD + F.embedding(type_ids_R, self.words_VD)
+        states_RD = (states_RD + F.embedding(type_ids_R, self.words_VD)).to(self._states)
         for number, layer in enumerate(self.layers):
             q, k, v = self._heads(layer.qkv(states_RD), n, 1, layer.n_heads)
             keys, values = rows.add(number, k[:, :, 0], v[:, :, 0])
@@ -182,7 +187,7 @@ class Decoder:
         return self._end(states_RD)
 
     def _end(self, states_ND: torch.Tensor) -> torch.Tensor:
-        return _norm(self.last_norm, states_ND)
+        return self._last_norm(states_ND.float())
 
     def _heads(
         self, qkv_ND: torch.Tensor, n: int, width: int, n_heads: int
@@ -192,8 +197,16 @@ class Decoder:
         return parts[0], parts[1], parts[2]
 
 
-def _norm(norm: Any, states_ND: torch.Tensor) -> torch.Tensor:
-    return F.layer_norm(states_ND, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
+class _Norm:
+    """Layer normalisation in the type of the states."""
+
+    def __init__(self, norm: Any, precision: Precision) -> None:
+        self.shape, self.eps = tuple(norm.normalized_shape), float(norm.eps)
+        self.weight_D = norm.weight.detach().to(precision.states)
+        self.bias_D = norm.bias.detach().to(precision.states)
+
+    def __call__(self, states_ND: torch.Tensor) -> torch.Tensor:
+        return F.layer_norm(states_ND, self.shape, self.weight_D, self.bias_D, self.eps)
 
 
 def _gelu_tanh(states: torch.Tensor) -> torch.Tensor:

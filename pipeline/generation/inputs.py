@@ -123,7 +123,7 @@ class NightInputs:
     @cached_property
     def champion(self) -> Champion:
         """Who generates."""
-        return load_champion(self.lake, self.champion_record)
+        return load_champion(self.lake, self.champion_record, self.settings.generation)
 
     @cached_property
     def candidates(self) -> Candidates:

@@ -136,7 +136,9 @@ class ListMaker:
         if checkpoint is None or self.known is None or not len(self.known.places_N):
             return None
         pad = checkpoint.vocabulary.control["pad"]
-        return Ranker(checkpoint.model, self.known.token_ids_N, pad)
+        return Ranker(
+            checkpoint.model, self.known.token_ids_N, pad, precision=self.champion.precision
+        )
 
     def make(
         self, users: pa.Table, done: Callable[[int], None] = unheard

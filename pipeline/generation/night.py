@@ -282,6 +282,7 @@ class Night:
             max_prompt_words=self.settings.reasons.max_prompt_words,
             max_new_tokens=self.settings.reasons.max_new_tokens,
             batch_rows=self.settings.generation.batch_users,
+            precision=self.inputs.champion.precision,
             done=progress.add,
         )
         self.shards.commit(name, table, faults)

@@ -25,6 +25,7 @@ from pipeline.generation.beams import BeamSearch, Best, Normalise, UserRules
 from pipeline.generation.candidates import Exclusions, Integers
 from pipeline.generation.decoder import Decoder
 from pipeline.generation.item_trie import ItemTrie
+from pipeline.generation.precision import Precision
 from pipeline.generation.progress import unheard
 from pipeline.model.prompt import Prompt
 
@@ -95,6 +96,7 @@ class Ranker:
         beams: prefixes followed a user where items have several tokens; None follows every
             prefix, so that whole items are scored and the list is exact. At least K are followed.
         normalise: see `pipeline.generation.beams`.
+        precision: see `pipeline.generation.precision`.
     """
 
     def __init__(
@@ -105,9 +107,10 @@ class Ranker:
         *,
         beams: int | None = None,
         normalise: Normalise = Normalise.ALLOWED,
+        precision: Precision = Precision.FLOAT32,
     ) -> None:
         self.vocab_size = int(model.config.vocab_size)
-        self.decoder = Decoder(model)
+        self.decoder = Decoder(model, precision)
         self.pad = pad
         self.beams = beams
         self.normalise = normalise

@@ -22,6 +22,7 @@ from itertools import pairwise
 import pyarrow as pa
 
 from pipeline.generation.continuation import Continuer
+from pipeline.generation.precision import Precision
 from pipeline.generation.progress import unheard
 from pipeline.generation.sentences import (
     brand_words,
@@ -101,6 +102,7 @@ def write_reasons(
     max_prompt_words: int,
     max_new_tokens: int,
     batch_rows: int,
+    precision: Precision = Precision.FLOAT32,
     done: Callable[[int], None] = unheard,
 ) -> tuple[pa.Table, dict[str, int]]:
     """The model's sentence for each pair, or the rule it broke; and a count of the faults.
@@ -121,8 +123,9 @@ def write_reasons(
     done(len(faults))
     sentences: dict[Pair, str] = {}
     best: dict[Pair, float] = {}
+    continuer = Continuer(checkpoint.model, checkpoint.vocabulary, precision)
     for pair, sentence, sure, broken in _attempts(
-        checkpoint, asked, item_words, max_new_tokens, batch_rows
+        continuer, asked, item_words, max_new_tokens, batch_rows
     ):
         if broken is not None:
             faults.setdefault(pair, broken)
@@ -143,15 +146,14 @@ def write_reasons(
 
 
 def _attempts(
-    checkpoint: Checkpoint,
+    continuer: Continuer,
     asked: Sequence[tuple[Pair, list[str]]],
     item_words: ItemWords,
     max_new_tokens: int,
     batch_rows: int,
 ) -> Iterator[tuple[Pair, str, float, str | None]]:
     """Each prompt's sentence, how sure the model is of it, and the rule it breaks."""
-    vocabulary = checkpoint.vocabulary
-    continuer = Continuer(checkpoint.model, vocabulary)
+    vocabulary = continuer.vocabulary
     prompts = [reason_prompt(vocabulary, pair[0], words, pair[1]) for pair, words in asked]
     continued = continuer.write(prompts, max_new_tokens, batch_rows, unheard)
     brands = brand_words(item_words.brand_of.values())

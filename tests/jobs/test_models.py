@@ -129,7 +129,7 @@ def test_rollback_adds_a_record_and_erases_nothing(nights: Nights) -> None:
     following = champion_before(lake, LATER)
     assert following is not None
     assert following.model_version == first
-    chosen = load_champion(lake, read_champion(lake, TOMORROW.run_date))
+    chosen = load_champion(lake, read_champion(lake, TOMORROW.run_date), nights.settings.generation)
     assert chosen.model_version == first
     assert nights.version(RUN) == first
 

@@ -1,0 +1,87 @@
+"""How exactly a layer's matrix products are computed.
+
+`float32` is the reference. `bfloat16` computes the layers in it and is meant for GPUs; what leaves
+them is float32 again, and so is every score. `int8` rounds the layers' weights by output and what
+they are given by token, each to 255 steps, and adds up whole numbers (oneDNN): for wide models on
+processors. It needs no calibration, and a token's result does not depend on its batch at all.
+What each costs and loses is measured in docs/experiments.md.
+
+Shapes: N tokens, D inputs, O outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+
+import torch
+
+# Rows at a time: what is made of so many stays in the processor's cache between two steps.
+CACHED_ROWS = 128
+STEPS = 127
+ZERO = 128  # where 0 lies among unsigned bytes, which oneDNN multiplies fastest
+
+
+class Precision(StrEnum):
+    """The values of `generation.precision`."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    INT8 = "int8"
+
+    @property
+    def states(self) -> torch.dtype:
+        """The type of what layers hand on to each other."""
+        return torch.bfloat16 if self is Precision.BFLOAT16 else torch.float32
+
+
+def affine(
+    weight_DO: torch.Tensor, bias_O: torch.Tensor, precision: Precision
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The function `states_ND @ weight_DO + bias_O`."""
+    if precision is Precision.INT8:
+        return _Int8(weight_DO, bias_O)
+    weight_DO, bias_O = weight_DO.to(precision.states), bias_O.to(precision.states)
+    return lambda states_ND: torch.addmm(bias_O, states_ND, weight_DO)
+
+
+class _Int8:
+    """The product over whole numbers: symmetric steps, one size an output and one a token.
+
+    Source: the scheme known as dynamic per-token quantisation with weights by channel.
+    """
+
+    def __init__(self, weight_DO: torch.Tensor, bias_O: torch.Tensor) -> None:
+        self.bias_O = bias_O
+        # The smallest number instead of 0, for a column or a token of nothing but zeros.
+        self.tiny = torch.finfo(torch.float32).tiny
+        self.steps_O = weight_DO.abs().amax(dim=0).clamp_(min=self.tiny) / STEPS
+        rounded_OD = (weight_DO / self.steps_O).round_().to(torch.int8).T.contiguous()
+        self.packed = torch.ops.onednn.qlinear_prepack(rounded_OD, None)
+        self.zeros_O = torch.zeros(len(self.steps_O), dtype=torch.int32)
+
+    def __call__(self, states_ND: torch.Tensor) -> torch.Tensor:
+        parts = [self._some(part) for part in torch.split(states_ND, CACHED_ROWS)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _some(self, states_ND: torch.Tensor) -> torch.Tensor:
+        steps_N1 = states_ND.abs().amax(dim=1, keepdim=True).clamp_(min=self.tiny).div_(STEPS)
+        # What is cut off is the fraction: half a step more, and it is rounding.
+        rounded_ND = (states_ND / steps_N1).add_(ZERO + 0.5).to(torch.uint8)
+        product_NO = torch.ops.onednn.qlinear_pointwise(
+            rounded_ND,
+            1.0,
+            ZERO,
+            self.packed,
+            self.steps_O,
+            self.zeros_O,
+            None,
+            1.0,
+            0,
+            torch.float32,
+            "none",
+            [],
+            "",
+        )
+        # NaN and infinity come back through the step, and so are noticed where scores are.
+        return torch.addcmul(self.bias_O, product_NO, steps_N1)
