@@ -4,8 +4,8 @@
     python -m benchmarks.generation --model small --users 32
     python -m benchmarks.generation --scale 10000 100000 1000000
 
-Each part does the same work twice with the same random checkpoint, checks that the results are
-the same, and divides users per second. Times are of the processor, summed over threads: where a
+Each part does the same work twice with the same random checkpoint, says how many of the results
+are the same (all of them, unless `--precision` asks for less), and divides users per second. Times are of the processor, summed over threads: where a
 machine is shared, theirs is the ratio to trust.
 
   items   top 20, three tokens an item: ours, against `generate` with 20 beams and
@@ -39,6 +39,7 @@ from benchmarks.generation_scale import scale
 from pipeline.generation.beams import Normalise
 from pipeline.generation.candidates import Integers, exclusions, no_exclusions
 from pipeline.generation.continuation import Continuer
+from pipeline.generation.precision import Precision
 from pipeline.generation.ranking import Ranker
 from pipeline.model.prompt import Prompt
 from pipeline.model.vocabulary import Vocabulary, build_vocabulary
@@ -111,7 +112,9 @@ def random_prompts(rng: np.random.Generator, lengths: Integers, ids: Integers) -
     return [Prompt(rng.choice(ids, n).tolist(), rng.choice(ids[:5], n).tolist()) for n in lengths]
 
 
-def measure_items(name: str, n_users: int, batch: int, seed: int) -> dict[str, Any]:
+def measure_items(
+    name: str, n_users: int, batch: int, seed: int, precision: Precision
+) -> dict[str, Any]:
     """Three tokens an item."""
     rng = np.random.default_rng(seed)
     model, codes = random_model(name, ITEM_TOKENS * CODES, seed)
@@ -124,11 +127,13 @@ def measure_items(name: str, n_users: int, batch: int, seed: int) -> dict[str, A
             known = children.setdefault(tuple(item[:level]), [])
             if not known or known[-1] != item[level]:
                 known.append(item[level])
-    ranker = Ranker(model, tokens_NL, 0, beams=K, normalise=Normalise.VOCABULARY)
+    ranker = Ranker(
+        model, tokens_NL, 0, beams=K, normalise=Normalise.VOCABULARY, precision=precision
+    )
     nobody = no_exclusions(n_users)
     ranker.rank(prompts[:2], no_exclusions(2), K, 256)
     ours, found = cost(lambda: ranker.rank(list(prompts), nobody, K, 256))
-    product = Ranker(model, tokens_NL, 0, beams=K)
+    product = Ranker(model, tokens_NL, 0, beams=K, precision=precision)
     allowed, _ = cost(lambda: product.rank(list(prompts), nobody, K, 256))
     theirs, lists = cost(lambda: _library_items(model, prompts, children, batch))
     ours_lists = [[tuple(tokens_NL[n].tolist()) for n in items] for items in found.items_UK]
@@ -182,7 +187,9 @@ def _left_padded(prompts: list[Prompt], width: int) -> dict[str, torch.Tensor]:
     }
 
 
-def measure_lists(name: str, n_users: int, beauty: Path | None, seed: int) -> dict[str, Any]:
+def measure_lists(
+    name: str, n_users: int, beauty: Path | None, seed: int, precision: Precision
+) -> dict[str, Any]:
     """One token an item."""
     rng = np.random.default_rng(seed)
     model, items = random_model(name, 12_101, seed)
@@ -191,7 +198,7 @@ def measure_lists(name: str, n_users: int, beauty: Path | None, seed: int) -> di
     owned_E = np.concatenate([np.array(p.token_ids) - items[0] for p in prompts])
     users_E = np.repeat(np.arange(n_users), lengths)
     excluded = exclusions(users_E, owned_E, n_users)
-    ranker = Ranker(model, items, 0)
+    ranker = Ranker(model, items, 0, precision=precision)
     ranker.rank(prompts[:2], no_exclusions(2), K, 256)
     ours, found = cost(lambda: ranker.rank(list(prompts), excluded, K, 256))
     every, lists = cost(lambda: _library_lists(model, prompts, items, every_position=True))
@@ -236,7 +243,7 @@ def _library_lists(
     return np.concatenate(lists)
 
 
-def measure_texts(name: str, n_users: int, seed: int) -> dict[str, Any]:
+def measure_texts(name: str, n_users: int, seed: int, precision: Precision) -> dict[str, Any]:
     """24 tokens a text."""
     rng = np.random.default_rng(seed)
     vocabulary = build_vocabulary([], [], [], text_vocab_size=256)
@@ -247,7 +254,7 @@ def measure_texts(name: str, n_users: int, seed: int) -> dict[str, Any]:
     prompts = random_prompts(rng, np.full(n_users, TEXT_PROMPT), np.arange(n_text))
     with torch.no_grad():
         model.transformer.wte.weight[n_text:] *= 0.0  # nothing but text is ever the likeliest
-    continuer = Continuer(model, wide)
+    continuer = Continuer(model, wide, precision)
     continuer.write(prompts[:2], 2, 2)
     ours, texts = cost(lambda: continuer.write(prompts, NEW_TOKENS, 128))
     theirs, library = cost(lambda: _library_texts(model, prompts))
@@ -290,6 +297,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--users", type=int, default=256, help="users a part")
     parser.add_argument("--batch", type=int, default=16, help="users a batch of beam search")
+    parser.add_argument(
+        "--precision", choices=[*Precision], default=Precision.FLOAT32, help="of ours"
+    )
     parser.add_argument("--beauty", type=Path, help="folder of Amazon Beauty's interactions.csv")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=20260301)
@@ -306,12 +316,18 @@ def main(argv: list[str] | None = None) -> int:
         print(json.dumps(scale(chosen.scale, repeat=chosen.repeat)))
         return 0
     torch.set_num_threads(chosen.threads)
+    precision = Precision(chosen.precision)
     measure = {
-        "items": lambda: measure_items(chosen.model, chosen.users, chosen.batch, chosen.seed),
-        "lists": lambda: measure_lists(chosen.model, chosen.users, chosen.beauty, chosen.seed),
-        "texts": lambda: measure_texts(chosen.model, chosen.users, chosen.seed),
+        "items": lambda: measure_items(
+            chosen.model, chosen.users, chosen.batch, chosen.seed, precision
+        ),
+        "lists": lambda: measure_lists(
+            chosen.model, chosen.users, chosen.beauty, chosen.seed, precision
+        ),
+        "texts": lambda: measure_texts(chosen.model, chosen.users, chosen.seed, precision),
     }
     figures: dict[str, Any] = {"model": chosen.model, "threads": chosen.threads}
+    figures["precision"] = precision.value
     for part in chosen.parts:
         found = measure[part]()
         print(part, *(f"{k} {v:,.3g}" for k, v in found.items()), sep="  ", flush=True)

@@ -21,7 +21,7 @@ from transformers import GPT2LMHeadModel
 from pipeline.generation.batches import MAX_TOKENS, padded_batch
 from pipeline.generation.decoder import Decoder
 from pipeline.generation.kv_cache import PromptKeys, RowKeys
-from pipeline.generation.precision import Precision
+from pipeline.generation.precision import Precision, affine
 from pipeline.generation.progress import unheard
 from pipeline.generation.sampling import Sampling
 from pipeline.model.prompt import Prompt
@@ -62,6 +62,9 @@ class Continuer:
         self.text_type = vocabulary.control["text"]
         # Text tokens and `end` are the first ids, without a gap (see the vocabulary).
         self.words_WD = self.decoder.words_VD[: self.end + 1]
+        # Words are chosen, not scored: whole numbers do, bfloat16 would make too many equal.
+        of_words = precision if precision is Precision.INT8 else Precision.FLOAT32
+        self.logits = affine(self.words_WD.T, None, of_words)
 
     @torch.inference_mode()
     def write(
@@ -210,7 +213,7 @@ class _Writer:
 
     def _take(self, hidden_BD: torch.Tensor, rows_B: torch.Tensor, rows: _Rows) -> None:
         """Choose the next token of some rows and write it down."""
-        logits_BW = hidden_BD @ self.continuer.words_WD.T
+        logits_BW = self.continuer.logits(hidden_BD)
         prompt_B, written_B = rows.prompt_R[rows_B], rows.written_R[rows_B]
         alive_B = prompt_B >= 0
         if self.sampling is None or self.draws_UN is None:

@@ -26,7 +26,7 @@ from transformers.activations import ACT2FN
 from pipeline.errors import InputError
 from pipeline.generation.batches import Batch
 from pipeline.generation.kv_cache import BeamKeys, PromptKeys, RowKeys
-from pipeline.generation.precision import Precision, affine
+from pipeline.generation.precision import Precision, affine, in_parts
 
 # The library spells the same function out in several kernels.
 _FUSED = {"gelu_new", "gelu_pytorch_tanh", "gelu_fast"}
@@ -40,6 +40,7 @@ class Layer:
     ) -> None:
         attention, mlp = block.attn, block.mlp
         self.act = act
+        self.precision = precision
         self.n_heads = int(attention.num_heads)
         self.scale = float(attention.scaling)
         self._before_attention = _Norm(block.ln_1, precision)
@@ -51,11 +52,16 @@ class Layer:
 
     def qkv(self, states_ND: torch.Tensor) -> torch.Tensor:
         """Queries, keys and values side by side, of as many tokens as are given."""
-        return self._qkv(self._before_attention(states_ND))
+        return in_parts(
+            lambda some: self._qkv(self._before_attention(some)), states_ND, self.precision
+        )
 
     def rest(self, attended_ND: torch.Tensor, states_ND: torch.Tensor) -> torch.Tensor:
         """From what was attended to, to the layer's output."""
-        states_ND = states_ND + self._out(attended_ND)
+        out_ND = in_parts(self._out, attended_ND, self.precision)
+        return in_parts(self._with_mlp, out_ND.add_(states_ND), self.precision)
+
+    def _with_mlp(self, states_ND: torch.Tensor) -> torch.Tensor:
         return states_ND + self._down(self.act(self._up(self._before_mlp(states_ND))))
 
 

@@ -16,7 +16,8 @@ from enum import StrEnum
 
 import torch
 
-# Rows at a time: what is made of so many stays in the processor's cache between two steps.
+# Rows at a time: what is made of so many stays in the processor's cache between two steps, of
+# which whole numbers have several that are no products.
 CACHED_ROWS = 128
 STEPS = 127
 ZERO = 128  # where 0 lies among unsigned bytes, which oneDNN multiplies fastest
@@ -36,13 +37,25 @@ class Precision(StrEnum):
 
 
 def affine(
-    weight_DO: torch.Tensor, bias_O: torch.Tensor, precision: Precision
+    weight_DO: torch.Tensor, bias_O: torch.Tensor | None, precision: Precision
 ) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The function `states_ND @ weight_DO + bias_O`."""
+    """The function `states_ND @ weight_DO + bias_O`; no bias is zero."""
     if precision is Precision.INT8:
         return _Int8(weight_DO, bias_O)
-    weight_DO, bias_O = weight_DO.to(precision.states), bias_O.to(precision.states)
+    weight_DO = weight_DO.to(precision.states)
+    if bias_O is None:
+        return lambda states_ND: states_ND @ weight_DO
+    bias_O = bias_O.to(precision.states)
     return lambda states_ND: torch.addmm(bias_O, states_ND, weight_DO)
+
+
+def in_parts(
+    function: Callable[[torch.Tensor], torch.Tensor], states_ND: torch.Tensor, precision: Precision
+) -> torch.Tensor:
+    """The function of so many rows at a time as its precision is fastest with."""
+    if precision is not Precision.INT8 or len(states_ND) <= CACHED_ROWS:
+        return function(states_ND)
+    return torch.cat([function(part) for part in torch.split(states_ND, CACHED_ROWS)])
 
 
 class _Int8:
@@ -51,8 +64,8 @@ class _Int8:
     Source: the scheme known as dynamic per-token quantisation with weights by channel.
     """
 
-    def __init__(self, weight_DO: torch.Tensor, bias_O: torch.Tensor) -> None:
-        self.bias_O = bias_O
+    def __init__(self, weight_DO: torch.Tensor, bias_O: torch.Tensor | None) -> None:
+        self.bias_O = weight_DO.new_zeros(weight_DO.shape[1]) if bias_O is None else bias_O
         # The smallest number instead of 0, for a column or a token of nothing but zeros.
         self.tiny = torch.finfo(torch.float32).tiny
         self.steps_O = weight_DO.abs().amax(dim=0).clamp_(min=self.tiny) / STEPS
@@ -61,10 +74,6 @@ class _Int8:
         self.zeros_O = torch.zeros(len(self.steps_O), dtype=torch.int32)
 
     def __call__(self, states_ND: torch.Tensor) -> torch.Tensor:
-        parts = [self._some(part) for part in torch.split(states_ND, CACHED_ROWS)]
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
-
-    def _some(self, states_ND: torch.Tensor) -> torch.Tensor:
         steps_N1 = states_ND.abs().amax(dim=1, keepdim=True).clamp_(min=self.tiny).div_(STEPS)
         # What is cut off is the fraction: half a step more, and it is rounding.
         rounded_ND = (states_ND / steps_N1).add_(ZERO + 0.5).to(torch.uint8)
