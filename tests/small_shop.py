@@ -116,6 +116,13 @@ def quick(settings: Settings, **training: Any) -> Settings:
         ),
         training=dataclasses.replace(
             settings.training,
-            **{"max_epochs": 2, "batch_tokens": 128, "min_users": 10, "threads": 1} | training,
+            **{
+                "max_epochs": 2,
+                "text_epochs": 2,
+                "batch_tokens": 128,
+                "min_users": 10,
+                "threads": 1,
+            }
+            | training,
         ),
     )

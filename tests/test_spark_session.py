@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,8 @@ from pipeline.spark_session import _java_options
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SUBMIT = Path(pyspark.__file__).parent / "bin" / "spark-submit"
+# Not what is looked at: compiled quickly, the few rows take half the time.
+QUICK = ("--driver-java-options", "-XX:TieredStopAtLevel=1")
 
 # A master that no job could start with: whoever uses it fails.
 SETTINGS = """\
@@ -52,6 +55,32 @@ def test_the_session_of_the_tests_compiles_quickly_and_a_shops_does_not(
     assert "-XX" not in _java_options(Spark())
 
 
+def test_spark_writes_files_as_hadoop_does_and_no_checksums_beside_them(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    """By the class that starts no `chmod` for each of them; a directory is as Hadoop makes it."""
+    written = tmp_path / "written"
+    spark.range(6).selectExpr("id", "id % 3 AS part").write.partitionBy("part").parquet(
+        str(written)
+    )
+    jvm = spark.sparkContext._jvm
+    assert jvm is not None
+    configuration = spark.sparkContext._jsc.hadoopConfiguration()
+    files = jvm.org.apache.hadoop.fs.FileSystem.get(
+        jvm.java.net.URI(written.as_uri()), configuration
+    )
+    assert files.getClass().getName() == "nightcart.SparkLocalFiles"
+    found = [path for path in written.rglob("*") if path.is_file()]
+    assert {path.suffix for path in found} == {".parquet"}
+    assert {path.parent.name for path in found} == {"part=0", "part=1", "part=2"}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in found} == {0o644}
+    assert {stat.S_IMODE(path.parent.stat().st_mode) for path in found} == {0o755}
+    odd = jvm.org.apache.hadoop.fs.permission.FsPermission(0o710)
+    files.setPermission(jvm.org.apache.hadoop.fs.Path(str(found[0])), odd)
+    assert stat.S_IMODE(found[0].stat().st_mode) == 0o710
+    assert spark.read.parquet(str(written)).count() == 6
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)  # two JVMs, one of them for a whole clean stage
 def test_spark_submits_master_is_used_and_not_the_settings(tmp_path: Path) -> None:
@@ -66,7 +95,7 @@ def test_spark_submits_master_is_used_and_not_the_settings(tmp_path: Path) -> No
     assert own.returncode != 0
     assert "Master must" in own.stderr
 
-    submitted = run_in(folder, [str(SUBMIT), "--master", "local[1]", *clean])
+    submitted = run_in(folder, [str(SUBMIT), "--master", "local[1]", *QUICK, *clean])
     assert submitted.returncode == 0, submitted.stderr
     events = Lake(tmp_path / "lake").require("cleaned_events", shop.last_date)
     assert events.rows > 0

@@ -39,8 +39,15 @@ master = "local[2]"
 driver_memory = "1g"
 shuffle_partitions = 2
 quick_start = true
+[model]
+n_layer = 1
+n_head = 1
+n_embd = 16
+n_positions = 64
+text_vocab_size = 300
 [training]
 max_epochs = 2
+text_epochs = 1
 """
 
 

@@ -67,6 +67,7 @@ n_positions = 64
 text_vocab_size = 300
 [training]
 max_epochs = 1
+text_epochs = 1
 min_users = 5
 [generation]
 k = 3

@@ -24,6 +24,7 @@ NIGHT = dt.date(2014, 7, 22)  # the newest review's day
 RUN = Run(NIGHT, "whole")
 K = 10
 
+# What is proved is the night and its ten years of days: one epoch of text is enough to be fine-tuned.
 CONFIG = """\
 [shop]
 name = "musical instruments"
@@ -41,6 +42,7 @@ shuffle_partitions = 2
 active_days = 365
 [training]
 max_epochs = 3
+text_epochs = 1
 [generation]
 k = 10
 """

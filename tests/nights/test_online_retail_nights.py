@@ -34,8 +34,10 @@ raw = "{raw}"
 lake = "lake"
 [spark]
 master = "local[2]"
+shuffle_partitions = 2
 [training]
 max_epochs = 2
+text_epochs = 1
 [generation]
 k = 10
 """

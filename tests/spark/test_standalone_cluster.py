@@ -44,6 +44,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 LOOPBACK = "127.0.0.1"
 DEPLOY = "org.apache.spark.deploy"
+# As `spark.quick_start` has it in drivers: what a few rows need is compiled quickly, not well.
+QUICK = "-XX:TieredStopAtLevel=1"
 
 
 @dataclass
@@ -99,7 +101,12 @@ class Cluster:
                 stdout=out,
                 stderr=out,
                 start_new_session=True,
-                env=os.environ | {"SPARK_LOCAL_DIRS": str(scratch), "SPARK_LOCAL_IP": LOOPBACK},
+                env=os.environ
+                | {
+                    "SPARK_LOCAL_DIRS": str(scratch),
+                    "SPARK_LOCAL_IP": LOOPBACK,
+                    "JAVA_TOOL_OPTIONS": QUICK,  # of the executors, too
+                },
             )
         node = Node(process, log, scratch)
         self.nodes.append(node)
@@ -182,6 +189,7 @@ def test_generation_on_two_workers_one_of_them_killed(shop: Shop, cluster: Clust
         "NIGHTCART_PATHS__LAKE": shop.settings.paths.lake,
         "NIGHTCART_SPARK__MASTER": cluster.url,
         "NIGHTCART_SPARK__DRIVER_MEMORY": "1g",
+        "NIGHTCART_SPARK__QUICK_START": "true",
         "NIGHTCART_GENERATION__RUNNER": "spark",
         "NIGHTCART_GENERATION__SHARDS": "24",
         "NIGHTCART_GENERATION__K": "5",
@@ -219,6 +227,7 @@ def test_cleaning_on_two_workers_one_of_them_killed(
     settings = {
         "NIGHTCART_SPARK__MASTER": cluster.url,
         "NIGHTCART_SPARK__DRIVER_MEMORY": "1g",
+        "NIGHTCART_SPARK__QUICK_START": "true",
     }
     log = cluster.directory / "clean.log"
     lost = cluster.workers[0]

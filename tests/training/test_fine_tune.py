@@ -253,7 +253,7 @@ def test_the_job_records_and_balances(
     config = tmp_path / "night.toml"
     config.write_text(
         f'[paths]\nlake = "{settings.paths.lake}"\n[model]\nn_embd = 8\nn_layer = 1\n'
-        "[training]\nmax_epochs = 1\nbatch_tokens = 256\nthreads = 1\n"
+        "[training]\nmax_epochs = 1\ntext_epochs = 1\nbatch_tokens = 256\nthreads = 1\n"
     )
     assert main(["--date", str(NIGHT), "--config", str(config), "--run-id", "one"]) == 0
     record = json.loads((lake.records(RUN) / "fine_tune.json").read_text())
