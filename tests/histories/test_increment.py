@@ -6,15 +6,15 @@ import datetime as dt
 import random
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
-from pyspark.sql import functions as F
 
 from pipeline.contracts.contract import load_contract
 from pipeline.contracts.spark import spark_schema
-from pipeline.histories import acts
+from pipeline.histories import acts, history
 from pipeline.histories.increment import INCREMENTAL, Increment, increment_of, oldest_day
-from pipeline.histories.quiet_users import users_to_judge
+from pipeline.histories.quiet_users import JUDGED_BY, Passage
 from pipeline.lake import Lake, Partition, Run
 from tests.histories.conftest import DAY, Shop, event, item, review, user
 from tests.lake_rows import read_rows, user_id_of, write_rows
@@ -100,7 +100,7 @@ def test_what_does_not_hold_any_more_is_not_gone_on_from(lake: Lake) -> None:
 
 # -- acts remembered in steps ----------------------------------------------------------------
 
-HORIZON, CANCELLATION, MOST = 2, 2, 3
+HORIZON, CANCELLATION, MOST, ACTIVE = 2, 2, 3, 2
 FIRST = DAY - dt.timedelta(days=12)
 
 
@@ -139,7 +139,8 @@ def random_past(seed: int, users: int = 8) -> tuple[list[dict[str, Any]], list[d
 def test_remembering_in_steps_is_remembering_the_whole(spark: SparkSession, users: int) -> None:
     """With few users all of them act every night; with many, most are copied as they are."""
     events, retractions = random_past(3, users)
-    copied = []
+    copied: list[float] = []
+    carried: list[float] = []
 
     def frame(name: str, rows: list[dict[str, Any]]) -> Any:
         schema = spark_schema(load_contract(name)).add("run_date", "date")
@@ -149,6 +150,20 @@ def test_remembering_in_steps_is_remembering_the_whole(spark: SparkSession, user
 
     def memory(night: dt.date) -> acts.Memory:
         return acts.Memory(night, HORIZON, CANCELLATION, MOST, ("purchase",))
+
+    def stored(rows: list[Any]) -> Any:
+        return spark.createDataFrame(rows, spark_schema(load_contract("acts")))
+
+    def pasts(rows: list[Any], night: dt.date, but: set[Any]) -> list[Any]:
+        made = history.pasts(
+            stored([row for row in rows if row["user_id"] not in but]),
+            night=night,
+            active_days=ACTIVE,
+            max_events=MOST,
+            session_gap_minutes=90,
+            partitions=1,
+        )
+        return sorted(made.collect())
 
     def remembered(night: dt.date, since: dt.date | None, before: list[Any]) -> list[Any]:
         def new(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -161,20 +176,26 @@ def test_remembering_in_steps_is_remembering_the_whole(spark: SparkSession, user
         taken_back = frame("retractions", new(retractions))
         quiet: list[Any] = []
         if since is not None:
-            stored = spark.createDataFrame(before, spark_schema(load_contract("acts")))
-            changed = [known, taken_back]
-            touched = users_to_judge(stored, changed, memory(since), memory(night)).collect()
-            judged = {row["user_id"] for row in touched}
+            passage = Passage(memory(since), memory(night), ACTIVE)
+            table = pa.table({name: [row[name] for row in before] for name in JUDGED_BY})
+            acting = {row["user_id"] for row in new(events) + new(retractions)}
+            judged = acting | set(passage.acts_change(table).to_pylist())
+            retold = acting | set(passage.pasts_change(table).to_pylist())
             quiet = [row for row in before if row["user_id"] not in judged]
-            known = known.unionByName(
-                acts.remembered_acts(stored.where(F.col("user_id").isin(judged)))
-            )
+            rest = [row for row in before if row["user_id"] in judged]
+            known = known.unionByName(acts.remembered_acts(stored(rest)))
             copied.append(len(quiet) / len(before))
         standing = acts.without_retracted(known, acts.retracted_acts(taken_back))
         marked = acts.remember(acts.without_repeats(standing, 2), memory(night))
-        return sorted([*quiet, *marked.where("is_kept").drop("is_kept").collect()])
+        after = sorted([*quiet, *marked.where("is_kept").drop("is_kept").collect()])
+        if since is not None:
+            as_before = pasts(before, since, but=retold)
+            assert as_before == pasts(after, night, but=retold)
+            carried.append(len(as_before) / users)
+        return after
 
-    before, since = [], None
+    before: list[Any] = []
+    since = None
     for step in (4, 1, 1, 3, 1, 2):
         night = (since or FIRST) + dt.timedelta(days=step)
         before = remembered(night, since, before)
@@ -184,6 +205,7 @@ def test_remembering_in_steps_is_remembering_the_whole(spark: SparkSession, user
     assert before == whole
     if users > 8:
         assert max(copied) > 0.25, "hardly anybody is quiet: this proves little"
+        assert max(carried) > 0.4, "nearly every past is told anew: this proves little"
         return
     assert len(whole) < 0.7 * len(events), "little is forgotten: this proves little"
     assert any(row["settled"] for row in whole)
