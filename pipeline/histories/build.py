@@ -3,8 +3,8 @@
 Three datasets are carried from night to night: `acts` (what must be remembered of each user),
 `catalogue` and `shoppers`. Each is made from its own of an earlier night and the deliveries since,
 or, where there is none to go on from, from the whole past, with the same rows (`increment.py` says
-when). `histories` are made from the night's `acts` and `shoppers`, `item_words` from the phrases of
-the past's reviews. `catalogue_changes` and `review_phrases` get a partition a delivery, once.
+when). `histories` are made from the night's `acts` and `shoppers`, or carried from the night before
+where they say the same; `item_words` from the phrases of the past's reviews. `catalogue_changes` and `review_phrases` get a partition a delivery, once.
 
 Nothing delivered after the night is read. The night's datasets are committed together, after the
 checks: a night that cannot recommend to anybody, or has fewer sellable items than a list needs,
@@ -71,8 +71,10 @@ def build(
     catalogue = write_catalogue(night)
     acts = write_acts(night)
     shoppers_path, shoppers = _write_shoppers(night)
-    lines, counts = _write_histories(night, acts, shoppers_path, shoppers)
-    shutil.rmtree(acts.scratch, ignore_errors=True)
+    try:
+        lines, counts = _write_histories(night, acts, shoppers_path, shoppers)
+    finally:
+        shutil.rmtree(acts.scratch, ignore_errors=True)
     words, unfair = _write_item_words(night, catalogue.path)
 
     lake.commit("catalogue", run, **catalogue.facts)

@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 
 from pipeline.contracts.contract import load_contract
 from pipeline.contracts.spark import spark_schema
-from pipeline.histories import acts, history
+from pipeline.histories import acts, history, past
 from pipeline.histories.increment import INCREMENTAL, Increment, increment_of, oldest_day
 from pipeline.histories.quiet_users import JUDGED_BY, Passage
 from pipeline.lake import Lake, Partition, Run
@@ -237,6 +237,12 @@ def some_nights(shop: Shop) -> None:
                     **more,
                 )
             )
+        if not place:
+            events += [
+                event(f"q{n}", kind, "abcd"[n % 4], f"{day} 0{hour}:00", event_id=f"q{n}-{hour}")
+                for n in range(9)
+                for hour, kind in enumerate(["view", "purchase", "cart", "purchase", "view"])
+            ]
         for number in range(3):
             reviews.append(
                 review(chance.choice(names), chance.choice("abcd"), f"{day} 1{number}:00")
@@ -266,7 +272,19 @@ def checksums(shop: Shop, night: dt.date) -> list[tuple[str, str, str]]:
     ]
 
 
-def test_nights_one_by_one_are_a_rebuild(shop: Shop) -> None:
+@pytest.mark.parametrize(
+    ("rows_per_file", "files"), [(250_000, [1, 1, 1]), (110, [1, 2, 2]), (60, [2, 2, 2])]
+)
+def test_nights_one_by_one_are_a_rebuild(
+    shop: Shop,
+    rows_per_file: int,
+    files: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Whether or not acts are cut into as many files as before; nine users act once and no more."""
+    monkeypatch.setattr(past, "ROWS_PER_FILE", rows_per_file)
+    caplog.set_level("INFO", "nightcart")
     shop.set(
         cleaning__late_horizon_days=1,
         histories__cancellation_days=1,
@@ -285,9 +303,14 @@ def test_nights_one_by_one_are_a_rebuild(shop: Shop) -> None:
         assert [line.unaccounted for line in built.ledger] == [0] * len(built.ledger)
         if night == NIGHTS[1]:
             second = checksums(shop, night)
+            copied = "acts: of 9 users judged" in caplog.text
+            assert copied == (files[0] == files[1])
+            assert ("histories: of 9 users told anew" in caplog.text) == copied
+    cut_into = [len(shop.lake.require("acts", NIGHTS[n]).files) for n in (0, 1, 3)]
+    assert cut_into == files
     one_by_one = checksums(shop, NIGHTS[3])
     # Whatever was delivered and built since, an earlier night sees none of it.
-    shop.build(NIGHTS[1], "again")
+    shop.build(NIGHTS[1], "again", rebuild=True)
     assert checksums(shop, NIGHTS[1]) == second
     again = shop.build(NIGHTS[3], "again", rebuild=True)
     assert set(again.report["built"].values()) == {"rebuilt because it was asked for"}
