@@ -83,12 +83,16 @@ def what_is_copied(before: Partition, delivered: Iterable[Partition], passage: P
     return Copied(before, pa.concat_arrays(judged).unique(), pa.concat_arrays(retold).unique())
 
 
-def write_judged(copied: Copied, directory: Path) -> None:
-    """Write the acts that are not copied, as the night before has them, for Spark to read."""
+def write_judged(copied: Copied, directory: Path) -> int:
+    """Write the acts that are not copied, as the night before has them, for Spark; how many."""
+    rows = 0
     with storage_errors(f"cannot write {directory}"):
         directory.mkdir(parents=True)
         for number, file in enumerate(copied.before.files):
-            pq.write_table(_of(_read(file), copied.judged), _part(directory, number))
+            acts = _of(_read(file), copied.judged)
+            pq.write_table(acts, _part(directory, number))
+            rows += acts.num_rows
+    return rows
 
 
 def write_merged(

@@ -63,18 +63,21 @@ def write_acts(night: HistoryNight) -> WrittenActs:
     increment, files = night.acts, night.files(night.acts)
     scratch = night.lake.work("acts", night.run)
     shutil.rmtree(scratch, ignore_errors=True)
-    remembered, copied = night.before(increment, "acts"), _copied(night, files)
+    known = increment.before.rows if increment.before else 0
+    remembered, to_judge = night.before(increment, "acts"), known
+    copied = _copied(night, files)
     if copied is not None:
-        write_judged(copied, scratch / "before")
+        to_judge = write_judged(copied, scratch / "before")
         remembered = night.stored("acts", scratch / "before")
     judged, retold = scratch / "judged", scratch / "retold"
     for directory in (judged, retold):
         directory.mkdir(parents=True)
-    removed = _write_judged(night, remembered, judged, files)
+    delivered = sum(part.rows for name in ACTED for part in increment.new[name])
+    removed = {}
+    if read := to_judge + delivered:
+        removed = _write_judged(night, remembered, read, judged)
     path = night.lake.begin("acts", night.run)
     counts = write_merged(judged, copied, path, retold, files=files, night=night.date)
-    known = increment.before.rows if increment.before else 0
-    delivered = sum(part.rows for name in ACTED for part in increment.new[name])
     line = night.line("acts", known + delivered, counts.rows, **removed)
     facts = increment.facts() | {CUT_INTO: files}
     return WrittenActs(path, copied, retold, scratch, counts, facts, line)
@@ -97,18 +100,21 @@ def _copied(night: HistoryNight, files: int) -> Copied | None:
 
 
 def _write_judged(
-    night: HistoryNight, remembered: DataFrame | None, directory: Path, files: int
+    night: HistoryNight, remembered: DataFrame | None, read: int, directory: Path
 ) -> dict[str, int]:
-    """Write what becomes of acts that were remembered and delivered; removed rows, by rule."""
-    increment = night.acts
-    seen = {name: Observation(name) for name in ("read", "standing", "kept")}
+    """Write what becomes of acts that were remembered and delivered; removed rows, by rule.
+
+    Args:
+        read: how many there are; not none.
+    """
+    increment, files = night.acts, night.files(night.acts)
+    seen = {name: Observation(name) for name in ("standing", "kept")}
     n = F.count(F.lit(1)).alias("acts")
     known = acts.delivered_acts(
         night.new(increment, "cleaned_events"), night.new(increment, "cleaned_reviews")
     )
     if remembered is not None:
         known = known.unionByName(acts.remembered_acts(remembered))
-    known = known.observe(seen["read"], n)
     if any(part.rows for part in increment.new["retractions"]):
         taken_back = acts.retracted_acts(night.new(increment, "retractions"))
         known = acts.without_retracted(known, taken_back)
@@ -116,10 +122,13 @@ def _write_judged(
     marked = acts.remember(unique, night.memory())
     marked = marked.observe(seen["kept"], n, F.count_if(~F.col("is_kept")).alias("forgotten"))
     frame = marked.where("is_kept").drop("is_kept")
-    write_sorted(frame, directory, key=KEY[0], files=files, order=KEY[1:])
-    read, standing, once = (int(seen[name].get["acts"]) for name in seen)
+    rows = write_sorted(frame, directory, key=KEY[0], files=files, order=KEY[1:])
+    if not rows:
+        # Something is kept of whatever stands. Spark observes nothing where no row came by.
+        return {"retracted": read}
+    standing = int(seen["standing"].get["acts"])
     return {
         "retracted": read - standing,
-        "delivered_again": standing - once,
+        "delivered_again": standing - int(seen["kept"].get["acts"]),
         "forgotten": int(seen["kept"].get["forgotten"]),
     }

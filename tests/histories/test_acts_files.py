@@ -84,7 +84,7 @@ def test_new_acts_are_put_among_copied_ones(lake: Lake, tmp_path: Path) -> None:
     before = night_before(lake, rows)
     judged = pa.array([user_id_of("b"), user_id_of("d")])
     copied = Copied(before, judged, pa.array([user_id_of("b")]))
-    write_judged(copied, tmp_path / "before")
+    assert write_judged(copied, tmp_path / "before") == 6
     [file] = (tmp_path / "before").glob("*.parquet")
     assert {row["user_id"] for row in pq.read_table(file).to_pylist()} == set(judged.to_pylist())
 

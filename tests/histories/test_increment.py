@@ -335,6 +335,55 @@ def test_nights_one_by_one_are_a_rebuild(
     assert "a" in rows[user_id_of("u1")]["owned_item_ids"]
 
 
+def test_a_night_of_nothing_copies_everything(shop: Shop) -> None:
+    shop.deliver(
+        NIGHTS[0],
+        items=[item("a")],
+        users=[user("ann"), user("bob")],
+        events=[
+            event("ann", "purchase", "a", f"{NIGHTS[0]} 08:00"),
+            event("bob", "search", None, f"{NIGHTS[0]} 08:00", query="tea"),
+        ],
+    )
+    shop.build(NIGHTS[0])
+    shop.deliver(NIGHTS[1], items=[], users=[], events=[])
+    built = shop.build(NIGHTS[1])
+    assert [line.unaccounted for line in built.ledger] == [0] * len(built.ledger)
+    for name in ("acts", "histories"):
+        assert read_rows(shop.lake, name, NIGHTS[1]) == read_rows(shop.lake, name, NIGHTS[0])
+    assert not list(shop.lake.work("acts", Run(NIGHTS[1], "n1")).glob("*"))
+
+    # And of one user all that there is is taken back.
+    shop.deliver(NIGHTS[2], items=[], users=[], events=[])
+    bob = read_rows(shop.lake, "cleaned_events", NIGHTS[0])[1]
+    taken_back = {name: bob[name] for name in ("user_id", "event_date", "event_id")}
+    taken_back |= {"dataset": "events", "rule": "bot"}
+    write_rows(shop.lake, "retractions", Run(NIGHTS[2], "r1"), [taken_back])
+    lines = {line.dataset: line for line in shop.build(NIGHTS[2]).ledger}
+    assert lines["acts"].removed == {"retracted": 1}
+    [left] = read_rows(shop.lake, "acts", NIGHTS[2])
+    assert left["user_id"] == user_id_of("ann")
+
+
+def test_histories_made_otherwise_are_not_carried(shop: Shop) -> None:
+    """Acts are gone on from; what two settings more change is told anew of everybody."""
+    times = [f"{NIGHTS[0]} {hour:02}:00" for hour in (8, 9, 12)]
+    shop.deliver(
+        NIGHTS[0],
+        items=[item("a")],
+        users=[user("ann"), user("bob")],
+        events=[event("ann", "view", "a", time) for time in times],
+    )
+    shop.build(NIGHTS[0])
+    shop.set(histories__session_gap_minutes=200, histories__active_days=2)
+    bob = event("bob", "view", "a", f"{NIGHTS[1]} 08:00")
+    shop.deliver(NIGHTS[1], items=[], users=[], events=[bob])
+    assert shop.build(NIGHTS[1]).report["built"]["acts"] == INCREMENTAL
+    rows = {row["user_id"]: row for row in read_rows(shop.lake, "histories", NIGHTS[1])}
+    assert rows[user_id_of("ann")]["session_numbers"] == [1, 1, 1]
+    assert len(rows) == 2
+
+
 def test_by_setting_every_night_is_a_rebuild(shop: Shop) -> None:
     shop.set(histories__incremental=False)
     shop.deliver(
