@@ -3,8 +3,8 @@
 Three datasets are carried from night to night: `acts` (what must be remembered of each user),
 `catalogue` and `shoppers`. Each is made from its own of an earlier night and the deliveries since,
 or, where there is none to go on from, from the whole past, with the same rows (`increment.py` says
-when). `histories` are made from the night's `acts` and `shoppers`, `item_words` from the phrases of
-the past's reviews. `catalogue_changes` and `review_phrases` get a partition a delivery, once.
+when). `histories` are made from the night's `acts` and `shoppers`, or carried from the night before
+where they say the same; `item_words` from the phrases of the past's reviews. `catalogue_changes` and `review_phrases` get a partition a delivery, once.
 
 Nothing delivered after the night is read. The night's datasets are committed together, after the
 checks: a night that cannot recommend to anybody, or has fewer sellable items than a list needs,
@@ -18,6 +18,7 @@ writes, in the same pass.
 from __future__ import annotations
 
 import logging
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,12 +27,13 @@ from pyspark.sql import Column, DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 
 from pipeline.errors import GateError, InputError
-from pipeline.histories import acts, history
+from pipeline.histories import history
+from pipeline.histories.build_acts import WrittenActs, write_acts
 from pipeline.histories.build_catalogue import write_catalogue
+from pipeline.histories.carried_pasts import PASTS_FROM, pasts_before, pasts_from, with_quiet
 from pipeline.histories.item_words import item_words, standing_phrases
-from pipeline.histories.night import STAGE, HistoryNight, history_night, memory_of, row_of
+from pipeline.histories.night import ACTED, STAGE, HistoryNight, history_night, row_of
 from pipeline.histories.past import directories_read, read_past, write_sorted
-from pipeline.histories.quiet_users import as_never_null, users_to_judge
 from pipeline.histories.review_phrases import extract_phrases
 from pipeline.histories.shoppers import shoppers_as_of
 from pipeline.lake import Lake, Run
@@ -42,8 +44,6 @@ from pipeline.settings import Settings
 __all__ = ["STAGE", "Built", "build"]
 
 log = logging.getLogger("nightcart")
-
-_ACTED = ("cleaned_events", "cleaned_reviews")
 
 
 @dataclass(frozen=True)
@@ -69,15 +69,18 @@ def build(
     night = history_night(spark, lake, run, settings, rebuild=rebuild)
     _require_input(night)
     catalogue = write_catalogue(night)
-    acts_path, acts_line = _write_acts(night)
+    acts = write_acts(night)
     shoppers_path, shoppers = _write_shoppers(night)
-    lines, counts = _write_histories(night, acts_path, shoppers_path, shoppers)
+    try:
+        lines, counts = _write_histories(night, acts, shoppers_path, shoppers)
+    finally:
+        shutil.rmtree(acts.scratch, ignore_errors=True)
     words, unfair = _write_item_words(night, catalogue.path)
 
     lake.commit("catalogue", run, **catalogue.facts)
     lake.commit("item_words", run, rows=words)
     lake.commit("shoppers", run, rows=shoppers, **night.shoppers.facts())
-    lake.commit("acts", run, rows=acts_line.rows_out, **night.acts.facts())
+    lake.commit("acts", run, rows=acts.counts.rows, **acts.facts)
     to_recommend = counts["active AND consent"]
     lake.commit(
         "histories",
@@ -85,6 +88,7 @@ def build(
         rows=counts["users"],
         to_recommend=to_recommend,
         read=directories_read(lake, run.run_date),
+        **{PASTS_FROM: pasts_from(night, acts.directory_id)},
     )
     log.info("histories: %d users, %d to be written to", counts["users"], to_recommend)
     report = {
@@ -102,54 +106,7 @@ def build(
         "item_events": lines[0].rows_out,
         "cancelled_purchases": counts["cancelled"],
     }
-    return Built([acts_line, *lines, catalogue.line], report)
-
-
-def _write_acts(night: HistoryNight) -> tuple[Path, LedgerLine]:
-    """Write what must be remembered, and account for what was remembered and delivered.
-
-    Acts of users of whom nothing changes tonight are copied as they are (`quiet_users`).
-    """
-    increment, files = night.acts, night.files(night.acts)
-    seen = {name: Observation(name) for name in ("read", "standing", "kept")}
-    n = F.count(F.lit(1)).alias("acts")
-
-    known = acts.delivered_acts(
-        night.new(increment, "cleaned_events"), night.new(increment, "cleaned_reviews")
-    )
-    before, quiet = night.before(increment, "acts"), None
-    taken_back = any(part.rows for part in increment.new["retractions"])
-    retractions = night.new(increment, "retractions")
-    if before is not None and increment.before is not None:
-        changed = [known, retractions] if taken_back else [known]
-        then = memory_of(night.settings, increment.before.run_date)
-        touched = users_to_judge(before, changed, then, night.memory())
-        quiet = before.join(touched, "user_id", "left_anti")
-        judged = before.join(touched, "user_id", "left_semi")
-        known = known.unionByName(acts.remembered_acts(judged))
-    known = known.observe(seen["read"], n)
-    if taken_back:
-        known = acts.without_retracted(known, acts.retracted_acts(retractions))
-    unique = acts.without_repeats(known.observe(seen["standing"], n), files)
-    marked = acts.remember(unique, night.memory())
-    marked = marked.observe(seen["kept"], n, F.count_if(~F.col("is_kept")).alias("forgotten"))
-    frame = marked.where("is_kept").drop("is_kept")
-    if quiet is not None:
-        frame = frame.unionByName(as_never_null(quiet, frame.schema))
-    path = night.lake.begin("acts", night.run)
-    rows = write_sorted(frame, path, key="user_id", files=files, order=["event_date", "event_id"])
-    read, standing, once = (int(seen[name].get["acts"]) for name in seen)
-    delivered = [part for name in _ACTED for part in increment.new[name]]
-    remembered = increment.before.rows if increment.before else 0
-    line = night.line(
-        "acts",
-        remembered + sum(part.rows for part in delivered),
-        rows,
-        retracted=read - standing,
-        delivered_again=standing - once,
-        forgotten=int(seen["kept"].get["forgotten"]),
-    )
-    return path, line
+    return Built([acts.line, *lines, catalogue.line], report)
 
 
 def _write_shoppers(night: HistoryNight) -> tuple[Path, int]:
@@ -161,28 +118,12 @@ def _write_shoppers(night: HistoryNight) -> tuple[Path, int]:
 
 
 def _write_histories(
-    night: HistoryNight, acts_path: Path, shoppers_path: Path, shoppers: int
+    night: HistoryNight, acts: WrittenActs, shoppers_path: Path, shoppers: int
 ) -> tuple[list[LedgerLine], dict[str, int]]:
     """Write the histories in one pass; where acts and shoppers went, and figures."""
-    chosen, files = night.settings.histories, night.files(night.acts)
-    seen = {name: Observation(name) for name in ("acts", "pasts", "joined")}
-    is_known = F.col("event_date") <= F.lit(night.date)
-    is_search = F.col("event_type") == "search"
-    remembered = night.stored("acts", acts_path).observe(
-        seen["acts"],
-        F.count(F.lit(1)).alias("acts"),
-        F.sum("events_before").alias("forgotten"),
-        F.count_if(~is_known).alias("after"),
-        F.count_if(is_known & is_search).alias("searches"),
-    )
-    pasts = history.pasts(
-        remembered,
-        night=night.date,
-        active_days=chosen.active_days,
-        max_events=chosen.max_events,
-        session_gap_minutes=chosen.session_gap_minutes,
-        partitions=files,
-    ).observe(
+    files = night.files(night.acts)
+    seen = {name: Observation(name) for name in ("pasts", "joined")}
+    pasts = _pasts(night, acts, files).observe(
         seen["pasts"], F.sum("n_events").alias("events"), F.sum(F.size("item_ids")).alias("kept")
     )
     joined = history.with_users(pasts, night.stored("shoppers", shoppers_path)).observe(
@@ -198,7 +139,7 @@ def _write_histories(
         )
     counts = _figures(night, path) | {"users": users}
     _require_somebody(night, counts)
-    read, made = seen["acts"].get, seen["pasts"].get
+    made = seen["pasts"].get
     with_past = int(seen["joined"].get["users"])
     increment = night.shoppers
     said = (increment.before.rows if increment.before else 0) + sum(
@@ -207,11 +148,11 @@ def _write_histories(
     lines = [
         night.line(
             "histories",
-            int(read["acts"]),
+            acts.counts.rows,
             counts["events"],
-            after_the_night=int(read["after"]),
-            search_not_an_item_event=int(read["searches"]),
-            older_than_max_events=int(made["events"] - read["forgotten"] - made["kept"]),
+            after_the_night=acts.counts.after,
+            search_not_an_item_event=acts.counts.searches,
+            older_than_max_events=int(made["events"] - acts.counts.forgotten - made["kept"]),
         ),
         night.line(
             "shoppers",
@@ -222,6 +163,25 @@ def _write_histories(
         ),
     ]
     return lines, counts
+
+
+def _pasts(night: HistoryNight, acts: WrittenActs, files: int) -> DataFrame:
+    """Everybody's past: from tonight's acts, or as it was for those of whom nothing changes."""
+    chosen = night.settings.histories
+    before = pasts_before(night) if acts.copied is not None else None
+    of_whom = acts.of_retold if before is not None else acts.path
+    pasts = history.pasts(
+        night.stored("acts", of_whom),
+        night=night.date,
+        active_days=chosen.active_days,
+        max_events=chosen.max_events,
+        session_gap_minutes=chosen.session_gap_minutes,
+        partitions=files,
+    )
+    if before is None or acts.copied is None:
+        return pasts
+    log.info("histories: of %d users told anew", len(acts.copied.retold))
+    return with_quiet(pasts, before, acts.copied.retold)
 
 
 def _figures(night: HistoryNight, path: Path) -> dict[str, int]:
@@ -270,7 +230,7 @@ def _require_input(night: HistoryNight) -> None:
             f"no item in cleaned_items up to {night.date} in {night.lake.root}: a shop without a "
             "catalogue cannot recommend. Deliver the items, then run the date again"
         )
-    if not sum(night.acts.rows(name) for name in _ACTED):
+    if not sum(night.acts.rows(name) for name in ACTED):
         raise GateError(
             f"no event and no review up to {night.date} in {night.lake.root}: there is nobody to "
             "recommend to. Deliver events or reviews, then run the date again"

@@ -22,7 +22,16 @@ from pipeline.settings import Settings
 log = logging.getLogger("nightcart")
 
 STAGE = "build_histories"
-_ACT_MODULES = ("acts", "act_order", "cancellations", "past", "quiet_users")
+ACTED = ("cleaned_events", "cleaned_reviews")
+_ACT_MODULES = (
+    "acts",
+    "acts_files",
+    "act_order",
+    "build_acts",
+    "cancellations",
+    "past",
+    "quiet_users",
+)
 # What of a delivery is dated, and by which column.
 _DATED = {
     "cleaned_events": "event_date",

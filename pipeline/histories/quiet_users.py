@@ -1,62 +1,67 @@
-"""Of whom nothing changes from one night to the next, so that their acts can be copied.
+"""Of whom nothing changes from one night to the next, so that what is known of them can be copied.
 
-Pure `DataFrame -> DataFrame`. What `acts.remember` makes of a user's acts depends on the night by
-three dates only: the night itself (an act dated after it is not known yet), the first day that a
-delivery may still change, and the first of which all trades are remembered. A user of whom nothing
-was delivered or taken back, and none of whose acts any of these dates has passed since the night
-before, would come out of all the windows as they went in. They are most users of most nights.
+Pure: Arrow tables in and out. A user is quiet of whom nothing was delivered or taken back since the
+night before, and none of whose acts one of some dates has passed since then. Two dates more than
+others change what `acts.remember` keeps: the first day that a delivery may still change, and the
+first of which all trades are remembered. What `history.pasts` says does not depend on these,
+because nothing is forgotten that it would have said; it depends on the first day of which an act
+makes its user active. For both an act counts only from its own day on. So of most users of most
+nights the acts can be copied, and of nearly all of them the pasts.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
 
-from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as F
-from pyspark.sql import types as T
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.histories.acts import Memory
 
+# The columns of `acts` that are looked at.
+JUDGED_BY = ("user_id", "event_date", "settled")
 
-def users_to_judge(
-    before: DataFrame, delivered: Sequence[DataFrame], then: Memory, now: Memory
-) -> DataFrame:
-    """`user_id` of those whose acts may come to mean something else, each once.
 
-    Args:
-        before: the `acts` of the night before.
-        delivered: frames with the `user_id` of what was delivered, or taken back, since.
-        then: what was remembered on the night before.
-        now: what is to be remembered.
-    """
-    passed = (F.col("event_date") > F.lit(then.night)) | (
-        ~F.col("settled")
-        & (
-            _between(then.settled_until, now.settled_until)
-            | _between(then.trades_from, now.trades_from)
+@dataclass(frozen=True)
+class Passage:
+    """From the night that is gone on from to the one that is made."""
+
+    then: Memory
+    now: Memory
+    active_days: int
+
+    def acts_change(self, before: pa.Table) -> pa.StringArray:
+        """`user_id` of those of whose acts other ones may be kept, or as something else.
+
+        Args:
+            before: `JUDGED_BY` of acts of the night before.
+        """
+        then, now = self.then, self.now
+        return self._passed_by(
+            before,
+            (then.settled_until, now.settled_until),
+            (then.trades_from, now.trades_from),
         )
-    )
-    users = before.where(passed).select("user_id")
-    for frame in delivered:
-        users = users.unionByName(frame.select("user_id"))
-    return users.distinct()
+
+    def pasts_change(self, before: pa.Table) -> pa.StringArray:
+        """`user_id` of those whose acts may come to say something else; `before` as above."""
+        start = dt.timedelta(days=self.active_days - 1)
+        return self._passed_by(before, (self.then.night - start, self.now.night - start))
+
+    def _passed_by(self, before: pa.Table, *days: tuple[dt.date, dt.date]) -> pa.StringArray:
+        """Users with an act that is known only now, or of days up to and without the second."""
+        day = before["event_date"]
+        passed = pc.greater(day, pa.scalar(self.then.night))
+        for first, last in days:
+            from_first = pc.greater_equal(day, pa.scalar(first))
+            between = pc.and_(from_first, pc.less(day, pa.scalar(last)))
+            # A settled act means the same whatever happens around it.
+            passed = pc.or_(passed, pc.and_not(between, before["settled"]))
+        return unique_users(before.filter(passed))
 
 
-def as_never_null(stored: DataFrame, schema: T.StructType) -> DataFrame:
-    """Stored rows, of which Spark is told that the columns are never null that never are.
-
-    It forgets that of every Parquet file, and a night's file must not show how it was made.
-    """
-    return stored.select(
-        *(
-            F.col(field.name)
-            if field.nullable
-            else F.coalesce(field.name, F.lit(0).cast(field.dataType)).alias(field.name)
-            for field in schema
-        )
-    )
-
-
-def _between(first: dt.date, last: dt.date) -> Column:
-    return (F.col("event_date") >= F.lit(first)) & (F.col("event_date") < F.lit(last))
+def unique_users(rows: pa.Table) -> pa.StringArray:
+    """`user_id`, each once."""
+    return cast(pa.StringArray, rows["user_id"].unique())

@@ -6,15 +6,15 @@ import datetime as dt
 import random
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
-from pyspark.sql import functions as F
 
 from pipeline.contracts.contract import load_contract
 from pipeline.contracts.spark import spark_schema
-from pipeline.histories import acts
+from pipeline.histories import acts, history, past
 from pipeline.histories.increment import INCREMENTAL, Increment, increment_of, oldest_day
-from pipeline.histories.quiet_users import users_to_judge
+from pipeline.histories.quiet_users import JUDGED_BY, Passage
 from pipeline.lake import Lake, Partition, Run
 from tests.histories.conftest import DAY, Shop, event, item, review, user
 from tests.lake_rows import read_rows, user_id_of, write_rows
@@ -100,7 +100,7 @@ def test_what_does_not_hold_any_more_is_not_gone_on_from(lake: Lake) -> None:
 
 # -- acts remembered in steps ----------------------------------------------------------------
 
-HORIZON, CANCELLATION, MOST = 2, 2, 3
+HORIZON, CANCELLATION, MOST, ACTIVE = 2, 2, 3, 2
 FIRST = DAY - dt.timedelta(days=12)
 
 
@@ -139,7 +139,8 @@ def random_past(seed: int, users: int = 8) -> tuple[list[dict[str, Any]], list[d
 def test_remembering_in_steps_is_remembering_the_whole(spark: SparkSession, users: int) -> None:
     """With few users all of them act every night; with many, most are copied as they are."""
     events, retractions = random_past(3, users)
-    copied = []
+    copied: list[float] = []
+    carried: list[float] = []
 
     def frame(name: str, rows: list[dict[str, Any]]) -> Any:
         schema = spark_schema(load_contract(name)).add("run_date", "date")
@@ -149,6 +150,20 @@ def test_remembering_in_steps_is_remembering_the_whole(spark: SparkSession, user
 
     def memory(night: dt.date) -> acts.Memory:
         return acts.Memory(night, HORIZON, CANCELLATION, MOST, ("purchase",))
+
+    def stored(rows: list[Any]) -> Any:
+        return spark.createDataFrame(rows, spark_schema(load_contract("acts")))
+
+    def pasts(rows: list[Any], night: dt.date, but: set[Any]) -> list[Any]:
+        made = history.pasts(
+            stored([row for row in rows if row["user_id"] not in but]),
+            night=night,
+            active_days=ACTIVE,
+            max_events=MOST,
+            session_gap_minutes=90,
+            partitions=1,
+        )
+        return sorted(made.collect())
 
     def remembered(night: dt.date, since: dt.date | None, before: list[Any]) -> list[Any]:
         def new(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -161,20 +176,26 @@ def test_remembering_in_steps_is_remembering_the_whole(spark: SparkSession, user
         taken_back = frame("retractions", new(retractions))
         quiet: list[Any] = []
         if since is not None:
-            stored = spark.createDataFrame(before, spark_schema(load_contract("acts")))
-            changed = [known, taken_back]
-            touched = users_to_judge(stored, changed, memory(since), memory(night)).collect()
-            judged = {row["user_id"] for row in touched}
+            passage = Passage(memory(since), memory(night), ACTIVE)
+            table = pa.table({name: [row[name] for row in before] for name in JUDGED_BY})
+            acting = {row["user_id"] for row in new(events) + new(retractions)}
+            judged = acting | set(passage.acts_change(table).to_pylist())
+            retold = acting | set(passage.pasts_change(table).to_pylist())
             quiet = [row for row in before if row["user_id"] not in judged]
-            known = known.unionByName(
-                acts.remembered_acts(stored.where(F.col("user_id").isin(judged)))
-            )
+            rest = [row for row in before if row["user_id"] in judged]
+            known = known.unionByName(acts.remembered_acts(stored(rest)))
             copied.append(len(quiet) / len(before))
         standing = acts.without_retracted(known, acts.retracted_acts(taken_back))
         marked = acts.remember(acts.without_repeats(standing, 2), memory(night))
-        return sorted([*quiet, *marked.where("is_kept").drop("is_kept").collect()])
+        after = sorted([*quiet, *marked.where("is_kept").drop("is_kept").collect()])
+        if since is not None:
+            as_before = pasts(before, since, but=retold)
+            assert as_before == pasts(after, night, but=retold)
+            carried.append(len(as_before) / users)
+        return after
 
-    before, since = [], None
+    before: list[Any] = []
+    since = None
     for step in (4, 1, 1, 3, 1, 2):
         night = (since or FIRST) + dt.timedelta(days=step)
         before = remembered(night, since, before)
@@ -184,6 +205,7 @@ def test_remembering_in_steps_is_remembering_the_whole(spark: SparkSession, user
     assert before == whole
     if users > 8:
         assert max(copied) > 0.25, "hardly anybody is quiet: this proves little"
+        assert max(carried) > 0.4, "nearly every past is told anew: this proves little"
         return
     assert len(whole) < 0.7 * len(events), "little is forgotten: this proves little"
     assert any(row["settled"] for row in whole)
@@ -215,6 +237,12 @@ def some_nights(shop: Shop) -> None:
                     **more,
                 )
             )
+        if not place:
+            events += [
+                event(f"q{n}", kind, "abcd"[n % 4], f"{day} 0{hour}:00", event_id=f"q{n}-{hour}")
+                for n in range(9)
+                for hour, kind in enumerate(["view", "purchase", "cart", "purchase", "view"])
+            ]
         for number in range(3):
             reviews.append(
                 review(chance.choice(names), chance.choice("abcd"), f"{day} 1{number}:00")
@@ -244,7 +272,19 @@ def checksums(shop: Shop, night: dt.date) -> list[tuple[str, str, str]]:
     ]
 
 
-def test_nights_one_by_one_are_a_rebuild(shop: Shop) -> None:
+@pytest.mark.parametrize(
+    ("rows_per_file", "files"), [(250_000, [1, 1, 1]), (110, [1, 2, 2]), (60, [2, 2, 2])]
+)
+def test_nights_one_by_one_are_a_rebuild(
+    shop: Shop,
+    rows_per_file: int,
+    files: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Whether or not acts are cut into as many files as before; nine users act once and no more."""
+    monkeypatch.setattr(past, "ROWS_PER_FILE", rows_per_file)
+    caplog.set_level("INFO", "nightcart")
     shop.set(
         cleaning__late_horizon_days=1,
         histories__cancellation_days=1,
@@ -263,9 +303,14 @@ def test_nights_one_by_one_are_a_rebuild(shop: Shop) -> None:
         assert [line.unaccounted for line in built.ledger] == [0] * len(built.ledger)
         if night == NIGHTS[1]:
             second = checksums(shop, night)
+            copied = "acts: of 9 users judged" in caplog.text
+            assert copied == (files[0] == files[1])
+            assert ("histories: of 9 users told anew" in caplog.text) == copied
+    cut_into = [len(shop.lake.require("acts", NIGHTS[n]).files) for n in (0, 1, 3)]
+    assert cut_into == files
     one_by_one = checksums(shop, NIGHTS[3])
     # Whatever was delivered and built since, an earlier night sees none of it.
-    shop.build(NIGHTS[1], "again")
+    shop.build(NIGHTS[1], "again", rebuild=True)
     assert checksums(shop, NIGHTS[1]) == second
     again = shop.build(NIGHTS[3], "again", rebuild=True)
     assert set(again.report["built"].values()) == {"rebuilt because it was asked for"}
@@ -288,6 +333,55 @@ def test_nights_one_by_one_are_a_rebuild(shop: Shop) -> None:
     )
     rows = {row["user_id"]: row for row in read_rows(shop.lake, "histories", fifth)}
     assert "a" in rows[user_id_of("u1")]["owned_item_ids"]
+
+
+def test_a_night_of_nothing_copies_everything(shop: Shop) -> None:
+    shop.deliver(
+        NIGHTS[0],
+        items=[item("a")],
+        users=[user("ann"), user("bob")],
+        events=[
+            event("ann", "purchase", "a", f"{NIGHTS[0]} 08:00"),
+            event("bob", "search", None, f"{NIGHTS[0]} 08:00", query="tea"),
+        ],
+    )
+    shop.build(NIGHTS[0])
+    shop.deliver(NIGHTS[1], items=[], users=[], events=[])
+    built = shop.build(NIGHTS[1])
+    assert [line.unaccounted for line in built.ledger] == [0] * len(built.ledger)
+    for name in ("acts", "histories"):
+        assert read_rows(shop.lake, name, NIGHTS[1]) == read_rows(shop.lake, name, NIGHTS[0])
+    assert not list(shop.lake.work("acts", Run(NIGHTS[1], "n1")).glob("*"))
+
+    # And of one user all that there is is taken back.
+    shop.deliver(NIGHTS[2], items=[], users=[], events=[])
+    bob = read_rows(shop.lake, "cleaned_events", NIGHTS[0])[1]
+    taken_back = {name: bob[name] for name in ("user_id", "event_date", "event_id")}
+    taken_back |= {"dataset": "events", "rule": "bot"}
+    write_rows(shop.lake, "retractions", Run(NIGHTS[2], "r1"), [taken_back])
+    lines = {line.dataset: line for line in shop.build(NIGHTS[2]).ledger}
+    assert lines["acts"].removed == {"retracted": 1}
+    [left] = read_rows(shop.lake, "acts", NIGHTS[2])
+    assert left["user_id"] == user_id_of("ann")
+
+
+def test_histories_made_otherwise_are_not_carried(shop: Shop) -> None:
+    """Acts are gone on from; what two settings more change is told anew of everybody."""
+    times = [f"{NIGHTS[0]} {hour:02}:00" for hour in (8, 9, 12)]
+    shop.deliver(
+        NIGHTS[0],
+        items=[item("a")],
+        users=[user("ann"), user("bob")],
+        events=[event("ann", "view", "a", time) for time in times],
+    )
+    shop.build(NIGHTS[0])
+    shop.set(histories__session_gap_minutes=200, histories__active_days=2)
+    bob = event("bob", "view", "a", f"{NIGHTS[1]} 08:00")
+    shop.deliver(NIGHTS[1], items=[], users=[], events=[bob])
+    assert shop.build(NIGHTS[1]).report["built"]["acts"] == INCREMENTAL
+    rows = {row["user_id"]: row for row in read_rows(shop.lake, "histories", NIGHTS[1])}
+    assert rows[user_id_of("ann")]["session_numbers"] == [1, 1, 1]
+    assert len(rows) == 2
 
 
 def test_by_setting_every_night_is_a_rebuild(shop: Shop) -> None:
