@@ -37,8 +37,12 @@ public class SparkLocalFiles extends LocalFileSystem {
       }
       if (permission.getStickyBit()) {
         super.setPermission(path, permission);
-      } else {
-        Files.setPosixFilePermissions(pathToFile(path).toPath(), allowed);
+        return;
+      }
+      java.nio.file.Path file = pathToFile(path).toPath();
+      // Not where nothing changes: it would take the group's bit of a shared directory away.
+      if (!Files.getPosixFilePermissions(file).equals(allowed)) {
+        Files.setPosixFilePermissions(file, allowed);
       }
     }
   }

@@ -149,7 +149,8 @@ class Training:
     launcher: str = "torchrun"  # what starts them: torchrun, or spark (its TorchDistributor)
     threads: int = 1  # more pay off on idle cores only; 0: all of them
     warm_start: bool = True  # go on from the champion as of the night
-    warm_rate: float = 0.3  # … at this share of learning_rate: less is unlearned than learned
+    # … its items at this share of learning_rate: less is unlearned than learned. Texts at all of it.
+    warm_rate: float = 0.3
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,9 @@ class Generation:
     max_error_share: float = 0.01
     # "process": this one; "spark": spark.master's workers, a shard a task (the lake must be shared)
     runner: str = "process"
-    device: str = "cpu"  # or "cuda": the GPU of the process that generates
+    device: str = (
+        "cpu"  # or "cuda": the GPU of each process that generates, with Spark the driver's too
+    )
     precision: str = "float32"  # or "bfloat16", or "int8" on processors (generation/precision.py)
     max_per_category: int = 0  # items of one category in a list; 0: as many as come
     diversity: float = 0.0  # what each listed item of a category costs the next (log-probability)

@@ -6,6 +6,7 @@ import atexit
 import functools
 import logging
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -53,7 +54,7 @@ def open_spark(settings: Spark, name: str) -> SparkSession:
             .config("spark.driver.memory", settings.driver_memory)
             .config("spark.driver.defaultJavaOptions", _java_options(settings))
         )
-        if settings.master.startswith("local"):
+        if re.match(r"local(\[|$)", settings.master):
             # Executors elsewhere would not have the class.
             builder = builder.config("spark.driver.extraClassPath", str(LOCAL_FILES)).config(
                 "spark.hadoop.fs.file.impl", "nightcart.SparkLocalFiles"

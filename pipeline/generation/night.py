@@ -105,6 +105,7 @@ class Night:
             log.info("%s is already there, made from the same inputs", committed.path)
             shutil.rmtree(self.shards.directory, ignore_errors=True)
             return Generated(committed, audience, dict(committed.manifest["report"]))
+        _ = self.inputs.champion  # whatever is wrong with its device is said before lists are made
         counts = self._rank(audience)
         self._check(counts, audience)
         unknown = self._items_unknown()

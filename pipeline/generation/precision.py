@@ -2,8 +2,8 @@
 
 `float32` is the reference. `bfloat16` computes the layers in it and is meant for GPUs; what leaves
 them is float32 again, and so is every score. `int8` rounds the layers' weights by output and what
-they are given by token, each to 255 steps, and adds up whole numbers (oneDNN): for wide models on
-processors. It needs no calibration, and a token's result does not depend on its batch at all.
+they are given by token, and adds up whole numbers (oneDNN): for wide models on processors. It needs
+no calibration, and a token's result does not depend on its batch at all.
 What each costs and loses is measured in docs/experiments.md.
 
 Shapes: N tokens, D inputs, O outputs.
@@ -19,8 +19,11 @@ import torch
 # Rows at a time: what is made of so many stays in the processor's cache between two steps, of
 # which whole numbers have several that are no products.
 CACHED_ROWS = 128
-STEPS = 127
+STEPS = 127  # of what layers are given, to either side of 0
 ZERO = 128  # where 0 lies among unsigned bytes, which oneDNN multiplies fastest
+# Of weights. Processors without VNNI add two products in 16 bits, where 2 x 255 x 127 has no room:
+# with half the steps all processors agree.
+WEIGHT_STEPS = 63
 
 
 class Precision(StrEnum):
@@ -68,7 +71,7 @@ class _Int8:
         self.bias_O = weight_DO.new_zeros(weight_DO.shape[1]) if bias_O is None else bias_O
         # The smallest number instead of 0, for a column or a token of nothing but zeros.
         self.tiny = torch.finfo(torch.float32).tiny
-        self.steps_O = weight_DO.abs().amax(dim=0).clamp_(min=self.tiny) / STEPS
+        self.steps_O = weight_DO.abs().amax(dim=0).clamp_(min=self.tiny) / WEIGHT_STEPS
         rounded_OD = (weight_DO / self.steps_O).round_().to(torch.int8).T.contiguous()
         self.packed = torch.ops.onednn.qlinear_prepack(rounded_OD, None)
         self.zeros_O = torch.zeros(len(self.steps_O), dtype=torch.int32)

@@ -28,7 +28,7 @@ from pyspark.sql import functions as F
 
 from pipeline.errors import GateError, InputError
 from pipeline.histories import history
-from pipeline.histories.build_acts import WrittenActs, write_acts
+from pipeline.histories.build_acts import WrittenActs, scratch_of, write_acts
 from pipeline.histories.build_catalogue import write_catalogue
 from pipeline.histories.carried_pasts import PASTS_FROM, pasts_before, pasts_from, with_quiet
 from pipeline.histories.item_words import item_words, standing_phrases
@@ -69,12 +69,12 @@ def build(
     night = history_night(spark, lake, run, settings, rebuild=rebuild)
     _require_input(night)
     catalogue = write_catalogue(night)
-    acts = write_acts(night)
-    shoppers_path, shoppers = _write_shoppers(night)
     try:
+        acts = write_acts(night)
+        shoppers_path, shoppers = _write_shoppers(night)
         lines, counts = _write_histories(night, acts, shoppers_path, shoppers)
     finally:
-        shutil.rmtree(acts.scratch, ignore_errors=True)
+        shutil.rmtree(scratch_of(night), ignore_errors=True)
     words, unfair = _write_item_words(night, catalogue.path)
 
     lake.commit("catalogue", run, **catalogue.facts)

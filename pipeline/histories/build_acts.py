@@ -41,13 +41,12 @@ class WrittenActs:
     """The night's acts, written and not yet committed.
 
     `copied` is what was not made anew, none where everybody was judged; `of_retold` are the acts
-    of those whose past is told anew, `scratch` what can go once these were read.
+    of those whose past is told anew, in `scratch_of` the night.
     """
 
     path: Path
     copied: Copied | None
     of_retold: Path
-    scratch: Path
     counts: ActCounts
     facts: dict[str, Any]
     line: LedgerLine
@@ -58,10 +57,15 @@ class WrittenActs:
         return self.path.name.removeprefix("run_id=")
 
 
+def scratch_of(night: HistoryNight) -> Path:
+    """What can go once the histories are written, or the attempt has failed."""
+    return night.lake.work("acts", night.run)
+
+
 def write_acts(night: HistoryNight) -> WrittenActs:
     """Write the acts, and account for what was remembered and delivered."""
     increment, files = night.acts, night.files(night.acts)
-    scratch = night.lake.work("acts", night.run)
+    scratch = scratch_of(night)
     shutil.rmtree(scratch, ignore_errors=True)
     known = increment.before.rows if increment.before else 0
     remembered, to_judge = night.before(increment, "acts"), known
@@ -80,7 +84,7 @@ def write_acts(night: HistoryNight) -> WrittenActs:
     counts = write_merged(judged, copied, path, retold, files=files, night=night.date)
     line = night.line("acts", known + delivered, counts.rows, **removed)
     facts = increment.facts() | {CUT_INTO: files}
-    return WrittenActs(path, copied, retold, scratch, counts, facts, line)
+    return WrittenActs(path, copied, retold, counts, facts, line)
 
 
 def _copied(night: HistoryNight, files: int) -> Copied | None:

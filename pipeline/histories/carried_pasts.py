@@ -20,6 +20,8 @@ from pipeline.histories.increment import code_of
 from pipeline.histories.night import HistoryNight
 
 PASTS_FROM = "pasts_from"
+# So many user ids every worker may hold; of more, Spark chooses how to join.
+MOST_BROADCAST = 1_000_000
 _MODULES = ("history", "act_order", "acts", "quiet_users", "carried_pasts")
 
 
@@ -54,7 +56,8 @@ def pasts_before(night: HistoryNight) -> DataFrame | None:
 def with_quiet(pasts: DataFrame, before: DataFrame, retold: pa.StringArray) -> DataFrame:
     """Pasts that are told anew beside those that all others had before."""
     users = pasts.sparkSession.createDataFrame(pa.table({"user_id": retold}))
-    quiet = before.join(F.broadcast(users), on="user_id", how="left_anti")
+    few = F.broadcast(users) if len(retold) <= MOST_BROADCAST else users
+    quiet = before.join(few, on="user_id", how="left_anti")
     # Spark forgets of every Parquet file what is never null in it, and a night's file must not
     # show how it was made.
     told = (

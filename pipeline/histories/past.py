@@ -35,6 +35,7 @@ RETRACTED = {
 
 # Below this a file is too small to be worth opening: a row of events is about 60 bytes of zstd.
 ROWS_PER_FILE = 250_000
+MOST_ROWS_PER_FILE = 2_000_000  # an act takes 500 bytes while it is copied (acts_files.py)
 
 
 def read_past(spark: SparkSession, lake: Lake, name: str, upto: dt.date) -> DataFrame:
@@ -99,7 +100,13 @@ def directories_read(lake: Lake, upto: dt.date) -> dict[str, dict[str, str]]:
 
 
 def file_count(rows: int, most: int) -> int:
-    """Into how many files (and tasks) to cut so many rows."""
+    """Into how many files (and tasks) to cut so many rows.
+
+    The most is doubled until no file is too large to be held: seldom, because what is cut into
+    another number than the night before cannot be copied from it.
+    """
+    while rows > most * MOST_ROWS_PER_FILE:
+        most *= 2
     return max(1, min(most, math.ceil(rows / ROWS_PER_FILE)))
 
 

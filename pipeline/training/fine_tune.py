@@ -49,7 +49,7 @@ from pipeline.training.night_rows import (
 )
 from pipeline.training.prior_choice import choose_prior
 from pipeline.training.provenance import code_used, data_read, settings_told
-from pipeline.training.starting_model import load_base_model, starting_model
+from pipeline.training.starting_model import load_base_model, same_network, starting_model
 from pipeline.training.team import ALONE, Team, training_device
 from pipeline.training.text_phase import TextFitted, TextLog, fit_text, split_text
 from pipeline.training.training_rows import TrainingRow
@@ -169,6 +169,8 @@ def _ready(lake: Lake, run: Run, settings: Settings) -> _Ready:
         base=base,
         champion=champion,
     )
+    if champion is not None and not same_network(champion.model.config, model.config):
+        champion = None  # and a start from nothing is trained, told and kept as one
     rows = night_rows(vocabulary, inputs, settings, model.config.n_positions)
     refuse_nothing_to_learn(vocabulary, rows, inputs)
     return _Ready(run.run_date, inputs, champion, vocabulary, model.to(training_device()), rows)

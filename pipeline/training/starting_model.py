@@ -88,7 +88,7 @@ def starting_model(
     """
     config = _config(vocabulary, settings, base)
     donor: tuple[GPT2LMHeadModel, list[str]] | None = None
-    if champion is not None and _same_network(champion.model.config, config):
+    if champion is not None and same_network(champion.model.config, config):
         donor = (champion.model, champion.vocabulary.tokens())
     elif champion is not None:
         log.info("the champion %s has another shape: not starting from it", champion.model_version)
@@ -132,7 +132,8 @@ def _config(vocabulary: Vocabulary, settings: Model, base: BaseModel | None) -> 
     return GPT2Config(**given)
 
 
-def _same_network(old: GPT2Config, new: GPT2Config) -> bool:
+def same_network(old: GPT2Config, new: GPT2Config) -> bool:
+    """Whether weights of the one fit into the other, but for the vocabulary."""
     names = ("n_layer", "n_head", "n_embd", "n_positions", "n_inner", "activation_function")
     return all(getattr(old, name) == getattr(new, name) for name in names)
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -37,10 +41,30 @@ def test_whole_numbers_come_near_the_product_and_need_no_batch() -> None:
     found_NO = product(states_ND)
     exact_NO = states_ND @ weight_DO + bias_O
     spread_N1 = (exact_NO - bias_O).abs().amax(dim=1, keepdim=True)
-    assert ((found_NO - exact_NO).abs() <= 0.02 * spread_N1 + 1e-6).all()
+    assert ((found_NO - exact_NO).abs() <= 0.03 * spread_N1 + 1e-6).all()
     assert (found_NO - exact_NO).abs().max() > 0
     for row in (0, 1, 5, CACHED_ROWS, 2 * CACHED_ROWS + 2):
         assert torch.equal(product(states_ND[row : row + 1])[0], found_NO[row])
+
+
+_ONES = """
+import torch
+from pipeline.generation.precision import Precision, affine
+product = affine(torch.full((768, 64), 0.05), None, Precision.INT8)
+print((product(torch.ones(4, 768)) / 38.4 - 1).abs().max().item())
+"""
+
+
+@pytest.mark.parametrize("instructions", ["AVX512_CORE_VNNI", "AVX2"])
+def test_processors_that_add_in_sixteen_bits_give_the_same(instructions: str) -> None:
+    found = subprocess.run(
+        [sys.executable, "-c", _ONES],
+        env={**os.environ, "ONEDNN_MAX_CPU_ISA": instructions},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert float(found.stdout) < 1e-5
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

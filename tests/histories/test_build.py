@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pipeline.errors import GateError, InputError
+from pipeline.errors import GateError, InputError, StorageError
 from tests.histories.conftest import DAY, Shop, event, item, review, user
 from tests.lake_rows import read_rows, user_id_of
 
@@ -120,6 +120,19 @@ def test_a_retry_replaces_its_own_attempt(small_shop: Callable[[], Shop]) -> Non
     first = _checksums(shop)
     shop.build(run_id="n1")
     assert _checksums(shop) == first
+
+
+def test_an_attempt_that_fails_leaves_no_acts_in_the_scratch_space(
+    small_shop: Callable[[], Shop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise StorageError("the disk is full")
+
+    shop = small_shop()
+    monkeypatch.setattr("pipeline.histories.build.write_sorted", full)
+    with pytest.raises(StorageError, match="the disk is full"):
+        shop.build()
+    assert not [path for path in (shop.lake.root / "work").rglob("*") if path.is_file()]
 
 
 def test_no_item_at_all(shop: Shop) -> None:

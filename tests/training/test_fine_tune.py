@@ -197,7 +197,10 @@ def test_a_champion_is_refined_at_a_lower_rate(
     fill(lake, tomorrow)
     fine_tune(lake, tomorrow, quick(settings, learning_rate=0.02, warm_rate=0.25))
     fine_tune(lake, tomorrow, quick(settings, learning_rate=0.02, warm_start=False))
-    assert rates == [0.02, 0.005, 0.02]
+    wider = quick(settings, learning_rate=0.02)
+    wider = dataclasses.replace(wider, model=dataclasses.replace(wider.model, n_embd=32))
+    assert fine_tune(lake, tomorrow, wider).report["warm_start_from"] is None
+    assert rates == [0.02, 0.005, 0.02, 0.02]
 
 
 def test_a_damaged_champion_does_not_stop_training(lake: Lake, settings: Settings) -> None:
