@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from transformers import GPT2LMHeadModel
 from pipeline.generation.night import Generated, Night
 from pipeline.lake import Lake, Run
 from pipeline.model.checkpoint import Checkpoint, save_checkpoint, small_config
+from pipeline.model.prompt import Prompt, history_prompt
 from pipeline.model.transitions import Prior
 from pipeline.model.vocabulary import build_vocabulary
 from pipeline.settings import Settings
@@ -168,3 +170,20 @@ def rows_of(generated: Generated) -> list[Row]:
 
 def checksums(generated: Generated) -> list[str]:
     return [entry["sha256"] for entry in generated.partition.manifest["files"]]
+
+
+def random_prompts(checkpoint: Checkpoint, lengths: Sequence[int]) -> list[Prompt]:
+    """Prompts of histories of views, so many of random items each."""
+    numbers = np.random.default_rng(5)
+    vocabulary = checkpoint.vocabulary
+    return [
+        history_prompt(
+            vocabulary,
+            [str(name) for name in numbers.choice(vocabulary.item_ids, n)],
+            ["view"] * n,
+            [],
+            "en",
+            50,
+        )
+        for n in lengths
+    ]

@@ -16,13 +16,14 @@ from pipeline.generation.continuation import Continuer
 from pipeline.generation.precision import CACHED_ROWS, Precision, affine
 from pipeline.generation.ranking import Ranker, Ranking
 from pipeline.model.checkpoint import Checkpoint
-from pipeline.model.prompt import Prompt, history_prompt, reason_prompt
-from tests.generation_shop import N_ITEMS, Shop, rows_of
+from pipeline.model.prompt import reason_prompt
+from tests.generation_shop import N_ITEMS, Shop, random_prompts, rows_of
 
 # How far a score of a random model may be from float32's, twice what was seen; scores of one user
 # there are 2.8 apart or more.
 FAR = {Precision.BFLOAT16: 0.05, Precision.INT8: 0.1}
 OTHERS = sorted(FAR)
+LENGTHS = (0, 1, 5, 9, 9, 20, 33)
 
 
 def weights(n_inputs: int, n_outputs: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -75,29 +76,13 @@ def test_what_is_no_number_stays_none(value: float) -> None:
     assert torch.isfinite(found_NO).all(dim=1).tolist() == [True, False, True]
 
 
-def prompts_of(checkpoint: Checkpoint) -> list[Prompt]:
-    numbers = np.random.default_rng(5)
-    vocabulary = checkpoint.vocabulary
-    return [
-        history_prompt(
-            vocabulary,
-            [str(name) for name in numbers.choice(vocabulary.item_ids, n)],
-            ["view"] * n,
-            [],
-            "en",
-            50,
-        )
-        for n in (0, 1, 5, 9, 9, 20, 33)
-    ]
-
-
 def ranked(checkpoint: Checkpoint, precision: Precision, rows: int, *, long: bool) -> Ranking:
     """All items by their scores; `long`: two tokens each, so that beams go on."""
     tokens = checkpoint.vocabulary.item_token_ids
     if long:
         tokens = np.stack([tokens[np.arange(N_ITEMS) // 8], tokens], axis=1)
     ranker = Ranker(checkpoint.model, tokens, 0, precision=precision)
-    prompts = prompts_of(checkpoint)
+    prompts = random_prompts(checkpoint, LENGTHS)
     return ranker.rank(prompts, no_exclusions(len(prompts)), N_ITEMS, rows)
 
 

@@ -16,9 +16,9 @@ from pipeline.generation.continuation import Continuer
 from pipeline.generation.ranking import Ranker
 from pipeline.generation.sampling import Sampling
 from pipeline.model.checkpoint import Checkpoint
-from pipeline.model.prompt import Prompt, history_prompt, reason_prompt
+from pipeline.model.prompt import reason_prompt
 from tests.generation.pretended_gpu import GPU, on_gpu, pretended_gpu
-from tests.generation_shop import N_ITEMS
+from tests.generation_shop import N_ITEMS, random_prompts
 
 
 def test_it_notices_what_mixes() -> None:
@@ -32,26 +32,10 @@ def test_it_notices_what_mixes() -> None:
             _ = there + here
 
 
-def prompts_of(checkpoint: Checkpoint) -> list[Prompt]:
-    numbers = np.random.default_rng(5)
-    vocabulary = checkpoint.vocabulary
-    return [
-        history_prompt(
-            vocabulary,
-            [str(name) for name in numbers.choice(vocabulary.item_ids, n)],
-            ["view"] * n,
-            [],
-            "en",
-            50,
-        )
-        for n in (0, 1, 5, 9, 9, 20)
-    ]
-
-
 @pytest.mark.parametrize("normalise", list(Normalise))
 @pytest.mark.parametrize("long", [False, True], ids=["one token", "two tokens"])
 def test_lists(checkpoint: Checkpoint, long: bool, normalise: Normalise) -> None:
-    prompts = prompts_of(checkpoint)
+    prompts = random_prompts(checkpoint, (0, 1, 5, 9, 9, 20))
     tokens = checkpoint.vocabulary.item_token_ids
     if long:
         tokens = np.stack([tokens[np.arange(N_ITEMS) // 8], tokens], axis=1)
