@@ -5,8 +5,8 @@
     python -m benchmarks.generation --scale 10000 100000 1000000
 
 Each part does the same work twice with the same random checkpoint, says how many of the results
-are the same (all of them, unless `--precision` asks for less), and divides users per second. Times are of the processor, summed over threads: where a
-machine is shared, theirs is the ratio to trust.
+are the same (all of them, unless `--precision` asks for less), and divides users per second. Times
+are of the processor, summed over threads: where a machine is shared, theirs is the ratio to trust.
 
   items   top 20, three tokens an item: ours, against `generate` with 20 beams and
           `prefix_allowed_tokens_fn`, batched. Same normalisation (the whole vocabulary).

@@ -173,9 +173,8 @@ class Generation:
     max_error_share: float = 0.01
     # "process": this one; "spark": spark.master's workers, a shard a task (the lake must be shared)
     runner: str = "process"
-    device: str = (
-        "cpu"  # or "cuda": the GPU of each process that generates, with Spark the driver's too
-    )
+    # "cpu", or "cuda": the GPU of each process that generates; with Spark the driver needs one too
+    device: str = "cpu"
     precision: str = "float32"  # or "bfloat16", or "int8" on processors (generation/precision.py)
     max_per_category: int = 0  # items of one category in a list; 0: as many as come
     diversity: float = 0.0  # what each listed item of a category costs the next (log-probability)
