@@ -16,16 +16,16 @@ Gives up: a scraper that spreads over many users, or waits like a person between
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pyspark.sql import Column, DataFrame, Window
-from pyspark.sql import functions as F
+import numpy as np
 
-from pipeline.cleaning.tagging import EVIDENCE, FATE, OUT, REASON, REMOVED, evidence
+from pipeline.cleaning.tagging import REMOVED
+from pipeline.cleaning.verdicts import Bools, Ints, Rows, Verdicts
 
 BROWSING = ("view", "cart", "search")
 TAKING = ("cart", "purchase")
+_MINUTE = 60_000_000
 
 
 @dataclass(frozen=True)
@@ -38,80 +38,66 @@ class BotLimits:
     no_dwell_seconds: float
 
 
-def without_bots(frame: DataFrame, limits: BotLimits, user_day: Sequence[str]) -> DataFrame:
-    """The same rows and columns; bots' acts of browsing are removed, with what was seen of the day.
-
-    Rows with another fate than `out` do not count.
+def without_bots(rows: Rows, verdicts: Verdicts, limits: BotLimits) -> None:
+    """Say of bots' acts of browsing that they go, with what was seen of the day.
 
     Args:
-        frame: cleaned events with `tagging.TAGS`.
+        rows: whole days of users, in the order of time.
+        verdicts: of the rows so far; those that are not good do not count.
         limits: the thresholds.
-        user_day: the columns that the rows of a day share that is judged as one.
     """
-    kind, is_out = F.col("event_type"), F.col(FATE) == OUT
-    act = is_out & kind.isin(*BROWSING)
-    # All of it in one order, which is that of the files: of a day as a whole the order says nothing.
-    in_time = Window.partitionBy(*user_day).orderBy("event_time", "event_id")
-    before = in_time.rowsBetween(Window.unboundedPreceding, -1)
-    day = in_time.rowsBetween(Window.unboundedPreceding, Window.unboundedFollowing)
-    micros = F.unix_micros("event_time")
-    is_view = act & (kind == "view")
-    since = micros - F.last(F.when(act, micros), ignorenulls=True).over(before)
-    counted = frame.withColumns(
-        {
-            "__gap": F.when(act, since / 1e6),
-            "__acts": F.count_if(act).over(day),
-            "__views": F.count_if(is_view).over(day),
-            "__taken": F.count_if(is_out & kind.isin(*TAKING)).over(day),
-            "__seconds": F.count_if(act & (F.pmod(micros, F.lit(60_000_000)) != 0)).over(day),
-        }
-    )
-    # Sets and medians are made only of days with many acts: few, and these are the costly ones.
-    suspect = F.array_size(_rules(limits, F.col("__views"), F.lit(True))) > 0
-    whole = Window.partitionBy(*user_day)  # a median takes no order
-    hasty = F.count_if(F.col("__gap") < limits.no_dwell_seconds).over(whole)
-    seen = counted.withColumn("__suspect", suspect).withColumns(
-        {
-            "__hasty": 2 * hasty > F.col("__acts") - 1,
-            "__items": F.size(
-                F.collect_set(F.when(F.col("__suspect") & is_view, F.col("item_id"))).over(whole)
-            ),
-            "__median": F.median(F.when(F.col("__suspect"), F.col("__gap"))).over(whole),
-        }
-    )
-    seen = seen.withColumn("__broken", _rules(limits, F.col("__items"), F.col("__hasty")))
-    is_bot = act & (F.size("__broken") > 0)
-    judged = {
-        FATE: F.when(is_bot, F.lit(REMOVED)).otherwise(F.col(FATE)),
-        REASON: F.when(is_bot, F.lit("bot")).otherwise(F.col(REASON)),
-        EVIDENCE: F.when(
-            is_bot,
-            evidence(
-                bot_rules=F.col("__broken"),
-                n_events=F.col("__acts"),
-                n_items=F.col("__items"),
-                median_gap_seconds=F.col("__median"),
-            ),
-        ).otherwise(F.col(EVIDENCE)),
-    }
-    return seen.select(*(judged.get(name, F.col(name)).alias(name) for name in frame.columns))
+    acts = rows.acts
+    assert acts is not None
+    days = int(rows.group[-1]) + 1
+    browsing = verdicts.is_good & acts.is_one_of(BROWSING)
 
+    def number(of: Bools) -> Ints:
+        return np.bincount(rows.group[of], minlength=days)
 
-def _rules(limits: BotLimits, items: Column, hasty: Column) -> Column:
-    """The names of the rules that a day breaks.
-
-    Args:
-        limits: the thresholds.
-        items: how many different items were viewed, or a number that is not smaller.
-        hasty: whether more than half of the gaps are short, which is the same as a short median
-            without sorting them; or true, where that is not counted yet.
-    """
-    acts = F.col("__acts")
-    no_dwell = (acts >= limits.no_dwell_min_events) & (F.col("__seconds") > 0) & hasty
-    return F.array_compact(
-        F.array(
-            F.when(acts > limits.max_events, F.lit("rate")),
-            F.when((items > limits.max_items) & (F.col("__taken") == 0), F.lit("breadth")),
-            F.when(no_dwell, F.lit("no_dwell")),
+    n_acts = number(browsing)
+    views = browsing & acts.is_one_of(["view"])
+    takes = number(verdicts.is_good & acts.is_one_of(TAKING)) > 0
+    clock = number(browsing & (acts.time % _MINUTE != 0)) > 0
+    busy = n_acts > limits.max_events
+    # Different items and gaps are looked at only of days that could break a rule: few.
+    may_be_broad = (number(views) > limits.max_items) & ~takes
+    may_be_hasty = (n_acts >= limits.no_dwell_min_events) & clock
+    suspect = busy | may_be_broad | may_be_hasty
+    if not suspect.any():
+        return
+    seen = np.flatnonzero(views & suspect[rows.group])
+    pairs = np.unique(np.stack([rows.group[seen], acts.thing[seen]]), axis=1)
+    n_items = np.bincount(pairs[0], minlength=days)
+    broad = may_be_broad & (n_items > limits.max_items)
+    at = np.flatnonzero(browsing & suspect[rows.group])
+    follows = rows.group[at[1:]] == rows.group[at[:-1]]
+    gaps = (acts.time[at[1:]] - acts.time[at[:-1]])[follows] / 1e6
+    of_gap = rows.group[at[1:]][follows]
+    short = np.bincount(of_gap[gaps < limits.no_dwell_seconds], minlength=days)
+    # More than half of the gaps are short: the same as a short median, without sorting them.
+    hasty = may_be_hasty & (2 * short > n_acts - 1)
+    bots = np.flatnonzero(busy | broad | hasty)
+    if not len(bots):
+        return
+    told = {
+        day: (
+            [
+                name
+                for name, broken in (("rate", busy), ("breadth", broad), ("no_dwell", hasty))
+                if broken[day]
+            ],
+            float(np.median(gaps[of_gap == day])) if n_acts[day] > 1 else None,
         )
+        for day in bots.tolist()
+    }
+    gone = at[np.isin(rows.group[at], bots)]
+    of = rows.group[gone]
+    verdicts.say(
+        gone,
+        REMOVED,
+        "bot",
+        bot_rules=[told[day][0] for day in of.tolist()],
+        n_events=n_acts[of],
+        n_items=n_items[of],
+        median_gap_seconds=[told[day][1] for day in of.tolist()],
     )

@@ -33,9 +33,9 @@ from pipeline.cleaning.day_files import (
     write_quarantine,
     write_removed_events,
 )
-from pipeline.cleaning.duplicates import judge_keys
 from pipeline.cleaning.engine_errors import explain
 from pipeline.cleaning.fates import left, write_by_fate
+from pipeline.cleaning.judge import judge
 from pipeline.cleaning.known_items import known_items, newly_known, quarantined_files, released_rows
 from pipeline.cleaning.late_context import Known
 from pipeline.cleaning.late_pass import LateRows, clean_late_rows
@@ -58,7 +58,6 @@ from pipeline.cleaning.tally import (
     tally,
     unreadable_files,
 )
-from pipeline.cleaning.user_days import judge_user_days
 from pipeline.contracts.contract import load_contract
 from pipeline.errors import InputError
 from pipeline.lake import Lake, Run
@@ -171,7 +170,6 @@ def clean_dataset(night: Night, delivery: Delivery) -> CleanedDataset:
         days=len(night.days),
         bytes_per_day=bytes_per_day,
     )
-    judge = judge_user_days if has_time else judge_keys
     judged = judge(placed, rules)
     try:
         write_by_fate(judged, dataset.name, night.scratch, days=len(night.days))

@@ -24,10 +24,8 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from pipeline.cleaning.tagging import (
-    BUCKET,
     CONSENT_UNREAD,
     EVIDENCE,
-    EVIDENCE_TYPE,
     FATE,
     ORDER,
     OUT,
@@ -36,6 +34,7 @@ from pipeline.cleaning.tagging import (
     REASON,
     Rules,
 )
+from pipeline.cleaning.verdicts import EVIDENCE_TYPE
 from pipeline.contracts.contract import load_contract
 from pipeline.contracts.spark import spark_schema
 from pipeline.lake import storage_errors
@@ -64,7 +63,7 @@ def write_by_fate(judged: DataFrame, dataset: str, scratch: Path, *, days: int) 
     The order of the rows in the files does not depend on how the input was split.
 
     Args:
-        judged: cleaned columns and `tagging.TAGS`.
+        judged: as `judge` gives them; of one day in the order of its files.
         dataset: its name.
         scratch: the pass's.
         days: how many the pass cleans.
@@ -79,8 +78,6 @@ def write_by_fate(judged: DataFrame, dataset: str, scratch: Path, *, days: int) 
         below = F.when(stays, F.col(OWN_DAY)).otherwise(F.col(DAY)).alias(OWN_DIRECTORY)
     else:
         below = F.coalesce(CONSENT_UNREAD, F.lit(False)).alias(UNREAD_DIRECTORY)
-    if days == 1:
-        judged = in_file_order(judged, dataset)
     rows = judged.select(
         *(source.alias(name) if name == "source" else F.col(name) for name in columns),
         F.col(FATE).alias(_FATE),
@@ -102,15 +99,6 @@ def write_by_fate(judged: DataFrame, dataset: str, scratch: Path, *, days: int) 
             fate = directory.name.partition("=")[2]
             directory.rename(scratch / dataset if fate == OUT else beside / fate)
         shutil.rmtree(target, ignore_errors=True)
-
-
-def in_file_order(judged: DataFrame, dataset: str) -> DataFrame:
-    """One delivery's rows in the order of the files: of rows that stay, the days are all the same.
-
-    Events have it from the last of their windows, and Spark leaves the sort out.
-    """
-    first, *others = ROW_ORDER[dataset]
-    return judged.sortWithinPartitions(first, OWN_DAY, BUCKET, DAY, *others)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Late rows, judged together with all that is known of their user's own day.
 
 A row is late where its own day is before the day that delivered it. What becomes of it, and of the
-rows that earlier deliveries brought of the same user and day, is told by `judge_user_days` over all
+rows that earlier deliveries brought of the same user and day, is told by `judge` over all
 of them: so a row has the same fate in the end whichever delivery brought it.
 
 Pure `DataFrame -> DataFrame`. One pass may hold the late rows of many deliveries. Each delivery is
@@ -22,9 +22,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
+from pipeline.cleaning.judge import judge
 from pipeline.cleaning.tagging import (
     CONTENT,
     EVIDENCE,
@@ -40,10 +41,9 @@ from pipeline.cleaning.tagging import (
     no_evidence,
     own_day_column,
 )
-from pipeline.cleaning.user_days import judge_user_days
 from pipeline.contracts.contract import load_contract
 from pipeline.sources.readers import DAY, FILE
-from pipeline.sources.source import KEY_COLUMN, TIME_COLUMN, SourceDataset
+from pipeline.sources.source import KEY_COLUMN, SourceDataset
 
 AS_OF, OUTCOME, STANDS, RELEASED = "__as_of", "__outcome", "__stands", "__released"
 
@@ -74,11 +74,11 @@ def judge_late_rows(late: DataFrame, context: DataFrame, rules: Rules) -> DataFr
     columns = load_contract(f"cleaned_{rules.dataset.name}").column_names
     key = KEY_COLUMN[rules.dataset.name]
     row = (OWN_DAY, "user_id", key, CONTENT)
-    rows = _each_once(_all_rows(late, context, rules.dataset), row)
+    # Once for all that follows: what is judged together has to lie in one task.
+    placed = _all_rows(late, context, rules.dataset).repartition("user_id", OWN_DAY)
+    rows = _each_once(placed, row)
     as_known = _as_of_each_delivery(rows)
-    judged = judge_user_days(
-        as_known, rules, ("user_id", OWN_DAY, AS_OF), _winner_first(rules.dataset)
-    )
+    judged = judge(as_known, rules, ("user_id", OWN_DAY, AS_OF))
     over_time = Window.partitionBy(*row, _COPY).orderBy(AS_OF)
     is_out = F.col(FATE) == OUT
     stood = F.coalesce(F.lag(FATE).over(over_time) == OUT, F.col(STANDS))
@@ -157,10 +157,3 @@ def _as_of_each_delivery(rows: DataFrame) -> DataFrame:
     since = F.filter("__deliveries", lambda day: day >= F.col(DAY))
     told = F.when(F.col(_COPY) == 1, since).otherwise(F.array(DAY))
     return rows.withColumn("__deliveries", deliveries).withColumn(AS_OF, F.explode(told))
-
-
-def _winner_first(dataset: SourceDataset) -> list[Column]:
-    competes = (F.col(FATE) == OUT).desc()
-    if dataset.latest_by:
-        return [competes, F.col(DAY).desc(), F.col(ORDER).desc_nulls_last(), F.col(CONTENT).asc()]
-    return [competes, F.col(TIME_COLUMN[dataset.name]).asc(), F.col(CONTENT).asc()]

@@ -9,61 +9,50 @@ depend on the order in which rows are read or delivered.
 Only the types in `cleaning.near_duplicate_types`: a purchase is money, and two lines of one invoice
 are two lines unless their ids say otherwise. Exact copies are gone before this is asked. A bot's
 haste is evidence, so bots are told before anything is removed here; but as all of a bot's acts of
-browsing go, it makes no difference to who repeats whom, and the pairs are looked for first.
+browsing go, it makes no difference to who repeats whom.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pyspark.sql import DataFrame, Window
-from pyspark.sql import functions as F
+import numpy as np
+import pyarrow as pa
 
-from pipeline.cleaning.tagging import EVIDENCE, FATE, OUT, REASON, REMOVED, evidence
+from pipeline.cleaning.tagging import REMOVED
+from pipeline.cleaning.verdicts import Ints, Rows, Verdicts
 
-REPEATS = "__repeats"
 
-
-def with_repetitions(
-    frame: DataFrame, seconds: float, types: Sequence[str], user_day: Sequence[str]
-) -> DataFrame:
-    """The same rows and columns, and `__repeats`: the id of the event that a row repeats, or null.
-
-    Rows with another fate than `out` repeat nothing.
+def repetitions(
+    rows: Rows, verdicts: Verdicts, seconds: float, types: Sequence[str]
+) -> tuple[Ints, Ints]:
+    """Which good rows repeat which.
 
     Args:
-        frame: cleaned events with `tagging.TAGS`.
+        rows: whole days of users, in the order of time and id.
+        verdicts: of the rows so far.
         seconds: how far apart two events may lie to be one act; 0 switches the rule off.
         types: the event types that are asked.
-        user_day: the columns that the rows of a day share that is judged as one.
     """
-    if not seconds or not types:
-        return frame.withColumn(REPEATS, F.lit(None).cast("string"))
-    asked = (F.col(FATE) == OUT) & F.col("event_type").isin(*types)
-    thing = F.when(F.col("event_type") == "search", F.col("query")).otherwise(F.col("item_id"))
-    same = Window.partitionBy(*user_day, "__asked", "event_type", "__thing").orderBy(
-        "event_time", "event_id"
+    acts = rows.acts
+    if acts is None or not seconds or not types:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    at = np.flatnonzero(verdicts.is_good & acts.is_one_of(types))
+    # Stable: what is the same act stays in its order.
+    at = at[np.lexsort((acts.thing[at], acts.type[at], rows.group[at]))]
+    before, after = at[:-1], at[1:]
+    repeats = (
+        (rows.group[before] == rows.group[after])
+        & (acts.type[before] == acts.type[after])
+        & (acts.thing[before] == acts.thing[after])
+        & (acts.time[after] - acts.time[before] <= seconds * 1e6)
     )
-    micros = F.unix_micros("event_time")
-    after = micros - F.lag(micros).over(same)
-    repeated = F.when(F.col("__asked") & (after <= seconds * 1e6), F.lag("event_id").over(same))
-    return (
-        frame.withColumns({"__asked": asked, "__thing": thing})
-        .withColumn(REPEATS, repeated)
-        .drop("__asked", "__thing")
-    )
+    return after[repeats], before[repeats]
 
 
-def without_repetitions(frame: DataFrame) -> DataFrame:
-    """The rows of `with_repetitions`, without `__repeats`; repetitions that are `out` are removed."""
-    repeats = (F.col(FATE) == OUT) & F.col(REPEATS).isNotNull()
-    judged = {
-        FATE: F.when(repeats, F.lit(REMOVED)).otherwise(F.col(FATE)),
-        REASON: F.when(repeats, F.lit("near_duplicate")).otherwise(F.col(REASON)),
-        EVIDENCE: F.when(repeats, evidence(repeats_event_id=F.col(REPEATS))).otherwise(
-            F.col(EVIDENCE)
-        ),
-    }
-    return frame.select(
-        *(judged.get(name, F.col(name)).alias(name) for name in frame.columns if name != REPEATS)
-    )
+def without_repetitions(rows: Rows, verdicts: Verdicts, found: tuple[Ints, Ints]) -> None:
+    """Say of `repetitions` that are good still that they go."""
+    repeats, repeated = found
+    stay = verdicts.is_good[repeats]
+    ids = rows.key.take(pa.array(repeated[stay]))
+    verdicts.say(repeats[stay], REMOVED, "near_duplicate", repeats_event_id=ids)

@@ -38,6 +38,7 @@ from pyspark.sql import functions as F
 
 from pipeline.cleaning.redaction import FREE_TEXT, redacted_row
 from pipeline.cleaning.scrubbing import may_hold_contacts, scrub, without_markup
+from pipeline.cleaning.verdicts import EVIDENCE_TYPE
 from pipeline.contracts.contract import load_contract
 from pipeline.contracts.spark import first_broken_rule
 from pipeline.reviews.encoding import repaired_column
@@ -68,18 +69,6 @@ TAGS = (
 )
 
 
-# What `removed_events` says beside the event and the rule.
-_EVIDENCE = {
-    "bot_rules": "array<string>",
-    "n_events": "bigint",
-    "n_items": "bigint",
-    "median_gap_seconds": "double",
-    "repeats_event_id": "string",
-}
-
-EVIDENCE_TYPE = f"struct<{','.join(f'{name}:{kind}' for name, kind in _EVIDENCE.items())}>"
-
-
 @dataclass(frozen=True)
 class Rules:
     """What the rules compare with, for one dataset; the key hides users in what is refused."""
@@ -95,14 +84,6 @@ def own_day_column(dataset: str) -> str:
     """The cleaned column with a row's own calendar day; empty where a row has none."""
     time = TIME_COLUMN.get(dataset, "")
     return time.replace("_time", "_date")
-
-
-def evidence(**seen: Column) -> Column:
-    """What a rule saw of a user's day, under the names that `removed_events` has for it."""
-    assert not seen.keys() - _EVIDENCE.keys()
-    return F.struct(
-        *(seen.get(name, F.lit(None)).cast(kind).alias(name) for name, kind in _EVIDENCE.items())
-    )
 
 
 def no_evidence() -> Column:

@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 from pipeline.cleaning.day_files import place
 from pipeline.cleaning.fates import in_file_order
 from pipeline.cleaning.tagging import BUCKET, OWN_DAY
-from pipeline.cleaning.user_days import judge_user_days
+from pipeline.cleaning.judge import judge
 from pipeline.settings import Cleaning
 from tests.cleaning.user_days_by_hand import event, rules_of, tagged
 
@@ -40,7 +40,7 @@ def test_events_that_are_judged_lie_in_the_order_of_their_files(spark: SparkSess
     )
     plans = [
         frame._jdf.queryExecution().executedPlan().toString()
-        for judged in [judge_user_days(rows, rules_of(Cleaning()))]
+        for judged in [judge(rows, rules_of(Cleaning()))]
         for frame in (judged, in_file_order(judged, "events"))
     ]
     assert [plan.count("Sort [") for plan in plans] == [3, 3]

@@ -24,7 +24,7 @@ from pipeline.cleaning.late_rows import (
     judge_late_rows,
 )
 from pipeline.cleaning.tagging import FATE, KEPT_RULES, LATE, OUT, REASON, REMOVED
-from pipeline.cleaning.user_days import judge_user_days
+from pipeline.cleaning.judge import judge
 from pipeline.settings import Cleaning
 from pipeline.sources.readers import DAY
 from tests.cleaning.user_days_by_hand import COLUMNS, DATE, event, rules_of, tagged
@@ -71,14 +71,14 @@ def events() -> list[dict]:
 def on_time(spark: SparkSession, events: list[dict]) -> DataFrame:
     """All of it judged at once."""
     rows = tagged(spark, (row | {"delivered": DATE} for row in events))
-    return judge_user_days(rows.repartition(2, "user_id"), RULES).localCheckpoint()
+    return judge(rows.repartition(2, "user_id"), RULES).localCheckpoint()
 
 
 @pytest.fixture(scope="module")
 def first_day(spark: SparkSession, events: list[dict]) -> DataFrame:
     """What the day's own delivery says."""
     rows = tagged(spark, (row for row in events if row["delivered"] == DATE))
-    return judge_user_days(rows.repartition(2, "user_id"), RULES).localCheckpoint()
+    return judge(rows.repartition(2, "user_id"), RULES).localCheckpoint()
 
 
 def acts(rows: DataFrame) -> Counter[Act]:

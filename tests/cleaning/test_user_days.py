@@ -6,7 +6,7 @@ import pytest
 from pyspark.sql import Row, SparkSession
 
 from pipeline.cleaning.tagging import EVIDENCE, FATE, REASON, REMOVED
-from pipeline.cleaning.user_days import judge_user_days
+from pipeline.cleaning.judge import judge
 from pipeline.settings import Cleaning
 from tests.cleaning.user_days_by_hand import event, rules_of, tagged
 
@@ -64,7 +64,7 @@ EVENTS = [
 
 @pytest.fixture(scope="module")
 def judged(spark: SparkSession) -> dict[str, Row]:
-    rows = judge_user_days(tagged(spark, EVENTS).coalesce(1), rules_of(LIMITS)).collect()
+    rows = judge(tagged(spark, EVENTS).coalesce(1), rules_of(LIMITS)).collect()
     assert len(rows) == len(EVENTS)
     return {row["event_id"]: row for row in rows}
 
