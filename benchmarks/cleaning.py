@@ -4,16 +4,17 @@
 
 For each size: (a) Spark reads the day's events and items with a plain typed schema and writes the
 same columns as Parquet, (b) `clean_night` cleans the same files into a fresh lake, (c) the Great
-Expectations gate checks what was cleaned. Seconds of processor time of the JVM are given beside
+Expectations gate checks what was cleaned. Seconds of processor time of the JVM and its workers are given beside
 those of the clock: where a machine is shared, theirs is the ratio to trust. (a) and (b) take turns `--rounds` times after one
 unmeasured turn of each on a small day; what is reported is the median of each, their ratio, rows
-per second, (c)'s share of (b), and the peak memory of the Spark JVM and of this process during (b).
+per second, (c)'s share of (b), and the peak memory of the Spark JVM, its Python workers and this process during (b).
 Prints a line per step and, last, one line of JSON.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
@@ -111,29 +112,56 @@ def measure(
 
 
 class Meter:
-    """Seconds, and the largest resident size of the Spark JVM and of this process (Linux)."""
+    """Seconds, and the largest resident size of the Spark JVM, its workers and this process (Linux).
+
+    Processor seconds are those of the JVM and of the Python workers that it started.
+    """
 
     def __init__(self, spark: SparkSession) -> None:
         jvm = spark.sparkContext._jvm
         assert jvm is not None
-        self._pids = {"jvm": str(jvm.ProcessHandle.current().pid()), "python": "self"}
+        self._jvm = str(jvm.ProcessHandle.current().pid())
 
     def __enter__(self) -> Meter:
-        for pid in self._pids.values():
+        for pid in [self._jvm, "self", *_descendants(self._jvm)]:
             Path(f"/proc/{pid}/clear_refs").write_text("5")
-        self.processor = -_processor_seconds(self._pids["jvm"])
+        self.processor = -self._processor()
         self.seconds = -time.perf_counter()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.seconds += time.perf_counter()
-        self.processor += _processor_seconds(self._pids["jvm"])
-        self.megabytes = {name: _high_water(pid) for name, pid in self._pids.items()}
+        self.processor += self._processor()
+        self.megabytes = {
+            "jvm": _high_water(self._jvm),
+            "python": _high_water("self"),
+            "workers": sum(map(_high_water, _descendants(self._jvm))),
+        }
+
+    def _processor(self) -> float:
+        return sum(map(_processor_seconds, [self._jvm, *_descendants(self._jvm)]))
+
+
+def _descendants(pid: str) -> list[str]:
+    """Processes that a process started, and those that these started."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            parents[stat.parent.name] = _stat(stat)[1]
+    found = [pid]
+    for known in found:
+        found += [child for child, parent in parents.items() if parent == known]
+    return found[1:]
 
 
 def _processor_seconds(pid: str) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    fields = _stat(Path(f"/proc/{pid}/stat"))
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _stat(path: Path) -> list[str]:
+    """What the kernel says of a process, from its state on."""
+    return path.read_text().rpartition(")")[2].split()
 
 
 def _high_water(pid: str) -> float:

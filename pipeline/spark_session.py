@@ -64,6 +64,9 @@ def open_spark(settings: Spark, name: str) -> SparkSession:
         # A night's cleaning has 151 generated classes, and Spark keeps 100: the next night of the
         # session would compile all of them again, and HotSpot after it.
         .config("spark.sql.codegen.cache.maxEntries", 2000)
+        # Else each column that is built asks Python's stack and the JVM where it was: half of all
+        # calls to the JVM, for a line in errors of Spark that we word ourselves.
+        .config("spark.python.sql.dataFrameDebugging.enabled", "false")
         .config("spark.sql.session.timeZone", "UTC")
         .config("spark.sql.ansi.enabled", "true")
         .config("spark.sql.csv.parser.columnPruning.enabled", "false")

@@ -46,11 +46,10 @@ def without_duplicates(
         names=["pair", *(f"rank_{n}" for n in range(len(rows.ranks))), "content"],
     )
     ways = ["ascending", *directions, "ascending"]
-    order = pc.sort_indices(
-        ranked,
-        sort_keys=list(zip(ranked.column_names, ways, strict=True)),
-        null_placement="at_end",
-    ).to_numpy()
+    keys_of_sort = [
+        (name, way, "at_end") for name, way in zip(ranked.column_names, ways, strict=True)
+    ]
+    order = pc.sort_indices(ranked, sort_keys=keys_of_sort).to_numpy()
     at, pair = at[order], pair[order]
     wins = np.concatenate([[True], pair[1:] != pair[:-1]])[: len(at)]
     winner = at[np.maximum.accumulate(np.where(wins, np.arange(len(at)), 0))]
