@@ -33,7 +33,7 @@ def without_duplicates(
         differs: fate and reason of a loser that does not say what the winner says.
     """
     at = np.flatnonzero(verdicts.is_good)
-    key = rows.key.take(pa.array(at)).dictionary_encode()
+    key = rows.key.take(at).dictionary_encode()
     keys = len(key.dictionary)
     if keys == len(at):
         return
@@ -42,14 +42,14 @@ def without_duplicates(
     several = number[pair] > 1
     at, pair = at[several], pair[several]
     ranked = pa.table(
-        [pa.array(pair), *(rank.take(pa.array(at)) for rank in rows.ranks), rows.content[at]],
+        [pa.array(pair), *(rank.take(at) for rank in rows.ranks), pa.array(rows.content[at])],
         names=["pair", *(f"rank_{n}" for n in range(len(rows.ranks))), "content"],
     )
     ways = ["ascending", *directions, "ascending"]
     keys_of_sort = [
         (name, way, "at_end") for name, way in zip(ranked.column_names, ways, strict=True)
     ]
-    order = pc.sort_indices(ranked, sort_keys=keys_of_sort).to_numpy()
+    order = pc.sort_indices(ranked, sort_keys=keys_of_sort).to_numpy()  # type: ignore[arg-type]
     at, pair = at[order], pair[order]
     wins = np.concatenate([[True], pair[1:] != pair[:-1]])[: len(at)]
     winner = at[np.maximum.accumulate(np.where(wins, np.arange(len(at)), 0))]

@@ -23,10 +23,12 @@ rows that lie elsewhere, and another answer to late ones.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.functions import arrow_udf
 
 from pipeline.cleaning.bots import BotLimits, without_bots
 from pipeline.cleaning.duplicates import without_duplicates
@@ -95,7 +97,7 @@ def judge(frame: DataFrame, rules: Rules, share: Sequence[str] = ()) -> DataFram
         *(rank for rank, _ in ranks),
         *(_of_acts() if dataset.name == "events" else ()),
     ]
-    look = F.arrow_udf(_looks(rules, [way for _, way in ranks]), VERDICT_TYPE)
+    look = arrow_udf(_looks(rules, [way for _, way in ranks]), VERDICT_TYPE)  # type: ignore[call-overload]
     # Told so, Spark leaves the sort before it alone: what it says depends on the rows around.
     look = look.asNondeterministic()
     told = frame.sortWithinPartitions(*share, *in_time).withColumn(_VERDICT, look(*asked))
@@ -137,7 +139,7 @@ def _of_acts() -> list[Column]:
 
 def _looks(
     rules: Rules, ways: list[str]
-) -> Callable[[Iterator[tuple[pa.Array, ...]]], Iterator[pa.Array]]:
+) -> Callable[[Iterator[tuple[pa.Array[Any], ...]]], Iterator[pa.Array[Any]]]:
     """What a worker does with the columns that `judge` asks for.
 
     Args:
@@ -146,7 +148,7 @@ def _looks(
     """
     is_events = rules.dataset.name == "events"
 
-    def look(batches: Iterator[tuple[pa.Array, ...]]) -> Iterator[pa.Array]:
+    def look(batches: Iterator[tuple[pa.Array[Any], ...]]) -> Iterator[pa.Array[Any]]:
         for share, is_good, key, content, *others in whole_groups(batches):
             ranks, of_acts = others[: len(ways)], others[len(ways) :]
             rows = Rows(

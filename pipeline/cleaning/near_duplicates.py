@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import pyarrow as pa
 
 from pipeline.cleaning.tagging import REMOVED
 from pipeline.cleaning.verdicts import Ints, Rows, Verdicts
@@ -54,5 +53,5 @@ def without_repetitions(rows: Rows, verdicts: Verdicts, found: tuple[Ints, Ints]
     """Say of `repetitions` that are good still that they go."""
     repeats, repeated = found
     stay = verdicts.is_good[repeats]
-    ids = rows.key.take(pa.array(repeated[stay]))
+    ids = rows.key.take(repeated[stay])
     verdicts.say(repeats[stay], REMOVED, "near_duplicate", repeats_event_id=ids)

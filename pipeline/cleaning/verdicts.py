@@ -30,12 +30,12 @@ EVIDENCE_FIELDS = {
     "median_gap_seconds": (pa.float64(), "double"),
     "repeats_event_id": (pa.string(), "string"),
 }
-_EVIDENCE = pa.struct({name: kind for name, (kind, _) in EVIDENCE_FIELDS.items()})
+_EVIDENCE = pa.struct({name: kind for name, (kind, _) in EVIDENCE_FIELDS.items()})  # type: ignore[arg-type]
 EVIDENCE_TYPE = (
     f"struct<{','.join(f'{name}:{kind}' for name, (_, kind) in EVIDENCE_FIELDS.items())}>"
 )
 VERDICT_TYPE = f"struct<fate:string,reason:string,evidence:{EVIDENCE_TYPE}>"
-VERDICT = pa.struct({"fate": pa.string(), "reason": pa.string(), "evidence": _EVIDENCE})
+VERDICT = pa.struct({"fate": pa.string(), "reason": pa.string(), "evidence": _EVIDENCE})  # type: ignore[arg-type]
 
 ACT_TYPES = ("view", "cart", "purchase", "return", "search")
 
@@ -59,14 +59,14 @@ class Rows:
 
     group: Ints  # ascending from 0
     is_good: Bools  # by itself: rules over several rows ask no others
-    key: pa.Array  # strings
+    key: pa.Array[Any]  # strings
     content: Ints  # a hash, equal for rows that say the same
-    ranks: tuple[pa.Array, ...] = ()  # of rows with one key, by what the winner is told
+    ranks: tuple[pa.Array[Any], ...] = ()  # of rows with one key, by what the winner is told
     acts: Acts | None = None
 
 
 class Verdicts:
-    """What becomes of rows that do not stay. Of one row the first word stands."""
+    """What becomes of rows that do not stay: one word a row, of rows that were good until then."""
 
     def __init__(self, is_good: Bools) -> None:
         self.is_good = is_good.copy()
@@ -84,12 +84,13 @@ class Verdicts:
         """
         if not len(rows):
             return
+        assert self.is_good[rows].all()
         self.is_good[rows] = False
         number = len(rows)
         seen = pa.nulls(number, _EVIDENCE)
         if evidence:
             fields = [
-                pa.array(evidence[name], kind) if name in evidence else pa.nulls(number, kind)
+                pa.array(evidence[name], kind) if name in evidence else pa.nulls(number, kind)  # type: ignore[call-overload]
                 for name, (kind, _) in EVIDENCE_FIELDS.items()
             ]
             seen = pa.StructArray.from_arrays(fields, fields=list(_EVIDENCE))
@@ -105,16 +106,18 @@ class Verdicts:
         rows = np.concatenate(self._rows)
         place = np.full(number, -1, np.int64)
         place[rows] = np.arange(len(rows))
-        return pa.concat_arrays(self._said).take(pa.array(place, mask=place < 0))
+        return pa.concat_arrays(self._said).take(pa.array(place, mask=place < 0))  # type: ignore[arg-type]
 
 
-def whole_groups(batches: Iterable[tuple[pa.Array, ...]]) -> Iterator[tuple[pa.Array, ...]]:
+def whole_groups(
+    batches: Iterable[tuple[pa.Array[Any], ...]],
+) -> Iterator[tuple[pa.Array[Any], ...]]:
     """The same rows in the same order, in batches that begin and end with a group.
 
     Args:
         batches: arrays of one length; the first has one value for each group.
     """
-    held: list[tuple[pa.Array, ...]] = []
+    held: list[tuple[pa.Array[Any], ...]] = []
     for batch in batches:
         of = batch[0].to_numpy()
         if not len(of):
@@ -130,7 +133,7 @@ def whole_groups(batches: Iterable[tuple[pa.Array, ...]]) -> Iterator[tuple[pa.A
         yield tuple(pa.concat_arrays(parts) for parts in zip(*held, strict=True))
 
 
-def groups_of(together: pa.Array) -> Ints:
+def groups_of(together: pa.Array[Any]) -> Ints:
     """The number of each row's group, from 0."""
     of = together.to_numpy()
     return np.concatenate([[0], np.cumsum(of[1:] != of[:-1])]).astype(np.int64)

@@ -7,9 +7,8 @@ from pyspark.sql import SparkSession, Window
 from pyspark.sql import functions as F
 
 from pipeline.cleaning.day_files import place
-from pipeline.cleaning.fates import in_file_order
-from pipeline.cleaning.tagging import BUCKET, OWN_DAY
 from pipeline.cleaning.judge import judge
+from pipeline.cleaning.tagging import BUCKET, OWN_DAY
 from pipeline.settings import Cleaning
 from tests.cleaning.user_days_by_hand import event, rules_of, tagged
 
@@ -33,15 +32,13 @@ def test_what_is_judged_together_needs_no_second_shuffle(
     assert plan.count("Exchange ") == 1
 
 
-def test_events_that_are_judged_lie_in_the_order_of_their_files(spark: SparkSession) -> None:
-    """Three sorts: by id, by what may repeat, by time; the last is the order of the files."""
+def test_events_are_sorted_once_before_they_are_judged(spark: SparkSession) -> None:
+    """By time, which is the order of their files; and where a pass has many days, that stays so."""
     rows = place(
         tagged(spark, [event("u", "e", 1)]), "events", partitions=4, days=1, bytes_per_day=LARGE
     )
-    plans = [
-        frame._jdf.queryExecution().executedPlan().toString()
-        for judged in [judge(rows, rules_of(Cleaning()))]
-        for frame in (judged, in_file_order(judged, "events"))
-    ]
-    assert [plan.count("Sort [") for plan in plans] == [3, 3]
+    judged = judge(rows, rules_of(Cleaning()))
+    by_file = judged.sortWithinPartitions("__own_day", "user_id")
+    plans = [frame._jdf.queryExecution().executedPlan().toString() for frame in (judged, by_file)]
+    assert [plan.count("Sort [") for plan in plans] == [1, 2]
     assert [plan.count("Exchange ") for plan in plans] == [1, 1]

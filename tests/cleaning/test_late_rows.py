@@ -14,6 +14,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from pipeline.cleaning.judge import judge
 from pipeline.cleaning.late_rows import (
     AS_OF,
     OUTCOME,
@@ -24,7 +25,6 @@ from pipeline.cleaning.late_rows import (
     judge_late_rows,
 )
 from pipeline.cleaning.tagging import FATE, KEPT_RULES, LATE, OUT, REASON, REMOVED
-from pipeline.cleaning.judge import judge
 from pipeline.settings import Cleaning
 from pipeline.sources.readers import DAY
 from tests.cleaning.user_days_by_hand import COLUMNS, DATE, event, rules_of, tagged

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from pyspark.sql import Row, SparkSession
 
-from pipeline.cleaning.tagging import EVIDENCE, FATE, REASON, REMOVED
 from pipeline.cleaning.judge import judge
+from pipeline.cleaning.tagging import EVIDENCE, FATE, REASON, REMOVED
 from pipeline.settings import Cleaning
 from tests.cleaning.user_days_by_hand import event, rules_of, tagged
 
