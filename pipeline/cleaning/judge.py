@@ -148,7 +148,8 @@ def _looks(
     """
     is_events = rules.dataset.name == "events"
 
-    def look(batches: Iterator[tuple[pa.Array[Any], ...]]) -> Iterator[pa.Array[Any]]:
+    # Spark reads these hints when it is told of the function, and pa.Array takes no parameter then.
+    def look(batches: Iterator[tuple[pa.Array, ...]]) -> Iterator[pa.Array]:  # type: ignore[type-arg]
         for share, is_good, key, content, *others in whole_groups(batches):
             ranks, of_acts = others[: len(ways)], others[len(ways) :]
             rows = Rows(
