@@ -64,10 +64,9 @@ from pipeline.lake import Lake, Run
 from pipeline.ledger import LedgerLine
 from pipeline.settings import Settings
 from pipeline.sources.damage import FileDamageError
-from pipeline.sources.dialect import UTF_8
 from pipeline.sources.file_checks import check_files
 from pipeline.sources.file_pattern import DeliveredFile
-from pipeline.sources.plain_json import is_plain
+from pipeline.sources.plain_json import plain_rows
 from pipeline.sources.readers import DAY, FILE, count_rows, read_rows
 from pipeline.sources.source import TIME_COLUMN, Source, SourceDataset
 
@@ -100,6 +99,7 @@ class Delivery:
     files: list[DeliveredFile]
     rows: Counter[dt.date]
     rows_of: Mapping[str, int]  # by the file's path below the raw root
+    plain: bool  # as `read_rows` asks
     damaged: list[FileDamageError] = field(default_factory=list)
 
     def files_of(self, day: dt.date) -> list[DeliveredFile]:
@@ -138,19 +138,19 @@ def look_at(night: Night, dataset: SourceDataset) -> Delivery:
     lost = {damage.file for damage in damaged}
     files = [file for file in files if file not in lost]
     try:
-        rows_of = count_rows(night.spark, dataset, night.raw_root, files)
+        plain = plain_rows(dataset, files)
+        rows_of = plain or count_rows(night.spark, dataset, night.raw_root, files)
         rows = _rows_read(night, dataset, files, damaged, rows_of)
     except (PySparkException, Py4JJavaError) as error:
         explain(error, dataset)
         raise
-    return Delivery(dataset, files, rows, rows_of, damaged)
+    return Delivery(dataset, files, rows, rows_of, plain is not None, damaged)
 
 
 def clean_dataset(night: Night, delivery: Delivery) -> CleanedDataset:
     """One pass over a dataset's files: tag, count, refuse or write to scratch."""
     dataset, files, read = delivery.dataset, delivery.files, delivery.rows
-    plain = dataset.format == "jsonl" and dataset.encoding == UTF_8 and all(map(is_plain, files))
-    raw = read_rows(night.spark, dataset, night.raw_root, files, plain=plain)
+    raw = read_rows(night.spark, dataset, night.raw_root, files, plain=delivery.plain)
     mapped = map_rows(raw, dataset, night.calendar, night.key)
     if dataset.delivery == "dump":
         mapped = mapped.where(F.col(DAY).isin(night.days))

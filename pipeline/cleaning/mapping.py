@@ -26,7 +26,7 @@ from pyspark.sql import functions as F
 from pipeline.cleaning.pseudonym_column import pseudonym_column
 from pipeline.cleaning.redaction import GIVEN, PSEUDONYM
 from pipeline.contracts.contract import load_contract
-from pipeline.contracts.spark import not_blank, quoted
+from pipeline.contracts.spark import at_most, not_blank, quoted
 from pipeline.errors import ContractError
 from pipeline.sources.expressions import (
     columns_read,
@@ -150,7 +150,7 @@ def _hashed_user_id() -> Column:
     in_dots = F.repeat(F.lit("."), F.length(user_id))
     return (
         F.when(~F.expr(not_blank("__new_user_id")), user_id)
-        .when(F.length(user_id) > longest, in_dots)
+        .when(~F.expr(at_most("__new_user_id", longest)), in_dots)
         .otherwise(F.col(PSEUDONYM))
     )
 

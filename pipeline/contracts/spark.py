@@ -130,6 +130,14 @@ def not_blank(name: str) -> str:
     return f"({name} BETWEEN '!' AND '~' OR {name} RLIKE {sql_string(NOT_BLANK)})"
 
 
+def at_most(name: str, characters: int) -> str:
+    """SQL that is true of a text of so many characters or fewer.
+
+    There are no more of them than bytes, which nobody has to count.
+    """
+    return f"(octet_length({name}) <= {characters} OR length({name}) <= {characters})"
+
+
 def _matches(name: str, regex: str) -> str:
     return not_blank(name) if regex == NOT_BLANK else f"{name} RLIKE {sql_string(regex)}"
 
@@ -145,9 +153,11 @@ def _predicate(check: ColumnCheck) -> str:
     if check.max is not None:
         parts.append(f"{name} <= {check.max!r}")
     if check.min_length is not None:
-        parts.append(f"length({name}) >= {check.min_length}")
+        # A text with a byte has a character.
+        length = "octet_length" if check.min_length == 1 else "length"
+        parts.append(f"{length}({name}) >= {check.min_length}")
     if check.max_length is not None:
-        parts.append(f"length({name}) <= {check.max_length}")
+        parts.append(at_most(name, check.max_length))
     if check.kind == "missing":
         return " AND ".join([f"{name} IS NOT NULL", *parts])
     # A null is the missing check's to refuse, also where it may not be.

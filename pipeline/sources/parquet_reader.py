@@ -23,23 +23,23 @@ from pipeline.sources.source import SourceDataset
 
 
 def read_parquet(
-    spark: SparkSession, dataset: SourceDataset, files: Sequence[DeliveredFile]
+    spark: SparkSession, dataset: SourceDataset, files: Sequence[DeliveredFile], file: Column
 ) -> DataFrame:
-    """The source's columns as strings, `__line`, `__unknown_key` and `__path`."""
+    """The source's columns as strings, `__line`, `__unknown_key` and, as `file` says, `__file`."""
     groups: defaultdict[str, list[str]] = defaultdict(list)
-    for file in files:
-        groups[pq.read_schema(file.path).remove_metadata().to_string()].append(str(file.path))
+    for path in (one.path for one in files):
+        groups[pq.read_schema(path).remove_metadata().to_string()].append(str(path))
     reader = spark.read.option("recursiveFileLookup", "true").option("__globPaths__", "false")
-    frames = [_as_text(reader.parquet(*paths), dataset) for paths in groups.values()]
+    frames = [_as_text(reader.parquet(*paths), dataset, file) for paths in groups.values()]
     return reduce(DataFrame.unionByName, frames)
 
 
-def _as_text(frame: DataFrame, dataset: SourceDataset) -> DataFrame:
+def _as_text(frame: DataFrame, dataset: SourceDataset, file: Column) -> DataFrame:
     return frame.select(
         *(_text(name, frame.schema[name].dataType).alias(name) for name in dataset.columns),
         F.lit(None).cast("string").alias("__line"),
         F.lit(None).cast("string").alias("__unknown_key"),
-        F.col("_metadata.file_path").alias("__path"),
+        file.alias("__file"),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import pytest
 from pyspark.sql import SparkSession
 
 from pipeline.sources.file_pattern import DeliveredFile
-from pipeline.sources.plain_json import is_plain
+from pipeline.sources.line_count import count_lines
+from pipeline.sources.plain_json import plain_rows
 from pipeline.sources.readers import FILE, LINE, read_rows
 from pipeline.sources.source import load_source
 
@@ -40,6 +42,10 @@ def file_of(directory: Path, content: bytes, name: str = "events.jsonl") -> Deli
         (GOOD + b"\n" + GOOD, False),
         (GOOD + b'{"a":"\\ud83d"}\n', False),
         (GOOD + b'{"a":"\xff"}\n', False),
+        (GOOD + b'{"a":"\xed\xa0\x80"}\n', False),  # half a character
+        (GOOD + b'{"a":"\xc0\xaf"}\n', False),  # a slash in two bytes
+        (GOOD + b'{"a":"\xf4\x90\x80\x80"}\n', False),  # beyond the last character
+        (GOOD + b'{"a":"\xe8\x8a', False),
         (GOOD.replace(b"\n", b"\r\n"), False),
         (GOOD + b'{"a":"b\rc"}\n', False),
         (b"\xef\xbb\xbf" + GOOD, False),
@@ -47,12 +53,27 @@ def file_of(directory: Path, content: bytes, name: str = "events.jsonl") -> Deli
     ],
 )
 def test_what_is_plain(tmp_path: Path, content: bytes, expected: bool) -> None:
-    assert is_plain(file_of(tmp_path, content)) is expected
-    assert is_plain(file_of(tmp_path, GOOD * 200_000 + content)) is expected, "in a later chunk"
+    for before in (0, 10_000):  # in the first block or in a later one
+        file = file_of(tmp_path, GOOD * before + content)
+        rows = plain_rows(EVENTS, [file])
+        assert rows == ({file.relative: count_lines(file)} if expected else None)
+
+
+def test_one_file_that_is_not_plain_is_enough(tmp_path: Path) -> None:
+    good, bad = file_of(tmp_path, GOOD, "good"), file_of(tmp_path, b"x", "bad")
+    assert plain_rows(EVENTS, [good]) == {"good": 1}
+    assert plain_rows(EVENTS, [good, bad]) is None
 
 
 def test_a_compressed_file_is_not(tmp_path: Path) -> None:
-    assert not is_plain(file_of(tmp_path, GOOD, "events.jsonl.gz"))
+    assert plain_rows(EVENTS, [file_of(tmp_path, GOOD, "events.jsonl.gz")]) is None
+
+
+def test_another_encoding_or_format_is_not(tmp_path: Path) -> None:
+    file = file_of(tmp_path, GOOD)
+    latin = dataclasses.replace(EVENTS, options={"encoding": "latin-1"})
+    assert plain_rows(latin, [file]) is None
+    assert plain_rows(dataclasses.replace(EVENTS, format="csv"), [file]) is None
 
 
 def test_both_readers_say_the_same_of_plain_lines(spark: SparkSession, tmp_path: Path) -> None:
@@ -91,7 +112,7 @@ def test_both_readers_say_the_same_of_plain_lines(spark: SparkSession, tmp_path:
         '{"event_id":"a"  }',
     ]
     file = file_of(tmp_path, "\n".join(lines).encode())
-    assert is_plain(file)
+    assert plain_rows(EVENTS, [file]) is not None
     names = [*EVENTS.columns, LINE, FILE]
     plain, slow = (
         read_rows(spark, EVENTS, tmp_path, [file], plain=fast).select(*names).collect()
