@@ -24,16 +24,14 @@ from pipeline.evaluation.best_baseline import DEFAULT
 from pipeline.generation.beams import best_in_order
 from pipeline.generation.candidates import Candidates, Exclusions, Integers
 from pipeline.generation.columns import Column, Lists, compute
-from pipeline.generation.ranking import (
-    MAX_LOGITS,
-    NO_ALLOWED_ITEM,
-    Ranking,
-    empty_ranking,
-)
+from pipeline.generation.ranking import NO_ALLOWED_ITEM, Ranking, empty_ranking
 from pipeline.generation.sharded_rows import contract_columns, read_batches
 from pipeline.model.transitions import Transitions, TransitionShape, transition_counts
 
 TARGET_EVENTS = ("purchase", "rating")
+# At a time: 16 MB for each of several copies. Of 16 million at a time the peak was 1,112 MB, not 741,
+# and the time a third longer (100,000 users, 2,000 items; docs/experiments.md).
+MAX_SCORES = 2 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ class Fallback:
         ranking = empty_ranking(n, k, {})
         items_UK, scores_UK = ranking.items_UK, ranking.scores_UK
         numbers_U = _item_numbers(histories, self.item_ids)
-        step = max(1, MAX_LOGITS // max(1, len(self.item_ids)))
+        step = max(1, MAX_SCORES // max(1, len(self.item_ids)))
         for start in range(0, n, step):
             users_B = np.arange(start, min(n, start + step))
             shares_BI = self.counted.scores([numbers_U[user] for user in users_B])

@@ -13,7 +13,7 @@ from pipeline.contracts.arrow import arrow_schema
 from pipeline.contracts.contract import load_contract
 from pipeline.evaluation.baselines import ITEM_KNN, POPULARITY, fit_markov, fit_popularity
 from pipeline.evaluation.gate import BASELINES
-from pipeline.generation import sharded_rows
+from pipeline.generation import fallback, sharded_rows
 from pipeline.generation.candidates import exclusions, no_exclusions, sellable_candidates
 from pipeline.generation.fallback import Fallback, fit_fallback
 
@@ -65,20 +65,36 @@ def rows() -> list[tuple[list[str], list[str], bool]]:
 def test_ranks_as_the_baseline_scores(
     tmp_path: Path, rows: list[tuple[list[str], list[str], bool]], name: str
 ) -> None:
-    fallback = fit(histories(tmp_path, rows), name)
+    fitted = fit(histories(tmp_path, rows), name)
     asked = [row[0] for row in rows] + [[], ["gone"], ["i11"]]
     arrow = pa.array(asked, pa.list_(pa.string()))
     rng = np.random.default_rng(9)
     excluded = exclusions(rng.integers(0, len(asked), 90), rng.integers(0, 10, 90), len(asked))
-    found = fallback.rank(arrow, excluded, 4)
+    found = fitted.rank(arrow, excluded, 4)
     sellable = [n for n, item in enumerate(ITEMS) if item not in UNSELLABLE]
     for user, items in enumerate(asked):
         numbers = [ITEMS.index(item) for item in items if item in ITEMS]
-        scores = fallback.counted.scores([numbers])[0][sellable]
+        scores = fitted.counted.scores([numbers])[0][sellable]
         scores[excluded.of(np.array([user]))[1]] = -np.inf
         best = sorted(range(len(sellable)), key=lambda n: (-scores[n], n))[:4]
         assert found.items_UK[user].tolist() == best
         np.testing.assert_allclose(found.scores_UK[user], scores[best])
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_ranking_a_few_users_at_a_time_is_ranking_all(
+    tmp_path: Path,
+    rows: list[tuple[list[str], list[str], bool]],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    fitted = fit(histories(tmp_path, rows), name)
+    asked = pa.array([row[0] for row in rows], pa.list_(pa.string()))
+    whole = fitted.rank(asked, no_exclusions(len(rows)), 4)
+    monkeypatch.setattr(fallback, "MAX_SCORES", 5 * len(ITEMS))
+    parts = fitted.rank(asked, no_exclusions(len(rows)), 4)
+    np.testing.assert_array_equal(parts.items_UK, whole.items_UK)
+    np.testing.assert_array_equal(parts.scores_UK, whole.scores_UK)
 
 
 def test_scores_are_those_that_evaluation_measures(
@@ -126,9 +142,9 @@ def test_counting_a_few_users_at_a_time_is_counting_all(
 def test_says_who_made_the_list(
     tmp_path: Path, rows: list[tuple[list[str], list[str], bool]], name: str
 ) -> None:
-    fallback = fit(histories(tmp_path, rows), name)
+    fitted = fit(histories(tmp_path, rows), name)
     asked = pa.array([["i01"], ["i11"], [], ["gone"], ["i01", "gone"]], pa.list_(pa.string()))
-    assert fallback.methods(asked) == [name, POPULARITY, POPULARITY, POPULARITY, name]
+    assert fitted.methods(asked) == [name, POPULARITY, POPULARITY, POPULARITY, name]
 
 
 def test_an_item_that_was_only_ever_alone_says_nothing_of_others(tmp_path: Path) -> None:
@@ -140,15 +156,15 @@ def test_an_item_that_was_only_ever_alone_says_nothing_of_others(tmp_path: Path)
 def test_those_who_did_not_consent_are_not_counted(tmp_path: Path) -> None:
     bought = ["purchase", "purchase"]
     path = histories(tmp_path, [(["i01", "i02"], bought, False), (["i04", "i05"], bought, True)])
-    fallback = fit(path)
-    assert np.flatnonzero(fallback.counted.popularity.share_I).tolist() == [4, 5]
-    assert fallback.counted.transitions.counts_II.nnz == 1
+    fitted = fit(path)
+    assert np.flatnonzero(fitted.counted.popularity.share_I).tolist() == [4, 5]
+    assert fitted.counted.transitions.counts_II.nnz == 1
 
 
 def test_nobody_and_nothing(tmp_path: Path) -> None:
-    fallback = fit(histories(tmp_path, []))
-    nobody = fallback.rank(pa.array([], pa.list_(pa.string())), no_exclusions(0), 3)
+    fitted = fit(histories(tmp_path, []))
+    nobody = fitted.rank(pa.array([], pa.list_(pa.string())), no_exclusions(0), 3)
     assert nobody.items_UK.shape == (0, 3)
     # Without any past every item is as good as any other: item order.
-    found = fallback.rank(pa.array([[]], pa.list_(pa.string())), no_exclusions(1), 3)
+    found = fitted.rank(pa.array([[]], pa.list_(pa.string())), no_exclusions(1), 3)
     assert found.items_UK.tolist() == [[0, 1, 2]]
