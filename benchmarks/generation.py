@@ -36,6 +36,7 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from benchmarks.generation_scale import scale
+from pipeline.evaluation.gate import BASELINES
 from pipeline.generation.beams import Normalise
 from pipeline.generation.candidates import Integers, exclusions, no_exclusions
 from pipeline.generation.continuation import Continuer
@@ -311,9 +312,12 @@ def main(argv: list[str] | None = None) -> int:
         help="whole nights of so many users instead",
     )
     parser.add_argument("--repeat", action="store_true", help="with --scale: the night after one")
+    parser.add_argument(
+        "--fallback", choices=BASELINES, help="with --scale: no model, this instead"
+    )
     chosen = parser.parse_args(argv)
     if chosen.scale:
-        print(json.dumps(scale(chosen.scale, repeat=chosen.repeat)))
+        print(json.dumps(scale(chosen.scale, repeat=chosen.repeat, fallback=chosen.fallback)))
         return 0
     torch.set_num_threads(chosen.threads)
     precision = Precision(chosen.precision)

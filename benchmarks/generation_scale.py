@@ -2,13 +2,15 @@
 
     python -m benchmarks.generation --scale 10000 100000 1000000
     python -m benchmarks.generation --scale 10000 100000 --repeat
+    python -m benchmarks.generation --scale 10000 100000 --fallback item_knn
 
 Each size is a simulated shop of its own in a scratch directory (2,000 items; histories of 5 to 50
 events, 9 in the mean; 5 % of the users not active, 0.2 % with an event that the model cannot read,
 so that the fallback is fit and used), and a process that does what `jobs.generate` does: shards,
 rows, checksums, manifest. The model is the demo's size, with random weights: growth does not depend
 on what a user costs. `--repeat` measures the night after one that was published, with
-`no_repeat_nights = 1`, so that last night's lists are read as well.
+`no_repeat_nights = 1`, so that last night's lists are read as well; `--fallback NAME` a night
+without a model, every list by that baseline.
 
 Times are of the processor, summed over threads, from the first look at the lake to the commit; the
 peak is the process's resident memory, what the imports take included. Reasons are off: they depend
@@ -27,7 +29,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +44,8 @@ from pipeline.contracts.arrow import arrow_schema
 from pipeline.contracts.contract import load_contract
 from pipeline.generation.columns import Column
 from pipeline.generation.night import Night
-from pipeline.lake import Lake, Run, write_json
-from pipeline.model.champion import CHAMPION_FILE
+from pipeline.lake import Lake, Run
+from pipeline.model.champion import ChampionRecord, write_champion
 from pipeline.model.checkpoint import save_checkpoint, small_config
 from pipeline.model.vocabulary import build_vocabulary
 from pipeline.settings import Settings, load_settings
@@ -57,12 +59,20 @@ INACTIVE_SHARE, UNREADABLE_SHARE = 0.05, 0.002
 KINDS = np.array(["view", "cart", "purchase", "rating", "unheard of"])
 
 
-def scale(sizes: Sequence[int], *, repeat: bool, scratch: Path | None = None) -> dict[str, Any]:
+def scale(
+    sizes: Sequence[int],
+    *,
+    repeat: bool,
+    fallback: str | None = None,
+    scratch: Path | None = None,
+) -> dict[str, Any]:
     """Measure every size; how the largest compares with the smallest and with the one before."""
     found: dict[int, dict[str, float]] = {}
     for n_users in sizes:
         with tempfile.TemporaryDirectory(dir=scratch, prefix="nightcart-scale-") as folder:
             make_shop(Lake(folder), n_users)
+            if fallback:
+                put_champion(Lake(folder), NIGHT, None, fallback)
             if repeat:
                 _measured(folder, [])
                 _publish(Lake(folder))
@@ -99,12 +109,12 @@ def make_shop(lake: Lake, n_users: int) -> None:
         "sellable": [True] * N_ITEMS,
         "first_seen_date": [NIGHT] * N_ITEMS,
     }
-    pq.write_table(_table("catalogue", rows, N_ITEMS), lake.begin("catalogue", run) / "a.parquet")
+    pq.write_table(table_of("catalogue", rows, N_ITEMS), lake.begin("catalogue", run) / "a.parquet")
     lake.commit("catalogue", run, rows=N_ITEMS)
-    _put_champion(lake, items)
+    _put_model(lake, items)
 
 
-def _put_champion(lake: Lake, items: list[str]) -> None:
+def _put_model(lake: Lake, items: list[str]) -> None:
     run = Run(NIGHT, "upstream")
     vocabulary = build_vocabulary(
         items, ["en"], ["A soft brush, it is great."] * 3, text_vocab_size=400
@@ -114,14 +124,16 @@ def _put_champion(lake: Lake, items: list[str]) -> None:
     directory = lake.begin("models", run)
     save_checkpoint(directory, GPT2LMHeadModel(config).eval(), vocabulary, NIGHT)
     lake.commit("models", run, rows=1)
-    record = {
-        "model_run_date": NIGHT.isoformat(),
-        "model_run_id": run.run_id,
-        "model_version": "random",
-        "promoted": True,
-        "why": "a benchmark",
-    }
-    write_json(lake.begin("champions", run) / CHAMPION_FILE, record)
+    put_champion(lake, NIGHT, run, None)
+
+
+def put_champion(lake: Lake, night: dt.date, model: Run | None, fallback: str | None) -> None:
+    """Say who generates; without a model every list is by the fallback."""
+    run = Run(night, "upstream")
+    date, run_id = (model.run_date.isoformat(), model.run_id) if model else (None, None)
+    why = "a benchmark"
+    record = ChampionRecord(date, run_id, "random", model is not None, why, fallback=fallback)
+    write_champion(lake.begin("champions", run), record)
     lake.commit("champions", run, rows=1)
 
 
@@ -153,7 +165,7 @@ def _histories(first: int, n: int, items: Column, rng: np.random.Generator) -> p
         "consent": pa.array(np.ones(n, dtype=bool)),
         "language": pa.array(["en"] * n),
     }
-    return _table("histories", columns, n)
+    return table_of("histories", columns, n)
 
 
 def _lists(starts: NDArray[np.int64], values: Column) -> Column:
@@ -165,7 +177,8 @@ def _schema(dataset: str) -> pa.Schema:
     return pa.schema([field.with_nullable(True) for field in arrow_schema(load_contract(dataset))])
 
 
-def _table(dataset: str, columns: dict[str, Any], n: int) -> pa.Table:
+def table_of(dataset: str, columns: Mapping[str, Any], n: int) -> pa.Table:
+    """Columns of a contract, nulls where none is given."""
     schema = _schema(dataset)
     full = [
         pa.array(columns[field.name], field.type)

@@ -123,7 +123,7 @@ class Shop:
     def put(self, dataset: str, rows: list[Row]) -> None:
         write_rows(self.lake, dataset, Run(NIGHT, "upstream"), rows, files=2)
 
-    def put_champion(self, model_run: Run | None = TRAINED) -> None:
+    def put_champion(self, model_run: Run | None = TRAINED, **said_too: Any) -> None:
         run = Run(NIGHT, "upstream")
         said = {
             "model_run_date": model_run.run_date.isoformat() if model_run else None,
@@ -131,6 +131,7 @@ class Shop:
             "model_version": "said" if model_run else None,
             "promoted": model_run is not None,
             "why": "a test says so",
+            **said_too,
         }
         (self.lake.begin("champions", run) / "champion.json").write_text(json.dumps(said))
         self.lake.commit("champions", run, rows=1)

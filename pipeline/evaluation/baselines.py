@@ -1,8 +1,8 @@
 """What a shop gets without a model: the bestsellers, and what usually follows what.
 
 Both are fit from the items of histories that end before the held-out event, in seconds, and score
-every item for many histories at once. They are the bar of the promotion gate and the fallback of
-generation.
+every item for many histories at once. They are the bar of the promotion gate, and the best of them
+is the fallback of generation (`pipeline.evaluation.best_baseline`).
 
 `Popularity`: how often an item was the object of a target event (purchase, rating); of any event
 in a shop without targets. `Markov`: the windowed transitions of `pipeline.model.transitions`, which
@@ -16,7 +16,7 @@ Shapes: U users, I items.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +30,9 @@ Integers = NDArray[np.int64]
 
 FIRST_ORDER = TransitionShape(window=1, age_decay=0.0)
 ITEM_KNN = TransitionShape(age_decay=1.0, together=True)
+POPULARITY = "popularity"
+# What a night counts over popularity, by the name it has in metrics and in lists.
+SHAPES: Mapping[str, TransitionShape] = {"markov": TransitionShape(), "item_knn": ITEM_KNN}
 
 
 @dataclass(frozen=True)
@@ -59,9 +62,8 @@ class Markov:
         return shares
 
     def knows(self, histories: Sequence[Sequence[int] | Integers]) -> Booleans:
-        """`known_U`: whether anything was ever seen to follow one of a history's newest items."""
-        known: Booleans = np.diff(self.transitions.scores(histories).indptr) > 0
-        return known
+        """`known_U`: whether another item was ever counted with one that a history is scored by."""
+        return self.transitions.know(histories)
 
 
 def fit_popularity(

@@ -2,8 +2,9 @@
 
 Reads `histories`, `catalogue` and `models` of the night and the champion as of the night before.
 Writes `metrics` (contract `metrics.v1`) and `champions` (`champion.json`: which model generates as
-of this night, and the candidate's completed card). Guarantees: everybody ranks the same items for the same users; the test half is
-scored once; there is always an outcome: a candidate that is missing or damaged is not promoted.
+of this night, and which baseline where none can; the candidate's completed card). Guarantees:
+everybody ranks the same items for the same users; the test half is scored once and chooses no
+baseline; there is always an outcome: a candidate that is missing or damaged is not promoted.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ import torch
 from pipeline.contracts.arrow import arrow_schema, check_table
 from pipeline.contracts.contract import load_contract
 from pipeline.errors import NightcartError
-from pipeline.evaluation.baselines import ITEM_KNN, fit_markov, fit_popularity
+from pipeline.evaluation.baselines import POPULARITY, SHAPES, fit_markov, fit_popularity
+from pipeline.evaluation.best_baseline import best_baseline
 from pipeline.evaluation.evaluated_card import evaluated_card
 from pipeline.evaluation.gate import Decision, decide
 from pipeline.evaluation.metrics import Floats
@@ -113,14 +115,17 @@ def evaluate(
     ]
     rows = [row for each in measured for row in each.rows(halves[each.split], shelf, settings.seed)]
     ndcg_B_of = {each.model: each.ndcg_B for each in measured if each.split == "test"}
+    tried_B_of = {each.model: each.ndcg_B for each in measured if each.split == "validation"}
+    fallback = best_baseline(tried_B_of, settings.seed)
     decision = _decision(candidate, ndcg_B_of, settings)
-    record = _kept_by_hand(lake, run, _record(candidate, previous, decision))
+    record = _kept_by_hand(lake, run, _record(candidate, previous, decision, fallback))
     _write(lake, run, rows, record, _card(lake, candidate, rows, decision))
     log.info("%s: %s", "promoted" if record.promoted else "not promoted", record.why)
     report = {
         "promoted": record.promoted,
         "why": record.why,
         "champion": record.model_version,
+        "fallback": record.fallback,
         "ndcg": {
             name: round(float(values_B.mean()) if len(values_B) else 0.0, 4)
             for name, values_B in ndcg_B_of.items()
@@ -199,13 +204,10 @@ def _scorers(
     settings: Settings,
 ) -> dict[str, Scorer]:
     items = shelf.items
-    markov = fit_markov(histories, shelf.popularity, len(items.item_ids))
-    item_knn = fit_markov(histories, shelf.popularity, len(items.item_ids), ITEM_KNN)
-    scorers = {
-        "popularity": history_scorer(shelf.popularity.scores, items),
-        "markov": history_scorer(markov.scores, items),
-        "item_knn": history_scorer(item_knn.scores, items),
-    }
+    scorers = {POPULARITY: history_scorer(shelf.popularity.scores, items)}
+    for name, shape in SHAPES.items():
+        counted = fit_markov(histories, shelf.popularity, len(items.item_ids), shape)
+        scorers[name] = history_scorer(counted.scores, items)
     for name, loaded in (("candidate", candidate), ("champion", previous)):
         if loaded.checkpoint is not None:
             scorers[name] = model_scorer(
@@ -230,7 +232,7 @@ def _kept_by_hand(lake: Lake, run: Run, record: ChampionRecord) -> ChampionRecor
     if decided is None or decided.decided_by is None:
         return record
     said = f"{decided.why.partition(KEPT)[0]}{KEPT}{record.why}"
-    return replace(decided, why=said)
+    return replace(decided, why=said, fallback=record.fallback)
 
 
 def _card(
@@ -243,18 +245,22 @@ def _card(
     return evaluated_card(directory, rows, decision)
 
 
-def _record(candidate: Loaded, previous: Loaded, decision: Decision) -> ChampionRecord:
+def _record(
+    candidate: Loaded, previous: Loaded, decision: Decision, fallback: str | None
+) -> ChampionRecord:
     chosen = candidate if decision.promoted else previous
     notes = [decision.why, previous.fault or ""]
     if chosen.checkpoint is None or chosen.run is None:
         notes.append("no champion: generation uses the fallback")
-        return ChampionRecord(None, None, None, False, "; ".join(filter(None, notes)))
+        why = "; ".join(filter(None, notes))
+        return ChampionRecord(None, None, None, False, why, fallback=fallback)
     return ChampionRecord(
         chosen.run.run_date.isoformat(),
         chosen.run.run_id,
         chosen.checkpoint.model_version,
         decision.promoted,
         "; ".join(filter(None, notes)),
+        fallback=fallback,
     )
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from pipeline.errors import InputError, NightcartError, SettingsError
+from pipeline.evaluation.gate import BASELINES
 from pipeline.generation.precision import Precision
 from pipeline.lake import MANIFEST, Lake
 from pipeline.model.champion import CHAMPION_FILE, ChampionRecord
@@ -55,6 +56,8 @@ def read_champion(lake: Lake, run_date: dt.date) -> ChampionRecord:
     try:
         record = ChampionRecord(**json.loads(path.read_text(encoding="utf-8")))
         _ = record.model_run  # a date or run id that is none is noticed here
+        if record.fallback not in (None, *BASELINES):
+            raise ValueError(f"{record.fallback!r} is no baseline")
     except (OSError, ValueError, TypeError) as error:
         raise InputError(
             f"{path} does not say which model generates: {error}; run evaluate for {run_date} again"

@@ -1,7 +1,9 @@
-"""Lists for users whom the model cannot serve: what follows their newest items, or what is popular.
+"""Lists for users whom the model cannot serve, by the baseline that evaluation found best.
 
-Fit from the whole past of the consenting users as of the night (the gate's baselines, which leave
-the held-out events out, are the same code). Ranks every sellable item, new ones too, under the
+That is what follows their newest items (`markov`, too where nothing was measured), what is chosen by
+the same users (`item_knn`), or what is popular; popularity also for users of whose items nothing is
+known. Fit from the whole past of the consenting users as of the night (the gate's baselines, which
+leave the held-out events out, are the same code). Ranks every sellable item, new ones too, under the
 same exclusions as the model; the score is the estimated share of the item as the next event.
 
 Shapes: U users, B users of a batch, I items of the whole catalogue, C candidates (sellable ones).
@@ -17,29 +19,27 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from pipeline.evaluation.baselines import Markov, popularity_of
+from pipeline.evaluation.baselines import POPULARITY, SHAPES, Markov, popularity_of
+from pipeline.evaluation.best_baseline import DEFAULT
 from pipeline.generation.beams import best_in_order
 from pipeline.generation.candidates import Candidates, Exclusions, Integers
 from pipeline.generation.columns import Column, Lists, compute
-from pipeline.generation.ranking import (
-    MAX_LOGITS,
-    NO_ALLOWED_ITEM,
-    Ranking,
-    empty_ranking,
-)
+from pipeline.generation.ranking import NO_ALLOWED_ITEM, Ranking, empty_ranking
 from pipeline.generation.sharded_rows import contract_columns, read_batches
 from pipeline.model.transitions import Transitions, TransitionShape, transition_counts
 
-MARKOV = "markov"
-POPULARITY = "popularity"
 TARGET_EVENTS = ("purchase", "rating")
+# At a time: 16 MB for each of several copies. Of 16 million at a time the peak was 1,112 MB, not 741,
+# and the time a third longer (100,000 users, 2,000 items; docs/experiments.md).
+MAX_SCORES = 2 * 1024 * 1024
 
 
 @dataclass(frozen=True)
 class Fallback:
-    """The fitted baselines over the whole catalogue, and which of its items may be sold."""
+    """The fitted baseline over the whole catalogue, and which of its items may be sold."""
 
-    markov: Markov
+    name: str
+    counted: Markov  # popularity is one that has counted no pair
     item_ids: Column  # the whole catalogue, ascending: items 0 … I-1
     sellable_C: Integers
 
@@ -54,10 +54,10 @@ class Fallback:
         ranking = empty_ranking(n, k, {})
         items_UK, scores_UK = ranking.items_UK, ranking.scores_UK
         numbers_U = _item_numbers(histories, self.item_ids)
-        step = max(1, MAX_LOGITS // max(1, len(self.item_ids)))
+        step = max(1, MAX_SCORES // max(1, len(self.item_ids)))
         for start in range(0, n, step):
             users_B = np.arange(start, min(n, start + step))
-            shares_BI = self.markov.scores([numbers_U[user] for user in users_B])
+            shares_BI = self.counted.scores([numbers_U[user] for user in users_B])
             scores_BC = torch.from_numpy(shares_BI[:, self.sellable_C])
             rows, items = excluded.of(users_B)
             scores_BC[torch.from_numpy(rows), torch.from_numpy(items)] = -torch.inf
@@ -71,22 +71,28 @@ class Fallback:
         return ranking
 
     def methods(self, histories: Lists) -> list[str]:
-        """`markov` where anything was ever seen to follow one of a user's newest items."""
-        known_U = self.markov.knows(_item_numbers(histories, self.item_ids))
-        return [MARKOV if known else POPULARITY for known in known_U]
+        """The baseline's name where it knows another item by one of a user's, else popularity."""
+        known_U = self.counted.knows(_item_numbers(histories, self.item_ids))
+        return [self.name if known else POPULARITY for known in known_U]
 
 
 def fit_fallback(
-    history_files: Sequence[Path], catalogue_item_ids: Column, candidates: Candidates
+    history_files: Sequence[Path],
+    catalogue_item_ids: Column,
+    candidates: Candidates,
+    name: str = DEFAULT,
 ) -> Fallback:
-    """Count what is bought and what follows what, over all consenting users of the night.
+    """Count what is bought and a baseline's pairs, over all consenting users of the night.
 
     Holds the counts and a few thousand users at a time.
+
+    Args:
+        name: of `pipeline.evaluation.baselines`.
     """
     n_items = len(catalogue_item_ids)
     every_I, targets_I = np.zeros(n_items), np.zeros(n_items)
-    shape = TransitionShape()
-    follows_II = transition_counts([], n_items, shape)
+    shape = SHAPES.get(name)  # popularity has none
+    pairs_II = transition_counts([], n_items, shape or TransitionShape())
     columns = contract_columns("histories", ("item_ids", "event_types", "consent"))
     for batch in read_batches(history_files, columns):
         consenting = batch.filter(compute.fill_null(batch.column("consent"), False))
@@ -98,11 +104,12 @@ def fit_fallback(
         is_target_E = target_E.filter(known_E).to_numpy(zero_copy_only=False).astype(bool)
         every_I += np.bincount(number_E, minlength=n_items)
         targets_I += np.bincount(number_E[is_target_E], minlength=n_items)
-        follows_II += transition_counts(numbers_U, n_items, shape)
+        if shape:
+            pairs_II += transition_counts(numbers_U, n_items, shape)
     popularity = popularity_of(targets_I if targets_I.any() else every_I)
-    markov = Markov(Transitions(follows_II, shape), popularity)
+    counted = Markov(Transitions(pairs_II, shape or TransitionShape()), popularity)
     places = compute.index_in(candidates.item_ids, value_set=catalogue_item_ids)
-    return Fallback(markov, catalogue_item_ids, np.asarray(places, dtype=np.int64))
+    return Fallback(name, counted, catalogue_item_ids, np.asarray(places, dtype=np.int64))
 
 
 def _item_numbers(histories: Lists, item_ids: Column) -> list[Integers]:

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.evaluation.best_baseline import DEFAULT
 from pipeline.generation.audience import users_by_shard
 from pipeline.generation.candidates import Candidates, sellable_candidates
 from pipeline.generation.champion import Champion, identity, load_champion, read_champion
@@ -146,11 +147,12 @@ class NightInputs:
             max_events=self.settings.histories.max_events,
         )
         item_ids = column(self._catalogue_table, "item_id")
+        baseline = self.champion_record.fallback or DEFAULT
         return ListMaker(
             self.champion,
             self.candidates,
             self.titles,
-            lambda: fit_fallback(self.histories.files, item_ids, self.candidates),
+            lambda: fit_fallback(self.histories.files, item_ids, self.candidates, baseline),
             rules,
             slates=Slates(
                 self.candidates,

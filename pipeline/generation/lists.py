@@ -18,6 +18,7 @@ from functools import cached_property
 import numpy as np
 import pyarrow as pa
 
+from pipeline.evaluation.baselines import POPULARITY
 from pipeline.generation.anchors import choose_anchor
 from pipeline.generation.candidates import (
     Candidates,
@@ -28,7 +29,7 @@ from pipeline.generation.candidates import (
 )
 from pipeline.generation.champion import Champion
 from pipeline.generation.columns import Column, column, compute, python_lists
-from pipeline.generation.fallback import POPULARITY, Fallback
+from pipeline.generation.fallback import Fallback
 from pipeline.generation.model_inputs import history_prompts, prior_weights
 from pipeline.generation.progress import unheard
 from pipeline.generation.ranking import (

@@ -1,4 +1,4 @@
-"""Which model generates as of a night: `champions/run_date=D/…/champion.json`.
+"""Which model generates as of a night, and what where it cannot: `champions/…/champion.json`.
 
 Written by evaluate for every night, whatever its outcome, and by a person who promotes or rolls back
 (`nightcart models`): a new directory beside the old one, which stays. Read back by the next night's
@@ -26,7 +26,8 @@ CHAMPION_FILE = "champion.json"
 class ChampionRecord:
     """What `champion.json` says. The first three are null where no model ever won.
 
-    `decided_by` and `decided_at` are of a person; null where the gate decided.
+    `decided_by` and `decided_at` are of a person; null where the gate decided. `fallback` is the
+    baseline that makes the lists that the model cannot; null where too little was measured to say.
     """
 
     model_run_date: str | None
@@ -36,6 +37,7 @@ class ChampionRecord:
     why: str
     decided_by: str | None = None
     decided_at: str | None = None
+    fallback: str | None = None
 
     @property
     def model_run(self) -> Run | None:

@@ -79,6 +79,7 @@ def _decide(  # noqa: PLR0917
             raise InputError(
                 f"{checkpoint.model_version} has weights that are not finite numbers ({name})"
             )
+    now = champion_of(lake, date)
     record = ChampionRecord(
         model.run_date.isoformat(),
         model.run_id,
@@ -87,6 +88,7 @@ def _decide(  # noqa: PLR0917
         said,
         by,
         at.isoformat(timespec="seconds"),
+        now.fallback if now else None,  # measured, and nobody's decision
     )
     _write(lake, date, record, at)
     return record

@@ -15,7 +15,7 @@ saved beside the model in files that plain transformers does not look at. A weig
 
 Pure but for `Prior.save` and `load_prior`. Only numpy and scipy.
 
-Shapes: U users, I items (numbers from 0).
+Shapes: U users, I items (numbers from 0), P pairs of items that were counted.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from scipy import sparse
 from pipeline.errors import InputError
 from pipeline.lake import file_sha256
 
+Booleans = NDArray[np.bool_]
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
@@ -145,6 +146,14 @@ class Transitions:
         weighed_UI = weighed_histories(histories, self.counts_II.shape[0], self.shape)
         return (weighed_UI @ self.strengths_II).tocsr()
 
+    def know(self, histories: Sequence[Sequence[int] | Integers]) -> Booleans:
+        """`known_U`: whether a history's score of any item but its own events can be above 0."""
+        counts_II = self.counts_II
+        n_others_I = np.diff(counts_II.indptr) - (counts_II.diagonal() > 0)
+        weighed_UI = weighed_histories(histories, counts_II.shape[0], self.shape)
+        known: Booleans = weighed_UI @ (n_others_I > 0).astype(np.float64) > 0
+        return known
+
     @cached_property
     def strengths_II(self) -> sparse.csr_matrix:
         """What an event of one item says for another: log(1 + count); together, the cosine.
@@ -153,11 +162,13 @@ class Transitions:
         """
         counts_II = self.counts_II
         if self.shape.together:
-            length_I = np.sqrt(np.maximum(counts_II.diagonal(), 1.0))
-            by_length_II = sparse.diags(1.0 / length_I)
-            return (by_length_II @ counts_II @ by_length_II).tocsr()
+            by_length_I = 1.0 / np.sqrt(np.maximum(counts_II.diagonal(), 1.0))
+            strength_P = counts_II.data * np.repeat(by_length_I, np.diff(counts_II.indptr))
+            strength_P *= by_length_I[counts_II.indices]
+        else:
+            strength_P = np.log1p(counts_II.data)
         # The same places as the counts', not a copy of them.
-        strengths = (np.log1p(counts_II.data), counts_II.indices, counts_II.indptr)
+        strengths = (strength_P, counts_II.indices, counts_II.indptr)
         return sparse.csr_matrix(strengths, shape=counts_II.shape)
 
 

@@ -136,7 +136,7 @@ CHECKS = (
         "a method is unknown or not this night's own, or a fallback does not say why",
         """
         SELECT user_id FROM generated
-        WHERE method NOT IN ('model', 'last_night', 'markov', 'popularity')
+        WHERE method NOT IN ('model', 'last_night', 'markov', 'item_knn', 'popularity')
             OR (method <> 'model' AND fallback_reason IS NULL)
         """,
     ),

@@ -29,6 +29,7 @@ _PSEUDONYM = re.compile(r"[0-9a-f]{32}")
 _TITLE = 60
 _METHODS = {
     "markov": "what others chose next (the model could not)",
+    "item_knn": "what shoppers with the same items also chose (the model could not)",
     "popularity": "what is popular (the model could not)",
     "last_night": "the list of the night before (this one could not be made in time)",
 }

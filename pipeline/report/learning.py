@@ -67,13 +67,14 @@ class Segment:
 
 @dataclass(frozen=True)
 class Promotion:
-    """Which model generated, and why."""
+    """Which model generated, and why; which baseline where it could not."""
 
     model_version: str | None
     model_run_date: str | None
     model_run_id: str | None
     promoted: bool
     why: str
+    fallback: str | None = None
 
 
 def read_training_log(models: Partition) -> list[Epoch]:
@@ -100,6 +101,7 @@ def read_promotion(champions: Partition) -> Promotion:
         model_run_id=content.get("model_run_id"),
         promoted=bool(content.get("promoted")),
         why=str(content.get("why") or ""),
+        fallback=str(content["fallback"]) if content.get("fallback") else None,
     )
 
 

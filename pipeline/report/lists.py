@@ -18,6 +18,14 @@ import duckdb
 
 from pipeline.lake import Partition
 
+# What a list that the model did not make goes by, in words.
+FALLBACKS = {
+    "item_knn": "what shoppers with the same items also chose",
+    "markov": "what others chose next",
+    "popularity": "bestsellers",
+    "last_night": "the list of the night before",
+}
+
 
 @dataclass(frozen=True)
 class Favourite:
@@ -41,6 +49,7 @@ class Lists:
     n_sellable: int | None
     n_new_items: int | None  # launched within the last seven days, sellable
     n_new_items_shown: int | None
+    fallback_methods: tuple[tuple[str, int], ...]
     fallback_reasons: tuple[tuple[str, int], ...]
     rules: tuple[tuple[str, int], ...]
     reason_methods: tuple[tuple[str, int], ...]
@@ -109,6 +118,7 @@ def read_lists(recommendations: Partition, catalogue: Partition | None) -> Lists
             n_sellable=n_sellable,
             n_new_items=n_new,
             n_new_items_shown=n_new_shown,
+            fallback_methods=_counts(db, "method", "method <> 'model'"),
             fallback_reasons=_counts(
                 db, "coalesce(fallback_reason, 'not said')", "method <> 'model'"
             ),

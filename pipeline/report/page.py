@@ -40,7 +40,7 @@ from pipeline.report.learning import (
     read_segments,
     read_training_log,
 )
-from pipeline.report.lists import Lists, read_lists
+from pipeline.report.lists import FALLBACKS, Lists, read_lists
 from pipeline.report.night import (
     UNPUBLISHED,
     Funnel,
@@ -142,6 +142,7 @@ def render(night: Night, settings: Settings) -> str:
         "clock": lambda time: f"{time.astimezone(zone):%H:%M:%S}",
         "price": lambda price: f"{price:,.2f} {settings.shop.currency}",
         "words": lambda text: text.replace("_", " "),
+        "fallback_words": lambda method: FALLBACKS.get(method, method),
         "safe_text": printable,
     }
     page = environment.get_template("page.html.j2")

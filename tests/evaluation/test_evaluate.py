@@ -169,6 +169,40 @@ def test_no_model_at_all(lake: Lake, settings: Settings) -> None:
     }
 
 
+def _before_the_walk(row: dict[str, Any]) -> dict[str, Any]:
+    """What the validation half is held out is the item before its walk, not the one after."""
+    first, *rest = row["item_ids"][:5]
+    held = row["item_ids"][5] if row["holdout_split"] == "test" else item(int(first[1:]) - 1)
+    items = [first, *rest, held]
+    return row | {"item_ids": items, "owned_item_ids": sorted(items)}
+
+
+def test_the_fallback_is_the_best_on_validation_whatever_the_test_half_says(
+    lake: Lake, settings: Settings
+) -> None:
+    fill(lake, user=_before_the_walk)
+    made = evaluate(lake, RUN, quick(settings), no_candidate="a test")
+    found = {
+        (row["split"], row["model"]): row["value"]
+        for row in read_rows(lake, "metrics", NIGHT)
+        if (row["metric"], row["segment"]) == ("ndcg", "all")
+    }
+    assert found["test", "markov"] > found["test", "item_knn"]
+    assert found["validation", "markov"] < found["validation", "item_knn"]
+    assert champion_file(lake)["fallback"] == made.report["fallback"] == "item_knn"
+
+    # Where the walk goes on for both halves the order says it.
+    fill(lake, TOMORROW)
+    evaluate(lake, TOMORROW, quick(settings), no_candidate="a test")
+    assert champion_file(lake, TOMORROW.run_date)["fallback"] == "markov"
+
+
+def test_too_few_shoppers_name_no_fallback(lake: Lake, settings: Settings) -> None:
+    fill(lake, user=lambda row: row | {"consent": row["language"] == "en"})
+    evaluate(lake, RUN, quick(settings), no_candidate="a test")
+    assert champion_file(lake)["fallback"] is None
+
+
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
 def test_a_damaged_model_is_not_promoted(lake: Lake, settings: Settings, name: str) -> None:
     fill(lake)

@@ -11,9 +11,11 @@ import pytest
 
 from pipeline.contracts.arrow import arrow_schema
 from pipeline.contracts.contract import load_contract
-from pipeline.generation import sharded_rows
+from pipeline.evaluation.baselines import ITEM_KNN, POPULARITY, fit_markov, fit_popularity
+from pipeline.evaluation.gate import BASELINES
+from pipeline.generation import fallback, sharded_rows
 from pipeline.generation.candidates import exclusions, no_exclusions, sellable_candidates
-from pipeline.generation.fallback import MARKOV, POPULARITY, Fallback, fit_fallback
+from pipeline.generation.fallback import Fallback, fit_fallback
 
 ITEMS = [f"i{n:02d}" for n in range(12)]
 UNSELLABLE = {"i03", "i07"}
@@ -33,7 +35,7 @@ def histories(tmp_path: Path, rows: list[tuple[list[str], list[str], bool]]) -> 
     return path
 
 
-def fit(path: Path) -> Fallback:
+def fit(path: Path, name: str = "markov") -> Fallback:
     facts = {name: pa.nulls(len(ITEMS), pa.string()) for name in ("title", "brand", "category")}
     catalogue = pa.table(
         {
@@ -43,7 +45,7 @@ def fit(path: Path) -> Fallback:
             **facts,
         }
     )
-    return fit_fallback([path], pa.array(ITEMS), sellable_candidates(catalogue, "x"))
+    return fit_fallback([path], pa.array(ITEMS), sellable_candidates(catalogue, "x"), name)
 
 
 @pytest.fixture
@@ -59,58 +61,110 @@ def rows() -> list[tuple[list[str], list[str], bool]]:
     ]
 
 
+@pytest.mark.parametrize("name", BASELINES)
 def test_ranks_as_the_baseline_scores(
-    tmp_path: Path, rows: list[tuple[list[str], list[str], bool]]
+    tmp_path: Path, rows: list[tuple[list[str], list[str], bool]], name: str
 ) -> None:
-    fallback = fit(histories(tmp_path, rows))
+    fitted = fit(histories(tmp_path, rows), name)
     asked = [row[0] for row in rows] + [[], ["gone"], ["i11"]]
     arrow = pa.array(asked, pa.list_(pa.string()))
     rng = np.random.default_rng(9)
     excluded = exclusions(rng.integers(0, len(asked), 90), rng.integers(0, 10, 90), len(asked))
-    found = fallback.rank(arrow, excluded, 4)
+    found = fitted.rank(arrow, excluded, 4)
     sellable = [n for n, item in enumerate(ITEMS) if item not in UNSELLABLE]
     for user, items in enumerate(asked):
         numbers = [ITEMS.index(item) for item in items if item in ITEMS]
-        scores = fallback.markov.scores([numbers])[0][sellable]
+        scores = fitted.counted.scores([numbers])[0][sellable]
         scores[excluded.of(np.array([user]))[1]] = -np.inf
         best = sorted(range(len(sellable)), key=lambda n: (-scores[n], n))[:4]
         assert found.items_UK[user].tolist() == best
         np.testing.assert_allclose(found.scores_UK[user], scores[best])
 
 
+@pytest.mark.parametrize("name", BASELINES)
+def test_ranking_a_few_users_at_a_time_is_ranking_all(
+    tmp_path: Path,
+    rows: list[tuple[list[str], list[str], bool]],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    fitted = fit(histories(tmp_path, rows), name)
+    asked = pa.array([row[0] for row in rows], pa.list_(pa.string()))
+    whole = fitted.rank(asked, no_exclusions(len(rows)), 4)
+    monkeypatch.setattr(fallback, "MAX_SCORES", 5 * len(ITEMS))
+    parts = fitted.rank(asked, no_exclusions(len(rows)), 4)
+    np.testing.assert_array_equal(parts.items_UK, whole.items_UK)
+    np.testing.assert_array_equal(parts.scores_UK, whole.scores_UK)
+
+
+def test_scores_are_those_that_evaluation_measures(
+    tmp_path: Path, rows: list[tuple[list[str], list[str], bool]]
+) -> None:
+    known = [row for row in rows if row[2]]
+    pasts = [[ITEMS.index(item) for item in row[0] if item in ITEMS] for row in known]
+    targets = [
+        [
+            kind in ("purchase", "rating")
+            for item, kind in zip(*row[:2], strict=True)
+            if item in ITEMS
+        ]
+        for row in known
+    ]
+    popularity = fit_popularity(pasts, targets, len(ITEMS))
+    path = histories(tmp_path, rows)
+    for name, measured in (
+        ("popularity", popularity),
+        ("markov", fit_markov(pasts, popularity, len(ITEMS))),
+        ("item_knn", fit_markov(pasts, popularity, len(ITEMS), ITEM_KNN)),
+    ):
+        found = fit(path, name).counted.scores(pasts)
+        np.testing.assert_allclose(found, measured.scores(pasts), rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", BASELINES)
 def test_counting_a_few_users_at_a_time_is_counting_all(
-    tmp_path: Path, rows: list[tuple[list[str], list[str], bool]], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    rows: list[tuple[list[str], list[str], bool]],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
 ) -> None:
     path = histories(tmp_path, rows)
-    whole = fit(path).markov
+    whole = fit(path, name).counted
     monkeypatch.setattr(sharded_rows, "BATCH_ROWS", 7)
-    parts = fit(path).markov
+    parts = fit(path, name).counted
     np.testing.assert_array_equal(parts.popularity.count_I, whole.popularity.count_I)
     np.testing.assert_allclose(
         parts.transitions.counts_II.toarray(), whole.transitions.counts_II.toarray(), rtol=1e-12
     )
 
 
+@pytest.mark.parametrize("name", BASELINES)
 def test_says_who_made_the_list(
-    tmp_path: Path, rows: list[tuple[list[str], list[str], bool]]
+    tmp_path: Path, rows: list[tuple[list[str], list[str], bool]], name: str
 ) -> None:
-    fallback = fit(histories(tmp_path, rows))
+    fitted = fit(histories(tmp_path, rows), name)
     asked = pa.array([["i01"], ["i11"], [], ["gone"], ["i01", "gone"]], pa.list_(pa.string()))
-    assert fallback.methods(asked) == [MARKOV, POPULARITY, POPULARITY, POPULARITY, MARKOV]
+    assert fitted.methods(asked) == [name, POPULARITY, POPULARITY, POPULARITY, name]
+
+
+def test_an_item_that_was_only_ever_alone_says_nothing_of_others(tmp_path: Path) -> None:
+    path = histories(tmp_path, [(["i01", "i02"], ["view"] * 2, True), (["i04"], ["view"], True)])
+    asked = pa.array([["i01"], ["i04"]], pa.list_(pa.string()))
+    assert fit(path, "item_knn").methods(asked) == ["item_knn", POPULARITY]
 
 
 def test_those_who_did_not_consent_are_not_counted(tmp_path: Path) -> None:
     bought = ["purchase", "purchase"]
     path = histories(tmp_path, [(["i01", "i02"], bought, False), (["i04", "i05"], bought, True)])
-    fallback = fit(path)
-    assert np.flatnonzero(fallback.markov.popularity.share_I).tolist() == [4, 5]
-    assert fallback.markov.transitions.counts_II.nnz == 1
+    fitted = fit(path)
+    assert np.flatnonzero(fitted.counted.popularity.share_I).tolist() == [4, 5]
+    assert fitted.counted.transitions.counts_II.nnz == 1
 
 
 def test_nobody_and_nothing(tmp_path: Path) -> None:
-    fallback = fit(histories(tmp_path, []))
-    nobody = fallback.rank(pa.array([], pa.list_(pa.string())), no_exclusions(0), 3)
+    fitted = fit(histories(tmp_path, []))
+    nobody = fitted.rank(pa.array([], pa.list_(pa.string())), no_exclusions(0), 3)
     assert nobody.items_UK.shape == (0, 3)
     # Without any past every item is as good as any other: item order.
-    found = fallback.rank(pa.array([[]], pa.list_(pa.string())), no_exclusions(1), 3)
+    found = fitted.rank(pa.array([[]], pa.list_(pa.string())), no_exclusions(1), 3)
     assert found.items_UK.tolist() == [[0, 1, 2]]

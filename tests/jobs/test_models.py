@@ -63,6 +63,7 @@ def two_nights(tmp_path_factory: pytest.TempPathFactory) -> Nights:
             "model_version": made.checkpoint.model_version,
             "promoted": True,
             "why": "it won",
+            "fallback": "item_knn",
         }
         (directory / "champion.json").write_text(json.dumps(said), encoding="utf-8")
         (directory / "model_card.md").write_text("# card\n", encoding="utf-8")
@@ -121,6 +122,7 @@ def test_rollback_adds_a_record_and_erases_nothing(nights: Nights) -> None:
     record = champion_of(lake, TOMORROW.run_date)
     assert record is not None
     assert (record.model_version, record.decided_by, record.promoted) == (first, "Ada", False)
+    assert record.fallback == "item_knn", "nobody decided otherwise"
     assert record.why == f"rolled back from {second} by Ada: lists full of kettles"
     assert dt.datetime.fromisoformat(str(record.decided_at)).tzinfo is not None
     assert (before / "champion.json").read_text(encoding="utf-8") == text
@@ -143,6 +145,7 @@ def test_a_decision_stays_when_the_night_is_evaluated_again(nights: Nights) -> N
         )
         assert made.champion.model_version == first
         assert made.champion.decided_by == "Ada"
+        assert made.champion.fallback == "markov", "as it was measured this time"
         assert made.champion.why.count("lists full of kettles; the gate says: ") == 1
     # Until a person says otherwise.
     assert nights.run("promote", "2026-03-02/two", *WHY) == 0

@@ -65,10 +65,20 @@ def test_who_gets_nothing_is_told_why(night: Night, name: str, why: str) -> None
     assert f"gets nothing: {why}" in plain(show_user(night.lake, user_id_of(name), None))
 
 
-def test_a_fallback_is_marked(night: Night) -> None:
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [
+        ("markov", "what others chose next (the model could not)"),
+        ("item_knn", "what shoppers with the same items also chose (the model could not)"),
+        ("popularity", "what is popular (the model could not)"),
+    ],
+)
+def test_a_fallback_is_marked(night: Night, method: str, words: str) -> None:
+    row = list_row("cid", ("c",), method=method, fallback_reason="prompt_failed")
+    night = night.with_lists(row)
+    night.generate()
     night.publish()
-    text = plain(show_user(night.lake, user_id_of("cid"), None))
-    assert "what others chose next (the model could not)" in text
+    assert words in plain(show_user(night.lake, user_id_of("cid"), None))
 
 
 @pytest.mark.parametrize("user", ["nobody", "0" * 32, "", "[red]x[/red]\x1b[2J", "' OR 1=1 --"])

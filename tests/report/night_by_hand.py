@@ -133,6 +133,7 @@ def write_learning(lake: Lake, run: Run) -> None:
         "model_version": "2026-03-01-0badcafe",
         "promoted": True,
         "why": "NDCG@10 0.064 beats popularity (0.020) and Markov (0.047); champion 0.058",
+        "fallback": "item_knn",
     }
     write_json(lake.begin("champions", run) / "champion.json", champion)
     lake.commit("champions", run)

@@ -71,6 +71,7 @@ def test_no_champion_is_a_promotion_that_says_why(good_night: Lake, run: Run) ->
     promotion = read_promotion(champions)
     assert (promotion.model_version, promotion.promoted) == (None, False)
     assert promotion.why == "no better than popularity"
+    assert promotion.fallback is None, "as in nights before it was measured"
 
 
 @pytest.mark.parametrize("n_epochs", [1, 2, 40])

@@ -35,6 +35,7 @@ def test_the_figures_are_those_counted_by_hand(good_night: Lake, run: Run) -> No
     assert lists.coverage == len(holders) / (N_ITEMS - 1)
     assert (lists.n_new_items, lists.n_new_items_shown) == (1, 1)
     assert lists.fallback_reasons == (("weights_not_finite", 1),)
+    assert lists.fallback_methods == (("popularity", 1),)
     assert dict(lists.reason_methods) == {"model": 4, "template": 4, "none": 4}
     assert dict(lists.languages) == {"en": 4, "zh": 4, "not said": 4}
     assert lists.fallback_share == pytest.approx(1 / N_SHOPPERS)

@@ -66,6 +66,8 @@ def test_a_good_night_says_what_a_marketer_asks(
     assert "beats popularity" in text
     assert "2026-03-01-0badcafe" in text
     assert "weights not finite" in text
+    assert "fallback: bestsellers" in text
+    assert "can serve gets what shoppers with the same items also chose: of the ways" in text
     assert "我想买一款新的手机" in text
     assert "not run" not in text
 

@@ -1,0 +1,126 @@
+"""A night falls back on what evaluation names, and says which it was."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.errors import InputError
+from pipeline.evaluation.gate import BASELINES
+from pipeline.generation import night
+from pipeline.lake import Run
+from tests.generation_shop import (
+    N_ITEMS,
+    NIGHT,
+    Row,
+    Shop,
+    catalogue_item,
+    checksums,
+    history,
+    item,
+    many_histories,
+    rows_of,
+)
+from tests.lake_rows import user_id_of
+
+
+class Killed(BaseException):
+    """A process that is killed runs no handler."""
+
+
+def listed(row: Row) -> list[str]:
+    return [entry["item_id"] for entry in row["items"]]
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_every_list_is_by_the_baseline_that_was_named(shop: Shop, name: str) -> None:
+    shop.put_champion(None, fallback=name)
+    made = shop.generate()
+    assert made.report["methods"].keys() <= {name, "popularity"}
+    assert made.report["methods"][name] > 20
+    assert made.report["fallback_reasons"] == {"no_champion": 30}
+
+
+def test_where_nothing_was_measured_it_is_what_follows_what(shop: Shop) -> None:
+    shop.put_champion(None)
+    unsaid = rows_of(shop.generate("R1"))
+    shop.put_champion(None, fallback="markov")
+    assert rows_of(shop.generate("R2")) == unsaid
+
+
+def test_lists_keep_the_rules_whatever_the_baseline(shop: Shop) -> None:
+    shop.put_champion(None, fallback="item_knn")
+    people = many_histories(30, seed=3)
+    # Item 20 goes with item 1 for those who said no, and for nobody else.
+    refused = [history(f"no-{n}", [item(1), item(20)], consent=False) for n in range(9)]
+    mine = history("mine", [item(1)], owned_item_ids=[item(1)])
+    quiet = [person | {"active": False} for person in people[:15]]
+    shop.put("histories", [*quiet, *people[15:], *refused, mine])
+    unsellable = {item(5), item(11)}
+    items = [catalogue_item(item(n), sellable=item(n) not in unsellable) for n in range(N_ITEMS)]
+    shop.put("catalogue", items)
+    rows = {row["user_id"]: row for row in rows_of(shop.generate())}
+    assert rows.keys() == {row["user_id"] for row in [*people[15:], mine]}
+    for person in [*people[15:], mine]:
+        found = listed(rows[person["user_id"]])
+        assert len(set(found)) == 5
+        assert not set(found) & {*person["owned_item_ids"], *unsellable}
+    scores = {entry["item_id"]: entry["score"] for entry in rows[user_id_of("mine")]["items"]}
+    shop.put("histories", [*quiet, *people[15:], mine])
+    without = {row["user_id"]: row for row in rows_of(shop.generate("R2"))}
+    again = {entry["item_id"]: entry["score"] for entry in without[user_id_of("mine")]["items"]}
+    assert scores == again
+
+
+def test_one_whom_the_model_fails_gets_the_named_baseline(shop: Shop) -> None:
+    shop.put_champion(fallback="item_knn")
+    people = many_histories(30, seed=3)
+    people[4] = history("broken", [item(1), item(2)], event_types=["view", "teleport"])
+    shop.put("histories", people)
+    made = shop.with_settings("generation", max_error_share=0.05).generate()
+    assert made.report["methods"] == {"item_knn": 1, "model": 29}
+    (row,) = [row for row in rows_of(made) if row["method"] != "model"]
+    assert row["fallback_reason"] == "prompt_failed"
+    assert row["model_version"] == "none"
+
+
+def test_a_resumed_night_falls_back_on_the_same(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.put_champion(None, fallback="item_knn")
+    undisturbed = checksums(shop.generate("undisturbed"))
+    make = night.Night.make_shard
+    made: list[int] = []
+
+    def second_is_killed(self, number, done):  # type: ignore[no-untyped-def]
+        if made:
+            raise Killed
+        made.append(number)
+        return make(self, number, done)
+
+    monkeypatch.setattr(night.Night, "make_shard", second_is_killed)
+    with pytest.raises(Killed):
+        shop.generate("R")
+    monkeypatch.undo()
+    assert shop.lake.work("generate", Run(NIGHT, "R")).exists()
+    assert checksums(shop.generate("R")) == undisturbed
+
+
+def test_shards_of_another_fallback_are_made_again(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*args: object) -> None:
+        raise Killed
+
+    shop.put_champion(None, fallback="markov")
+    monkeypatch.setattr(night.Night, "_write_rows", killed)
+    with pytest.raises(Killed):
+        shop.generate()
+    monkeypatch.undo()
+    shop.put_champion(None, fallback="item_knn")
+    assert "markov" not in shop.generate().report["methods"]
+
+
+def test_a_name_that_is_no_baseline_is_said(shop: Shop) -> None:
+    shop.put_champion(None, fallback="guesses")
+    with pytest.raises(InputError, match="'guesses' is no baseline; run evaluate"):
+        shop.generate()
