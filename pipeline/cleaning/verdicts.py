@@ -124,7 +124,7 @@ def whole_groups(
             continue
         starts = np.flatnonzero(of[1:] != of[:-1]) + 1
         last = int(starts[-1]) if len(starts) else 0
-        if last or (held and held[-1][0][-1].as_py() != of[0]):
+        if last:
             whole = [*held, tuple(column[:last] for column in batch)]
             yield tuple(pa.concat_arrays(parts) for parts in zip(*whole, strict=True))
             held = []

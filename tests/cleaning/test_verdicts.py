@@ -32,7 +32,8 @@ def test_groups_are_whole_whatever_the_batches(sizes: list[int], cuts: list[int]
 def test_a_batch_without_rows_is_no_group() -> None:
     empty = (pa.array([], pa.int64()),)
     assert not list(whole_groups([empty, empty]))
-    assert len(list(whole_groups([(pa.array([3]),), empty, (pa.array([3, 4]),)]))) == 2
+    found = whole_groups([(pa.array([3]),), empty, (pa.array([3, 4]),)])
+    assert [rows.to_pylist() for (rows,) in found] == [[3, 3], [4]]
 
 
 def test_groups_are_numbered_in_their_order() -> None:
