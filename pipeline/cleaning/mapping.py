@@ -2,16 +2,16 @@
 
 `map_rows` gives the columns of `raw_<dataset>`, the user id already replaced by its keyed hash (an
 id that is blank or too long stays as blank or as long, in dots, so that the contract's rules can
-say so), and beside them what the rules need:
+say so) and the free text of events scrubbed, and beside them what the rules need:
 
     __day          the delivery day              __undated   a dump's row without a time of its own
     __remove       the source's rule that takes the row out, or null
     __refuse       the source's reason to quarantine the row, or null
     __unparsable   why a value is not of its type
     __consent_unread   whether consent is false only because the row says nothing readable of it
-    __order        the source's latest_by        __content   a hash of the whole raw row
+    __order        the source's latest_by
     __content_id   an id for a row whose retailer gives none, else null
-    __given        the raw columns as a struct, for `redaction`
+    __given_<name>   each raw column
     __pseudonym    the keyed hash of the mapped user id
 """
 
@@ -24,7 +24,8 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from pipeline.cleaning.pseudonym_column import pseudonym_column
-from pipeline.cleaning.redaction import GIVEN, PSEUDONYM
+from pipeline.cleaning.redaction import FREE_TEXT, PSEUDONYM
+from pipeline.cleaning.scrubbing import may_hold_contacts, scrub
 from pipeline.contracts.contract import load_contract
 from pipeline.contracts.spark import at_most, not_blank, quoted
 from pipeline.errors import ContractError
@@ -94,6 +95,11 @@ def map_rows(
         is_undated = (
             own_day(dataset, calendar.timezone).isNull() if dataset.own_time else F.lit(False)
         )
+    row_id = values[KEY_COLUMN[dataset.name]]
+    if dataset.name == "events":
+        # Spark compiles no projection that scrubs: there is one for the mapping and this.
+        raw = raw.withColumns({_text(name): values[name] for name in FREE_TEXT["events"]})
+        values |= {name: _scrubbed(F.col(_text(name))) for name in FREE_TEXT["events"]}
     mapped = raw.select(
         *(F.col(quoted(name)) for name in dataset.columns),
         *(F.col(name) for name in READER_COLUMNS if name != DAY),
@@ -105,6 +111,8 @@ def map_rows(
         consent_unread(dataset).alias("__consent_unread"),
         F.expr(dataset.latest_by or "CAST(NULL AS string)").alias("__order"),
         pseudonym.alias(PSEUDONYM),
+        # Hashing every row for the few sources without ids was an eighth of the whole pass.
+        F.when(row_id.isNull(), _content_id(dataset, pseudonym)).alias("__content_id"),
         *(value.alias(f"__new_{name}") for name, value in values.items()),
     )
     return mapped.select(
@@ -115,16 +123,27 @@ def map_rows(
         "__unparsable",
         "__consent_unread",
         "__order",
-        _content(dataset).alias("__content"),
-        # Hashing every row for the few sources without ids was an eighth of the whole pass.
-        F.when(_has_no_key(dataset), _content_id(dataset)).alias("__content_id"),
-        F.struct(*(F.col(quoted(name)) for name in dataset.columns)).alias(GIVEN),
+        "__content_id",
+        *(F.col(quoted(name)).alias(given(name)) for name in dataset.columns),
         PSEUDONYM,
         *(
             (_hashed_user_id() if name == "user_id" else F.col(f"__new_{name}")).alias(name)
             for name in load_contract(f"raw_{dataset.name}").column_names
         ),
     )
+
+
+def _text(name: str) -> str:
+    return f"__text_{name}"
+
+
+def _scrubbed(text: Column) -> Column:
+    return F.when(may_hold_contacts(text), scrub(text)).otherwise(text)
+
+
+def given(name: str) -> str:
+    """The column that a mapped row has a raw column in."""
+    return f"__given_{name}"
 
 
 def delivery_day_of_dump(dataset: SourceDataset, calendar: Calendar) -> Column:
@@ -155,16 +174,7 @@ def _hashed_user_id() -> Column:
     )
 
 
-def _content(dataset: SourceDataset) -> Column:
-    """Equal for equal raw rows. Spark's hash skips nulls, so they are given a value of their own."""
-    return F.xxhash64(*(F.coalesce(F.col(quoted(name)), F.lit("\x00")) for name in dataset.columns))
-
-
-def _has_no_key(dataset: SourceDataset) -> Column:
-    return F.col(f"__new_{KEY_COLUMN[dataset.name]}").isNull()
-
-
-def _content_id(dataset: SourceDataset) -> Column:
+def _content_id(dataset: SourceDataset, pseudonym: Column) -> Column:
     """A hash of a row's values, each with its length before it so that none runs into the next.
 
     The retailer's user id takes part only as its keyed hash: with the id itself, whoever knows the
@@ -174,6 +184,6 @@ def _content_id(dataset: SourceDataset) -> Column:
     values = [F.col(quoted(name)) for name in dataset.columns if name not in user_columns]
     texts = [
         F.coalesce(F.concat(F.length(value), F.lit(":"), value), F.lit("-"))
-        for value in [*values, F.col(PSEUDONYM)]
+        for value in [*values, pseudonym]
     ]
     return F.substring(F.sha2(F.concat(*texts), 256), 1, 32)

@@ -1,9 +1,9 @@
 """What becomes of each row by itself: `out`, `quarantined` for a reason, or `removed` by a rule.
 
-`tag_rows` takes mapped rows and gives the cleaned contract's columns, with free text scrubbed, and
-beside them `TAGS`. It looks at one row and its context only, so that the order and the number of
-files do not matter. What needs several rows comes after one shuffle: `user_days` for events and
-reviews, `duplicates` for items and users.
+`tag_rows` takes mapped rows and gives the cleaned contract's columns, with free text scrubbed (of
+events it was when they were mapped), and beside them `TAGS`. It looks at one row and its context
+only, so that the order and the number of files do not matter. What needs several rows comes after
+one shuffle: `user_days` for events and reviews, `duplicates` for items and users.
 
 The order in which a row is asked, the first answer standing:
   1. `unreadable_line`: the reader could not make a row of it
@@ -36,11 +36,12 @@ from dataclasses import dataclass, field
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from pipeline.cleaning.redaction import FREE_TEXT, redacted_row
-from pipeline.cleaning.scrubbing import may_hold_contacts, scrub, without_markup
+from pipeline.cleaning.mapping import given
+from pipeline.cleaning.redaction import FREE_TEXT, GIVEN, PSEUDONYM, redacted_row
+from pipeline.cleaning.scrubbing import scrub, without_markup
 from pipeline.cleaning.verdicts import EVIDENCE_TYPE
 from pipeline.contracts.contract import load_contract
-from pipeline.contracts.spark import first_broken_rule
+from pipeline.contracts.spark import first_broken_rule, quoted
 from pipeline.reviews.encoding import repaired_column
 from pipeline.reviews.language import language_column
 from pipeline.settings import Cleaning
@@ -149,11 +150,8 @@ def _scrubbed(frame: DataFrame, dataset: str) -> DataFrame:
     elif dataset == "items":
         replaced = {name: repaired_column(F.col(name)) for name in ("title", "brand")}
     else:
-        replaced = {
-            name: F.when(may_hold_contacts(F.col(name)), scrub(F.col(name))).otherwise(F.col(name))
-            for name in FREE_TEXT[dataset]
-        }
-    return frame.withColumns(replaced) if replaced else frame
+        return frame
+    return frame.withColumns(replaced)
 
 
 def _with_context(frame: DataFrame, rules: Rules, known_items: DataFrame | None) -> DataFrame:
@@ -179,7 +177,13 @@ def _with_context(frame: DataFrame, rules: Rules, known_items: DataFrame | None)
 
 
 def _cleaned(frame: DataFrame, rules: Rules) -> DataFrame:
-    """The cleaned contract's columns, and the tags."""
+    """The cleaned contract's columns, and the tags.
+
+    Spark does not compile the last projection, which redacts, and copies all that comes to it: of
+    good events and reviews no raw columns do. What takes much code stands there too, because
+    HotSpot leaves a method of more than 8,000 bytes uncompiled, and all projections before it are
+    one method (of the simulated shop's events, 6,390 bytes).
+    """
     dataset = rules.dataset.name
     key = KEY_COLUMN[dataset]
     is_out = F.col(FATE) == OUT
@@ -187,8 +191,9 @@ def _cleaned(frame: DataFrame, rules: Rules) -> DataFrame:
     tags: dict[str, Column] = {
         OWN_DAY: F.col(DAY),
         BUCKET: F.lit(0),
-        RAW: F.when(F.col(FATE) == QUARANTINED, redacted_row(rules.dataset, rules.key)),
+        RAW: F.lit(None).cast("string"),
         EVIDENCE: no_evidence(),
+        CONTENT: F.lit(None).cast("bigint"),
     }
     if dataset in TIME_COLUMN:
         local = F.from_utc_timestamp(F.col(TIME_COLUMN[dataset]), rules.timezone)
@@ -197,13 +202,38 @@ def _cleaned(frame: DataFrame, rules: Rules) -> DataFrame:
         made[key] = F.coalesce(F.col(key), F.col("__content_id"))
         tags[OWN_DAY] = F.when(is_out, own_day).otherwise(F.col(DAY))
         tags[FATE] = F.when(is_out & (own_day < F.col(DAY)), F.lit(LATE)).otherwise(F.col(FATE))
-        tags[CONTENT] = F.when(is_out, content(dataset)).otherwise(F.col(CONTENT))
+        raw_is_asked = ~is_out
+    else:
+        raw_is_asked = F.lit(True)  # the hash of a good row is of its raw columns too
     if dataset == "items":
         made["listed"] = F.coalesce(F.col("listed"), F.lit(True))
-    placed_by = "user_id" if dataset in TIME_COLUMN else key
-    made[placed_by] = F.when(is_out, F.col(placed_by)).otherwise(F.col(CONTENT).cast("string"))
     columns = load_contract(f"cleaned_{dataset}").column_names
-    return frame.select(
+    raw = F.struct(*(F.col(quoted(given(name))).alias(name) for name in rules.dataset.columns))
+    rows = frame.select(
         *(made.get(name, F.col(name)).alias(name) for name in columns),
         *(tags.get(name, F.col(name)).alias(name) for name in TAGS),
+        is_out.alias("__is_out"),
+        F.when(raw_is_asked, raw).alias(GIVEN),
+        LINE,
+        F.when(~is_out, F.col(PSEUDONYM)).alias(PSEUDONYM),
     )
+    return rows.select(*_with_raw(rules))
+
+
+def _with_raw(rules: Rules) -> list[Column]:
+    """The columns of `tag_rows`, of which some say something of the raw row."""
+    dataset = rules.dataset.name
+    is_out = F.col("__is_out")
+    raw_values = (F.col(GIVEN).getField(name) for name in rules.dataset.columns)
+    # Spark's hash skips nulls, so they are given a value of their own.
+    hashed = F.xxhash64(*(F.coalesce(value, F.lit("\x00")) for value in raw_values))
+    if dataset in TIME_COLUMN:
+        hashed = F.when(is_out, content(dataset)).otherwise(hashed)
+    placed_by = "user_id" if dataset in TIME_COLUMN else KEY_COLUMN[dataset]
+    made = {
+        placed_by: F.when(is_out, F.col(placed_by)).otherwise(hashed.cast("string")),
+        CONTENT: hashed,
+        RAW: F.when(F.col(FATE) == QUARANTINED, redacted_row(rules.dataset, rules.key)),
+    }
+    columns = load_contract(f"cleaned_{dataset}").column_names
+    return [made.get(name, F.col(name)).alias(name) for name in (*columns, *TAGS)]
