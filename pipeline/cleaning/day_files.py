@@ -44,7 +44,7 @@ _BYTES_PER_TASK = 64 * 1024 * 1024
 def place(
     frame: DataFrame, dataset: str, *, partitions: int, days: int, bytes_per_day: int
 ) -> DataFrame:
-    """The frame shuffled once, so that what is judged together lies in one task.
+    """The frame shuffled once, so that what is judged together lies in one task; `judge` trusts it.
 
     That is a user's own day, or an item or user of a delivery. A small day goes to one task; a
     large one is cut into buckets by hash of its user (item), as many for every day of the pass.

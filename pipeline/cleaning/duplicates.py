@@ -10,26 +10,18 @@ known to be the later, the refusal wins.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline.cleaning.tagging import REMOVED
 from pipeline.cleaning.verdicts import Rows, Verdicts
 
 
-def without_duplicates(
-    rows: Rows, verdicts: Verdicts, directions: Sequence[str], differs: tuple[str, str]
-) -> None:
+def without_duplicates(rows: Rows, verdicts: Verdicts, differs: tuple[str, str]) -> None:
     """Say of the good rows which of them lose.
 
     Args:
         rows: whole groups; rows with one key are in one of them.
         verdicts: of the rows.
-        directions: of each of the `ranks`, `ascending` or `descending`, nulls last; the content
-            decides after them.
         differs: fate and reason of a loser that does not say what the winner says.
     """
     at = np.flatnonzero(verdicts.is_good)
@@ -38,20 +30,9 @@ def without_duplicates(
     if keys == len(at):
         return
     pair = rows.group[at] * keys + key.indices.to_numpy()
-    _, pair, number = np.unique(pair, return_inverse=True, return_counts=True)
-    several = number[pair] > 1
-    at, pair = at[several], pair[several]
-    ranked = pa.table(
-        [pa.array(pair), *(rank.take(at) for rank in rows.ranks), pa.array(rows.content[at])],
-        names=["pair", *(f"rank_{n}" for n in range(len(rows.ranks))), "content"],
-    )
-    ways = ["ascending", *directions, "ascending"]
-    keys_of_sort = [
-        (name, way, "at_end") for name, way in zip(ranked.column_names, ways, strict=True)
-    ]
-    order = pc.sort_indices(ranked, sort_keys=keys_of_sort).to_numpy()  # type: ignore[arg-type]
+    order = np.lexsort((rows.rank[at], pair))
     at, pair = at[order], pair[order]
-    wins = np.concatenate([[True], pair[1:] != pair[:-1]])[: len(at)]
+    wins = np.concatenate([[True], pair[1:] != pair[:-1]])
     winner = at[np.maximum.accumulate(np.where(wins, np.arange(len(at)), 0))]
     copies = ~wins & (rows.content[at] == rows.content[winner])
     verdicts.say(at[copies], REMOVED, "duplicate")

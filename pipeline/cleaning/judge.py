@@ -23,10 +23,12 @@ rows that lie elsewhere, and another answer to late ones.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.functions import arrow_udf
 
@@ -61,7 +63,7 @@ from pipeline.contracts.spark import quoted
 from pipeline.sources.readers import DAY
 from pipeline.sources.source import KEY_COLUMN, TIME_COLUMN, SourceDataset
 
-_VERDICT = "__verdict"
+_VERDICT, _RANK = "__verdict", "__rank"
 
 
 def together(dataset: str) -> tuple[str, ...]:
@@ -77,7 +79,7 @@ def together(dataset: str) -> tuple[str, ...]:
 def judge(frame: DataFrame, rules: Rules, share: Sequence[str] = ()) -> DataFrame:
     """The same rows and columns; fate, reason, evidence and raw row are set for those that lose.
 
-    They leave in the order of the files: by `share`, then time, then id.
+    They leave in the order of the files: by `share`, of events and reviews then by time and id.
 
     Args:
         frame: see the module's docstring.
@@ -87,20 +89,18 @@ def judge(frame: DataFrame, rules: Rules, share: Sequence[str] = ()) -> DataFram
     dataset = rules.dataset
     key = KEY_COLUMN[dataset.name]
     share = share or together(dataset.name)
-    in_time = (TIME_COLUMN[dataset.name], key) if dataset.name in TIME_COLUMN else ()
-    ranks = _ranks(dataset)
+    ordered, rank = _winners_first(frame, dataset, share)
     asked = [
         F.xxhash64(*share),
         F.col(FATE) == OUT,
         F.col(key),
         F.col(CONTENT),
-        *(rank for rank, _ in ranks),
+        *rank,
         *(_of_acts() if dataset.name == "events" else ()),
     ]
-    look = arrow_udf(_looks(rules, [way for _, way in ranks]), VERDICT_TYPE)  # type: ignore[call-overload]
+    look = arrow_udf(_looks(rules, is_ranked=bool(rank)), VERDICT_TYPE)  # type: ignore[call-overload]
     # Told so, Spark leaves the sort before it alone: what it says depends on the rows around.
-    look = look.asNondeterministic()
-    told = frame.sortWithinPartitions(*share, *in_time).withColumn(_VERDICT, look(*asked))
+    told = ordered.withColumn(_VERDICT, look.asNondeterministic()(*asked))
     fate, reason, seen = (F.col(_VERDICT).getField(name) for name in ("fate", "reason", "evidence"))
     cleaned = load_contract(f"cleaned_{dataset.name}").column_names
     # A row that loses was good: what is kept of it is what it was cleaned to.
@@ -114,17 +114,25 @@ def judge(frame: DataFrame, rules: Rules, share: Sequence[str] = ()) -> DataFram
     return told.select(*(judged.get(name, F.col(name)).alias(name) for name in frame.columns))
 
 
-def _ranks(dataset: SourceDataset) -> list[tuple[Column, str]]:
-    """By what the winner is told of rows with one key, and which way."""
-    ranks: list[tuple[Column, str]] = []
-    if dataset.latest_by:
+def _winners_first(
+    frame: DataFrame, dataset: SourceDataset, share: Sequence[str]
+) -> tuple[DataFrame, list[Column]]:
+    """The frame sorted, and the place of a row among those of its key where its order is another.
+
+    Spark compares the source's own order, which may be of any type.
+    """
+    content = F.col(CONTENT).asc()
+    latest = [F.col(ORDER).desc_nulls_last()] if dataset.latest_by else []
+    if dataset.name not in TIME_COLUMN:
+        refusal = [F.col("consent").asc()] if dataset.name == "users" else []
+        return frame.sortWithinPartitions(*share, *latest, *refusal, content), []
+    key = KEY_COLUMN[dataset.name]
+    if latest:
         # Of earlier deliveries no order of the source is kept, hence the delivery.
-        ranks += [(F.col(DAY), "descending"), (F.col(ORDER), "descending")]
-    elif dataset.name in TIME_COLUMN:
-        ranks.append((F.unix_micros(TIME_COLUMN[dataset.name]), "ascending"))
-    if dataset.name == "users":
-        ranks.append((F.col("consent").cast("int"), "ascending"))
-    return ranks
+        of_key = Window.partitionBy(*share, key).orderBy(F.col(DAY).desc(), *latest, content)
+        frame = frame.withColumn(_RANK, F.row_number().over(of_key))
+    ordered = frame.sortWithinPartitions(*share, TIME_COLUMN[dataset.name], key, content)
+    return ordered, [F.col(_RANK)] if latest else []
 
 
 def _of_acts() -> list[Column]:
@@ -138,40 +146,41 @@ def _of_acts() -> list[Column]:
 
 
 def _looks(
-    rules: Rules, ways: list[str]
+    rules: Rules, *, is_ranked: bool
 ) -> Callable[[Iterator[tuple[pa.Array[Any], ...]]], Iterator[pa.Array[Any]]]:
     """What a worker does with the columns that `judge` asks for.
 
     Args:
         rules: of the dataset.
-        ways: of the ranks.
+        is_ranked: the place of a row among those of its key is one of the columns.
     """
     is_events = rules.dataset.name == "events"
+    rules = replace(rules, key=b"")  # no rule here asks for it, and all of this goes to workers
 
     # Spark reads these hints when it is told of the function, and pa.Array takes no parameter then.
     def look(batches: Iterator[tuple[pa.Array, ...]]) -> Iterator[pa.Array]:  # type: ignore[type-arg]
         for share, is_good, key, content, *others in whole_groups(batches):
-            ranks, of_acts = others[: len(ways)], others[len(ways) :]
+            columns = [column.to_numpy() for column in others]
+            rank = columns.pop(0) if is_ranked else np.arange(len(share))
             rows = Rows(
                 groups_of(share),
                 is_good.to_numpy(zero_copy_only=False),
                 key,
                 content.to_numpy(),
-                tuple(ranks),
-                Acts(*(column.to_numpy() for column in of_acts)) if is_events else None,
+                rank,
+                Acts(*columns) if is_events else None,
             )
-            yield verdicts_of(rows, rules, ways).to_arrow()
+            yield verdicts_of(rows, rules).to_arrow()
 
     return look
 
 
-def verdicts_of(rows: Rows, rules: Rules, ways: Sequence[str]) -> Verdicts:
+def verdicts_of(rows: Rows, rules: Rules) -> Verdicts:
     """The rules over several rows, one after the other.
 
     Args:
         rows: whole groups, of events in the order of time and id.
         rules: of the dataset.
-        ways: of the ranks, `ascending` or `descending`.
     """
     dataset, limits = rules.dataset, rules.limits
     differs = (
@@ -180,7 +189,7 @@ def verdicts_of(rows: Rows, rules: Rules, ways: Sequence[str]) -> Verdicts:
         else (QUARANTINED, f"{KEY_COLUMN[dataset.name]}_conflict")
     )
     verdicts = Verdicts(rows.is_good)
-    without_duplicates(rows, verdicts, ways, differs)
+    without_duplicates(rows, verdicts, differs)
     if rows.acts is None:
         return verdicts
     found = repetitions(rows, verdicts, limits.near_duplicate_seconds, limits.near_duplicate_types)

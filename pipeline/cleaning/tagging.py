@@ -3,7 +3,7 @@
 `tag_rows` takes mapped rows and gives the cleaned contract's columns, with free text scrubbed (of
 events it was when they were mapped), and beside them `TAGS`. It looks at one row and its context
 only, so that the order and the number of files do not matter. What needs several rows comes after
-one shuffle: `user_days` for events and reviews, `duplicates` for items and users.
+one shuffle, in `judge`.
 
 The order in which a row is asked, the first answer standing:
   1. `unreadable_line`: the reader could not make a row of it

@@ -61,7 +61,7 @@ class Rows:
     is_good: Bools  # by itself: rules over several rows ask no others
     key: pa.Array[Any]  # strings
     content: Ints  # a hash, equal for rows that say the same
-    ranks: tuple[pa.Array[Any], ...] = ()  # of rows with one key, by what the winner is told
+    rank: Ints  # of rows with one key, the smallest wins
     acts: Acts | None = None
 
 
@@ -126,11 +126,21 @@ def whole_groups(
         last = int(starts[-1]) if len(starts) else 0
         if last:
             whole = [*held, tuple(column[:last] for column in batch)]
-            yield tuple(pa.concat_arrays(parts) for parts in zip(*whole, strict=True))
+            yield _in_one(whole)
             held = []
         held.append(tuple(column[last:] for column in batch))
     if held:
-        yield tuple(pa.concat_arrays(parts) for parts in zip(*held, strict=True))
+        yield _in_one(held)
+
+
+def _in_one(batches: list[tuple[pa.Array[Any], ...]]) -> tuple[pa.Array[Any], ...]:
+    # Texts of one array with 32-bit offsets end at 2 GB: a user's day of ten million long ids.
+    return tuple(
+        pa.concat_arrays(
+            [part.cast(pa.large_string()) if pa.types.is_string(part.type) else part for part in of]
+        )
+        for of in zip(*batches, strict=True)
+    )
 
 
 def groups_of(together: pa.Array[Any]) -> Ints:
