@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pipeline.evaluation.bootstrap import difference_interval
-from pipeline.evaluation.gate import BASELINES
 from pipeline.evaluation.metrics import Floats
+from pipeline.model.list_methods import BASELINES
 
 DEFAULT = "markov"
 # Of fewer shoppers a bootstrap interval says too little: it knows no value that none of them had.

@@ -12,10 +12,10 @@ import pytest
 from pipeline.contracts.arrow import arrow_schema
 from pipeline.contracts.contract import load_contract
 from pipeline.evaluation.baselines import ITEM_KNN, POPULARITY, fit_markov, fit_popularity
-from pipeline.evaluation.gate import BASELINES
 from pipeline.generation import fallback, sharded_rows
 from pipeline.generation.candidates import exclusions, no_exclusions, sellable_candidates
 from pipeline.generation.fallback import Fallback, fit_fallback
+from pipeline.model.list_methods import BASELINES
 
 ITEMS = [f"i{n:02d}" for n in range(12)]
 UNSELLABLE = {"i03", "i07"}

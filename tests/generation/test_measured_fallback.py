@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.evaluation.gate import BASELINES
 from pipeline.generation import night
 from pipeline.lake import Run
+from pipeline.model.champion import champion_of
+from pipeline.model.list_methods import BASELINES
 from tests.generation_shop import (
     N_ITEMS,
     NIGHT,
@@ -145,3 +146,5 @@ def test_a_name_that_is_no_baseline_is_said(shop: Shop) -> None:
     shop.put_champion(None, fallback="guesses")
     with pytest.raises(InputError, match="'guesses' is no baseline; run evaluate"):
         shop.generate()
+    with pytest.raises(InputError, match="'guesses' is no baseline"):
+        champion_of(shop.lake, NIGHT)
