@@ -1,7 +1,7 @@
 """What a shop gets without a model: the bestsellers, and what usually follows what.
 
 Both are fit from the items of histories that end before the held-out event, in seconds, and score
-every item for many histories at once. They are the bar of the promotion gate, and the best of them
+every item for many histories at once. They are the bar of the promotion gate, and one of them
 is the fallback of generation (`pipeline.evaluation.best_baseline`).
 
 `Popularity`: how often an item was the object of a target event (purchase, rating); of any event

@@ -1,4 +1,4 @@
-"""Lists for users whom the model cannot serve, by the baseline that evaluation found best.
+"""Lists for users whom the model cannot serve, by the baseline that was chosen on validation.
 
 That is what follows their newest items (`markov`, too where nothing was measured), what is chosen by
 the same users (`item_knn`), or what is popular. A list is the baseline's where it holds an item that
