@@ -36,12 +36,12 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from benchmarks.generation_scale import scale
-from pipeline.evaluation.gate import BASELINES
 from pipeline.generation.beams import Normalise
 from pipeline.generation.candidates import Integers, exclusions, no_exclusions
 from pipeline.generation.continuation import Continuer
 from pipeline.generation.precision import Precision
 from pipeline.generation.ranking import Ranker
+from pipeline.model.list_methods import BASELINES
 from pipeline.model.prompt import Prompt
 from pipeline.model.vocabulary import Vocabulary, build_vocabulary
 

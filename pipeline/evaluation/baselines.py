@@ -1,7 +1,7 @@
 """What a shop gets without a model: the bestsellers, and what usually follows what.
 
 Both are fit from the items of histories that end before the held-out event, in seconds, and score
-every item for many histories at once. They are the bar of the promotion gate, and the best of them
+every item for many histories at once. They are the bar of the promotion gate, and one of them
 is the fallback of generation (`pipeline.evaluation.best_baseline`).
 
 `Popularity`: how often an item was the object of a target event (purchase, rating); of any event
@@ -56,14 +56,17 @@ class Markov:
 
     def scores(self, histories: Sequence[Sequence[int] | Integers]) -> Floats:
         """`share_UI`: estimated share of each item as the next one. Items are numbers from 0."""
+        return self.scores_and_counted(histories)[0]
+
+    def scores_and_counted(
+        self, histories: Sequence[Sequence[int] | Integers]
+    ) -> tuple[Floats, Booleans]:
+        """`share_UI`, and `counted_UI`: which shares are more than popularity's part."""
         strength_UI = self.transitions.scores(histories)
         total_U1 = np.asarray(strength_UI.sum(axis=1)).reshape(-1, 1)
-        shares: Floats = (strength_UI.toarray() + self.popularity.share_I) / (total_U1 + 1.0)
-        return shares
-
-    def knows(self, histories: Sequence[Sequence[int] | Integers]) -> Booleans:
-        """`known_U`: whether another item was ever counted with one that a history is scored by."""
-        return self.transitions.know(histories)
+        strengths = strength_UI.toarray()
+        shares: Floats = (strengths + self.popularity.share_I) / (total_U1 + 1.0)
+        return shares, strengths > 0
 
 
 def fit_popularity(

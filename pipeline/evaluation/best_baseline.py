@@ -2,7 +2,7 @@
 
 Judged on the validation half alone: what the test half says of a night must not choose anything in
 it. `markov` stays unless the best of the others is better on the same users by more than the paired
-bootstrap interval of the difference allows, so that lists do not change sides with every night.
+bootstrap interval of the difference allows; which of the others is best, the mean alone says.
 
 Shapes: B users, the same ones in the same order for everybody.
 """
@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pipeline.evaluation.bootstrap import difference_interval
-from pipeline.evaluation.gate import BASELINES
 from pipeline.evaluation.metrics import Floats
+from pipeline.model.list_methods import BASELINES
 
 DEFAULT = "markov"
 # Of fewer shoppers a bootstrap interval says too little: it knows no value that none of them had.

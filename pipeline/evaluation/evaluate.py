@@ -21,7 +21,7 @@ import torch
 
 from pipeline.contracts.arrow import arrow_schema, check_table
 from pipeline.contracts.contract import load_contract
-from pipeline.errors import NightcartError
+from pipeline.errors import InputError, NightcartError
 from pipeline.evaluation.baselines import POPULARITY, SHAPES, fit_markov, fit_popularity
 from pipeline.evaluation.best_baseline import best_baseline
 from pipeline.evaluation.evaluated_card import evaluated_card
@@ -227,8 +227,15 @@ def _decision(candidate: Loaded, ndcg_B_of: Mapping[str, Floats], settings: Sett
 
 
 def _kept_by_hand(lake: Lake, run: Run, record: ChampionRecord) -> ChampionRecord:
-    """What a person decided for this date stays when the date is evaluated again."""
-    decided = champion_of(lake, run.run_date)
+    """What a person decided for this date stays when the date is evaluated again.
+
+    A record that cannot be read says nothing: this night's evaluation is what mends it.
+    """
+    try:
+        decided = champion_of(lake, run.run_date)
+    except InputError as error:
+        log.warning("whatever a person decided for this night is lost: %s", error)
+        return record
     if decided is None or decided.decided_by is None:
         return record
     said = f"{decided.why.partition(KEPT)[0]}{KEPT}{record.why}"

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 
 from pipeline.evaluation.bootstrap import difference_interval
 from pipeline.evaluation.metrics import Floats
+from pipeline.model.list_methods import BASELINES
 
-BASELINES = ("popularity", "markov", "item_knn")
 # Who is measured, in the order of tables and pictures.
 MEASURED = ("candidate", "champion", *reversed(BASELINES))
 

@@ -16,11 +16,10 @@ from typing import Any
 
 import torch
 
-from pipeline.errors import InputError, NightcartError, SettingsError
-from pipeline.evaluation.gate import BASELINES
+from pipeline.errors import NightcartError, SettingsError
 from pipeline.generation.precision import Precision
 from pipeline.lake import MANIFEST, Lake
-from pipeline.model.champion import CHAMPION_FILE, ChampionRecord
+from pipeline.model.champion import ChampionRecord, champion_of
 from pipeline.model.checkpoint import Checkpoint, load_checkpoint
 from pipeline.settings import Generation
 
@@ -52,16 +51,9 @@ def read_champion(lake: Lake, run_date: dt.date) -> ChampionRecord:
     Raises:
         InputError: evaluation has not run for this date, or its file is not one.
     """
-    path = lake.require("champions", run_date).path / CHAMPION_FILE
-    try:
-        record = ChampionRecord(**json.loads(path.read_text(encoding="utf-8")))
-        _ = record.model_run  # a date or run id that is none is noticed here
-        if record.fallback not in (None, *BASELINES):
-            raise ValueError(f"{record.fallback!r} is no baseline")
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(
-            f"{path} does not say which model generates: {error}; run evaluate for {run_date} again"
-        ) from None
+    lake.require("champions", run_date)
+    record = champion_of(lake, run_date)
+    assert record is not None
     return record
 
 

@@ -1,10 +1,11 @@
-"""Lists for users whom the model cannot serve, by the baseline that evaluation found best.
+"""Lists for users whom the model cannot serve, by the baseline that was chosen on validation.
 
 That is what follows their newest items (`markov`, too where nothing was measured), what is chosen by
-the same users (`item_knn`), or what is popular; popularity also for users of whose items nothing is
-known. Fit from the whole past of the consenting users as of the night (the gate's baselines, which
-leave the held-out events out, are the same code). Ranks every sellable item, new ones too, under the
-same exclusions as the model; the score is the estimated share of the item as the next event.
+the same users (`item_knn`), or what is popular. A list is the baseline's where it holds an item that
+was counted with one of the user's; one that only popularity ordered is popularity's. Fit from the
+whole past of the consenting users as of the night (the gate's baselines, which leave the held-out
+events out, are the same code). Ranks every sellable item, new ones too, under the same exclusions as
+the model; the score is the estimated share of the item as the next event.
 
 Shapes: U users, B users of a batch, I items of the whole catalogue, C candidates (sellable ones).
 """
@@ -19,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from pipeline.evaluation.baselines import POPULARITY, SHAPES, Markov, popularity_of
+from pipeline.evaluation.baselines import SHAPES, Booleans, Markov, popularity_of
 from pipeline.evaluation.best_baseline import DEFAULT
 from pipeline.generation.beams import best_in_order
 from pipeline.generation.candidates import Candidates, Exclusions, Integers
@@ -35,6 +36,13 @@ MAX_SCORES = 2 * 1024 * 1024
 
 
 @dataclass(frozen=True)
+class CountedRanking(Ranking):
+    """`counted_UK`: which items of the lists were counted with one of the user's."""
+
+    counted_UK: Booleans
+
+
+@dataclass(frozen=True)
 class Fallback:
     """The fitted baseline over the whole catalogue, and which of its items may be sold."""
 
@@ -43,7 +51,7 @@ class Fallback:
     item_ids: Column  # the whole catalogue, ascending: items 0 … I-1
     sellable_C: Integers
 
-    def rank(self, histories: Lists, excluded: Exclusions, k: int) -> Ranking:
+    def rank(self, histories: Lists, excluded: Exclusions, k: int) -> CountedRanking:
         """The K best sellable items of each history.
 
         Args:
@@ -51,13 +59,16 @@ class Fallback:
             excluded: candidates that each user may not get.
         """
         n, n_items = len(histories), len(self.sellable_C)
-        ranking = empty_ranking(n, k, {})
-        items_UK, scores_UK = ranking.items_UK, ranking.scores_UK
+        empty = empty_ranking(n, k, {})
+        items_UK, scores_UK = empty.items_UK, empty.scores_UK
+        counted_UK = np.zeros((n, k), dtype=np.bool_)
         numbers_U = _item_numbers(histories, self.item_ids)
         step = max(1, MAX_SCORES // max(1, len(self.item_ids)))
         for start in range(0, n, step):
             users_B = np.arange(start, min(n, start + step))
-            shares_BI = self.counted.scores([numbers_U[user] for user in users_B])
+            shares_BI, counted_BI = self.counted.scores_and_counted(
+                [numbers_U[user] for user in users_B]
+            )
             scores_BC = torch.from_numpy(shares_BI[:, self.sellable_C])
             rows, items = excluded.of(users_B)
             scores_BC[torch.from_numpy(rows), torch.from_numpy(items)] = -torch.inf
@@ -66,14 +77,11 @@ class Fallback:
             width = items_BK.shape[1]
             items_UK[users_B, :width] = np.where(there_BK, items_BK.numpy(), -1)
             scores_UK[users_B, :width] = np.where(there_BK, best_BK.numpy(), 0.0)
+            numbers_BK = self.sellable_C[items_BK.numpy()]
+            counted_UK[users_B, :width] = there_BK & np.take_along_axis(counted_BI, numbers_BK, 1)
         nothing = np.flatnonzero(items_UK[:, 0] < 0)
-        ranking.errors.update({int(user): NO_ALLOWED_ITEM for user in nothing})
-        return ranking
-
-    def methods(self, histories: Lists) -> list[str]:
-        """The baseline's name where it knows another item by one of a user's, else popularity."""
-        known_U = self.counted.knows(_item_numbers(histories, self.item_ids))
-        return [self.name if known else POPULARITY for known in known_U]
+        errors = {int(user): NO_ALLOWED_ITEM for user in nothing}
+        return CountedRanking(items_UK, scores_UK, errors, counted_UK)
 
 
 def fit_fallback(

@@ -27,7 +27,7 @@ from pipeline.lake import Lake, Run, storage_errors
 from pipeline.settings import Settings, shop_timezone
 
 # Part of the fingerprint: raise it when the same inputs come to mean other rows.
-FORMAT = 4
+FORMAT = 5
 # As many shards as the setting asks for, doubled until none has more users: what bounds memory.
 USERS_PER_SHARD = 20_000
 # Settings that change nothing in a list: who makes it, with how many others, and how long it may

@@ -186,8 +186,12 @@ class ListMaker:
 
         ignored = self.before.ignored(users) if self.before else [frozenset()] * users.num_rows
         if self.slates is None or not self.slates.in_force(ignored):
-            return draw(np.arange(users.num_rows), self.rules.k)
-        return self.slates.apply(users, excluded, ignored, draw)
+            drawn = draw(np.arange(users.num_rows), self.rules.k)
+        else:
+            drawn = self.slates.apply(users, excluded, ignored, draw)
+        by_baseline_U = ~np.isin(drawn.methods, (MODEL, LAST_NIGHT))
+        drawn.methods[by_baseline_U & ~drawn.counted_UK.any(axis=1)] = POPULARITY
+        return drawn
 
     def _draw(
         self, users: pa.Table, excluded: Exclusions, k: int, done: Callable[[int], None]
@@ -204,7 +208,7 @@ class ListMaker:
             chosen = column(users, "item_ids").take(pa.array(fallen))
             lists = self.fallback.rank(chosen, _of_users(excluded, fallen), k)
             items_UK[fallen], scores_UK[fallen] = lists.items_UK, lists.scores_UK
-            drawn.methods[fallen] = self.fallback.methods(chosen)
+            drawn.methods[fallen], drawn.counted_UK[fallen] = self.fallback.name, lists.counted_UK
             reasons |= {int(fallen[row]): NOTHING_LEFT for row in lists.errors}
         for user, (items, scores) in last.items():
             more = [item for item in items_UK[user].tolist() if item >= 0 and item not in items]

@@ -14,6 +14,7 @@ from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from pipeline.generation.candidates import Candidates, Exclusions, Integers
 from pipeline.generation.columns import column, python_lists
@@ -25,13 +26,17 @@ POOL_TIMES, DEEPER_TIMES = 4, 8
 
 @dataclass
 class Drawn:
-    """Lists of U users: candidate places (-1 past the end), scores, who made them, what else."""
+    """Lists of U users: candidate places (-1 past the end), scores, who made them, what else.
+
+    `counted_UK`: which items a fallback has by its counts, not by popularity alone.
+    """
 
     items_UK: Integers
     scores_UK: np.ndarray
     methods: np.ndarray
     reasons: dict[int, str]
     rules: list[list[str]]
+    counted_UK: NDArray[np.bool_]
 
     @classmethod
     def empty(cls, n_users: int, k: int) -> Drawn:
@@ -42,12 +47,13 @@ class Drawn:
             np.full(n_users, "model", dtype=object),
             {},
             [[] for _ in range(n_users)],
+            np.zeros((n_users, k), dtype=np.bool_),
         )
 
     def put(self, other: Drawn, rows: Integers) -> None:
         """Let some rows be another's, in its order."""
         self.items_UK[rows], self.scores_UK[rows] = other.items_UK, other.scores_UK
-        self.methods[rows] = other.methods
+        self.methods[rows], self.counted_UK[rows] = other.methods, other.counted_UK
         for row, user in enumerate(rows.tolist()):
             self.rules[user] = other.rules[row]
             if row in other.reasons:
@@ -117,6 +123,8 @@ class Slates:
                 drawn.items_UK[user, : len(slate.items)] = slate.items
                 drawn.scores_UK[user, : len(slate.items)] = slate.scores
                 drawn.methods[user] = pools.methods[row]
+                counted = set(pools.items_UK[row][pools.counted_UK[row]].tolist())
+                drawn.counted_UK[user, : len(slate.items)] = [it in counted for it in slate.items]
                 drawn.rules[user] = slate.rules
                 if row in pools.reasons:
                     drawn.reasons[user] = pools.reasons[row]

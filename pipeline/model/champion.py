@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pipeline.errors import InputError
 from pipeline.lake import Lake, Run, write_json
+from pipeline.model.list_methods import BASELINES
 
 log = logging.getLogger("nightcart")
 
@@ -82,6 +83,8 @@ def champion_of(lake: Lake, run_date: dt.date) -> ChampionRecord | None:
     try:
         record = ChampionRecord(**json.loads(path.read_text(encoding="utf-8")))
         _ = record.model_run  # a date or run id that is none is noticed here
+        if record.fallback not in (None, *BASELINES):
+            raise ValueError(f"{record.fallback!r} is no baseline")
     except (OSError, ValueError, TypeError) as error:
         raise InputError(
             f"{path} does not say which model generates: {error}; run evaluate for {run_date} again"

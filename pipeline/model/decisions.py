@@ -10,6 +10,7 @@ cannot be loaded is never made champion at all.
 from __future__ import annotations
 
 import datetime as dt
+import logging
 import shutil
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from pipeline.errors import InputError
 from pipeline.lake import Lake, Run, run_id_of, storage_errors
 from pipeline.model.champion import CHAMPION_FILE, ChampionRecord, champion_of, write_champion
 from pipeline.model.checkpoint import load_checkpoint, read_version
+
+log = logging.getLogger("nightcart")
 
 
 def find_model(lake: Lake, name: str) -> Run:
@@ -79,7 +82,6 @@ def _decide(  # noqa: PLR0917
             raise InputError(
                 f"{checkpoint.model_version} has weights that are not finite numbers ({name})"
             )
-    now = champion_of(lake, date)
     record = ChampionRecord(
         model.run_date.isoformat(),
         model.run_id,
@@ -88,10 +90,20 @@ def _decide(  # noqa: PLR0917
         said,
         by,
         at.isoformat(timespec="seconds"),
-        now.fallback if now else None,  # measured, and nobody's decision
+        _measured_fallback(lake, date),
     )
     _write(lake, date, record, at)
     return record
+
+
+def _measured_fallback(lake: Lake, date: dt.date) -> str | None:
+    """What evaluation named for the date, which nobody decides; none where that cannot be read."""
+    try:
+        now = champion_of(lake, date)
+    except InputError as error:
+        log.warning("the new record of %s names no fallback: %s", date, error)
+        return None
+    return now.fallback if now else None
 
 
 def rollback(  # noqa: PLR0917

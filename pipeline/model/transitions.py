@@ -34,7 +34,6 @@ from scipy import sparse
 from pipeline.errors import InputError
 from pipeline.lake import file_sha256
 
-Booleans = NDArray[np.bool_]
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
@@ -145,14 +144,6 @@ class Transitions:
         """`scores_UI`: the sparse scores of each history; no row's scores depend on another's."""
         weighed_UI = weighed_histories(histories, self.counts_II.shape[0], self.shape)
         return (weighed_UI @ self.strengths_II).tocsr()
-
-    def know(self, histories: Sequence[Sequence[int] | Integers]) -> Booleans:
-        """`known_U`: whether a history's score of any item but its own events can be above 0."""
-        counts_II = self.counts_II
-        n_others_I = np.diff(counts_II.indptr) - (counts_II.diagonal() > 0)
-        weighed_UI = weighed_histories(histories, counts_II.shape[0], self.shape)
-        known: Booleans = weighed_UI @ (n_others_I > 0).astype(np.float64) > 0
-        return known
 
     @cached_property
     def strengths_II(self) -> sparse.csr_matrix:

@@ -20,6 +20,7 @@ from rich.text import Text
 
 from pipeline.errors import InputError
 from pipeline.lake import Lake, Partition
+from pipeline.model.list_methods import WORDS
 from pipeline.pseudonym import pseudonym
 from pipeline.publishing.made_from import input_of
 from pipeline.publishing.plain_text import visible
@@ -27,12 +28,6 @@ from pipeline.publishing.sql_values import sql_files
 
 _PSEUDONYM = re.compile(r"[0-9a-f]{32}")
 _TITLE = 60
-_METHODS = {
-    "markov": "what others chose next (the model could not)",
-    "item_knn": "what shoppers with the same items also chose (the model could not)",
-    "popularity": "what is popular (the model could not)",
-    "last_night": "the list of the night before (this one could not be made in time)",
-}
 
 
 @dataclass(frozen=True)
@@ -142,8 +137,16 @@ def _print_recommendations(page: ShopperPage, console: Console, currency: str) -
     if given["reason"]:
         by = " (from a template)" if given["reason_method"] == "template" else ""
         console.print(Text(f"Told: {visible(given['reason'])}").append(by, style="dim"))
-    chosen_by = _METHODS.get(given["method"], f"model {given['model_version']}")
-    console.print(Text(visible(f"Chosen by {chosen_by}"), style="dim"))
+    console.print(Text(visible(_chosen_by(given)), style="dim"))
+
+
+def _chosen_by(given: dict[str, Any]) -> str:
+    method = given["method"]
+    if method not in WORDS:
+        return f"Chosen by model {given['model_version']}"
+    late = method == "last_night"
+    why = "this one could not be made in time" if late else "the model could not"
+    return f"Fallback: {WORDS[method]} ({why})"
 
 
 def _past_table(events: Iterable[PastEvent]) -> Table:

@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipeline.evaluation.gate import MEASURED
+from pipeline.model.list_methods import SHORT_WORDS
 from pipeline.report.learning import Epoch, Ranking
 
 # A colour that matplotlib knows, and the page's variable that takes its place in the SVG.
@@ -46,9 +47,7 @@ MODEL_COLOURS = dict(zip(MEASURED, (FIRST, SECOND, FIFTH, THIRD, FOURTH), strict
 MODEL_NAMES = {
     "candidate": "tonight's model",
     "champion": "champion before",
-    "markov": "what follows what",
-    "item_knn": "bought by the same",
-    "popularity": "bestsellers",
+    **SHORT_WORDS,
 }
 METRIC_NAMES = {
     "ndcg": "NDCG",

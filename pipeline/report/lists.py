@@ -18,14 +18,6 @@ import duckdb
 
 from pipeline.lake import Partition
 
-# What a list that the model did not make goes by, in words.
-FALLBACKS = {
-    "item_knn": "what shoppers with the same items also chose",
-    "markov": "what others chose next",
-    "popularity": "bestsellers",
-    "last_night": "the list of the night before",
-}
-
 
 @dataclass(frozen=True)
 class Favourite:

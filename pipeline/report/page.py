@@ -23,6 +23,7 @@ from markupsafe import Markup
 
 from pipeline.lake import Lake, Partition, Run, storage_errors
 from pipeline.ledger import read_ledger
+from pipeline.model.list_methods import WORDS
 from pipeline.report.charts import (
     METRIC_NAMES,
     MODEL_COLOURS,
@@ -40,7 +41,7 @@ from pipeline.report.learning import (
     read_segments,
     read_training_log,
 )
-from pipeline.report.lists import FALLBACKS, Lists, read_lists
+from pipeline.report.lists import Lists, read_lists
 from pipeline.report.night import (
     UNPUBLISHED,
     Funnel,
@@ -142,7 +143,7 @@ def render(night: Night, settings: Settings) -> str:
         "clock": lambda time: f"{time.astimezone(zone):%H:%M:%S}",
         "price": lambda price: f"{price:,.2f} {settings.shop.currency}",
         "words": lambda text: text.replace("_", " "),
-        "fallback_words": lambda method: FALLBACKS.get(method, method),
+        "fallback_words": lambda method: WORDS.get(method, method),
         "safe_text": printable,
     }
     page = environment.get_template("page.html.j2")

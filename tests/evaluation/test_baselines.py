@@ -44,7 +44,9 @@ def test_markov_by_hand() -> None:
     np.testing.assert_allclose(found[0], (both + SHARE) / (both.sum() + 1))
     np.testing.assert_allclose(found[1], (0.5 * after_1 + SHARE) / (0.5 * math.log(3) + 1))
     np.testing.assert_allclose(found[2:], [SHARE, SHARE])
-    assert markov.knows([[0, 1], [1, 3], [3], []]).tolist() == [True, True, False, False]
+    shares, counted = markov.scores_and_counted([[0, 1], [1, 3], [3], []])
+    np.testing.assert_array_equal(shares, found)
+    np.testing.assert_array_equal(counted, [both > 0, after_1 > 0, [False] * 5, [False] * 5])
 
 
 def test_item_knn_by_hand() -> None:
@@ -73,7 +75,8 @@ def test_the_first_order_chain_is_the_count_of_pairs(histories: list[list[int]],
     strength = np.array([0 if item == last else math.log1p(pairs[last, item]) for item in range(6)])
     expected = (strength + popularity.share_I) / (strength.sum() + 1)
     np.testing.assert_allclose(markov.scores([[last], [(last + 1) % 6, last]]), [expected] * 2)
-    assert markov.knows([[(last + 1) % 6, last]]).tolist() == [bool(strength.any())]
+    _, counted = markov.scores_and_counted([[(last + 1) % 6, last]])
+    assert counted.tolist() == [(strength > 0).tolist()]
 
 
 def test_no_users_no_items() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.evaluation.baselines import POPULARITY, SHAPES
 from pipeline.evaluation.best_baseline import DEFAULT, MIN_USERS, best_baseline
-from pipeline.evaluation.gate import BASELINES
+from pipeline.model.list_methods import BASELINES
 from tests.evaluation.test_gate import spread
 
 

@@ -1,4 +1,4 @@
-"""The fallback ranks as the gate's baselines score, one user at a time."""
+"""The fallback ranks as the gate's baselines score, one user at a time, and says what it counted."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import pytest
 from pipeline.contracts.arrow import arrow_schema
 from pipeline.contracts.contract import load_contract
 from pipeline.evaluation.baselines import ITEM_KNN, POPULARITY, fit_markov, fit_popularity
-from pipeline.evaluation.gate import BASELINES
 from pipeline.generation import fallback, sharded_rows
 from pipeline.generation.candidates import exclusions, no_exclusions, sellable_candidates
 from pipeline.generation.fallback import Fallback, fit_fallback
+from pipeline.model.list_methods import BASELINES
 
 ITEMS = [f"i{n:02d}" for n in range(12)]
 UNSELLABLE = {"i03", "i07"}
@@ -139,18 +139,32 @@ def test_counting_a_few_users_at_a_time_is_counting_all(
 
 
 @pytest.mark.parametrize("name", BASELINES)
-def test_says_who_made_the_list(
+def test_says_which_listed_items_were_counted_with_the_users(
     tmp_path: Path, rows: list[tuple[list[str], list[str], bool]], name: str
 ) -> None:
     fitted = fit(histories(tmp_path, rows), name)
-    asked = pa.array([["i01"], ["i11"], [], ["gone"], ["i01", "gone"]], pa.list_(pa.string()))
-    assert fitted.methods(asked) == [name, POPULARITY, POPULARITY, POPULARITY, name]
+    asked = [["i01"], ["i11"], [], ["gone"], ["i01", "gone"], ["i01", "i02"]]
+    rng = np.random.default_rng(9)
+    excluded = exclusions(rng.integers(0, 6, 20), rng.integers(0, 10, 20), 6)
+    found = fitted.rank(pa.array(asked, pa.list_(pa.string())), excluded, 12)
+    sellable = [n for n, item in enumerate(ITEMS) if item not in UNSELLABLE]
+    for user, items in enumerate(asked):
+        numbers = [ITEMS.index(item) for item in items if item in ITEMS]
+        strengths = fitted.counted.transitions.scores([numbers]).toarray()[0]
+        for item, counted in zip(found.items_UK[user], found.counted_UK[user], strict=True):
+            assert counted == (item >= 0 and strengths[sellable[item]] > 0)
+    expected = [False] * 6 if name == POPULARITY else [True, False, False, False, True, True]
+    assert found.counted_UK.any(axis=1).tolist() == expected
 
 
-def test_an_item_that_was_only_ever_alone_says_nothing_of_others(tmp_path: Path) -> None:
-    path = histories(tmp_path, [(["i01", "i02"], ["view"] * 2, True), (["i04"], ["view"], True)])
-    asked = pa.array([["i01"], ["i04"]], pa.list_(pa.string()))
-    assert fit(path, "item_knn").methods(asked) == ["item_knn", POPULARITY]
+@pytest.mark.parametrize("name", ["markov", "item_knn"])
+def test_a_pair_that_only_the_user_has_says_nothing_of_others(tmp_path: Path, name: str) -> None:
+    pasts = [["i00", "i01"], ["i02", "i04"], ["i02", "i05"]]
+    fitted = fit(histories(tmp_path, [(past, ["view"] * 2, True) for past in pasts]), name)
+    asked = pa.array([["i00", "i01"]], pa.list_(pa.string()))
+    owned = exclusions(np.array([0, 0]), np.array([0, 1]), 1)
+    assert not fitted.rank(asked, owned, 4).counted_UK.any()
+    assert fitted.rank(asked, no_exclusions(1), 4).counted_UK.any()
 
 
 def test_those_who_did_not_consent_are_not_counted(tmp_path: Path) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.evaluation.gate import BASELINES
 from pipeline.generation import night
 from pipeline.lake import Run
+from pipeline.model.champion import champion_of
+from pipeline.model.list_methods import BASELINES
 from tests.generation_shop import (
     N_ITEMS,
     NIGHT,
@@ -38,6 +39,27 @@ def test_every_list_is_by_the_baseline_that_was_named(shop: Shop, name: str) -> 
     assert made.report["methods"].keys() <= {name, "popularity"}
     assert made.report["methods"][name] > 20
     assert made.report["fallback_reasons"] == {"no_champion": 30}
+
+
+@pytest.mark.parametrize("name", ["markov", "item_knn"])
+def test_a_list_that_popularity_ordered_says_so(shop: Shop, name: str) -> None:
+    shop.put_champion(None, fallback=name)
+    pairs = {
+        "alone": (0, 1),
+        "unsold": (2, 23),
+        "unsold-2": (2, 3),
+        "met": (4, 25),
+        "met-2": (4, 5),
+    }
+    shop.put("histories", [history(who, [item(n) for n in pair]) for who, pair in pairs.items()])
+    items = [catalogue_item(item(n), sellable=n not in {3, 23}) for n in range(N_ITEMS)]
+    shop.put("catalogue", items)
+    rows = {row["user_id"]: row for row in rows_of(shop.generate())}
+    found = {who: rows[user_id_of(who)]["method"] for who in pairs}
+    assert found == dict.fromkeys(("alone", "unsold", "unsold-2"), "popularity") | dict.fromkeys(
+        ("met", "met-2"), name
+    )
+    assert rows[user_id_of("alone")]["reason"] != rows[user_id_of("met")]["reason"]
 
 
 def test_where_nothing_was_measured_it_is_what_follows_what(shop: Shop) -> None:
@@ -124,3 +146,5 @@ def test_a_name_that_is_no_baseline_is_said(shop: Shop) -> None:
     shop.put_champion(None, fallback="guesses")
     with pytest.raises(InputError, match="'guesses' is no baseline; run evaluate"):
         shop.generate()
+    with pytest.raises(InputError, match="'guesses' is no baseline"):
+        champion_of(shop.lake, NIGHT)

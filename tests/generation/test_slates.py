@@ -100,6 +100,18 @@ def test_diversity_mixes_categories(categorised: Shop) -> None:
     assert {rule for row in mixed for rule in row["rules"]} == {"diversity"}
 
 
+def test_a_fallback_whose_counted_items_gave_way_is_popularity_s(shop: Shop) -> None:
+    shop.put_champion(None, fallback="item_knn")
+    people = [history(who, [item(0), item(n)]) for who, n in (("tired", 1), ("fresh", 2))]
+    shop.put("histories", people)
+    send(shop, NIGHT - DAY, {user_id_of("tired"): [item(2)], user_id_of("fresh"): [item(9)]})
+    rows = by_user(rows_of(shop.with_settings("generation", no_repeat_nights=1).generate()))
+    tired, fresh = rows[user_id_of("tired")], rows[user_id_of("fresh")]
+    assert item(2) not in ids(tired)
+    assert ids(fresh)[0] == item(1)
+    assert (tired["method"], fresh["method"]) == ("popularity", "item_knn")
+
+
 def test_promotions_reach_who_is_meant_and_may_get_them(categorised: Shop, tmp_path: Path) -> None:
     (tmp_path / "promotions.toml").write_text(
         f"""

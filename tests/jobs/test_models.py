@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from jobs.cli.main import main as nightcart
+from pipeline.errors import InputError
 from pipeline.evaluation.evaluate import evaluate
 from pipeline.generation.champion import load_champion, read_champion
 from pipeline.lake import Lake, Run
@@ -152,6 +153,38 @@ def test_a_decision_stays_when_the_night_is_evaluated_again(nights: Nights) -> N
     record = champion_of(nights.lake, TOMORROW.run_date)
     assert record is not None
     assert record.model_run == TOMORROW
+
+
+@pytest.fixture
+def cut_off(nights: Nights) -> Nights:
+    """Tomorrow's record ends in the middle."""
+    whole = nights.lake.require("champions", TOMORROW.run_date).path / "champion.json"
+    run = Run(TOMORROW.run_date, "cut-off")
+    half = whole.read_text(encoding="utf-8")[:40]
+    (nights.lake.begin("champions", run) / "champion.json").write_text(half, encoding="utf-8")
+    nights.lake.commit("champions", run, rows=1)
+    with pytest.raises(InputError, match="does not say which model generates"):
+        champion_of(nights.lake, TOMORROW.run_date)
+    return nights
+
+
+def test_a_record_that_cannot_be_read_is_mended_by_promoting(
+    cut_off: Nights, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert cut_off.run("promote", "2026-03-01", "--date", "2026-03-02", *WHY) == 0
+    record = champion_of(cut_off.lake, TOMORROW.run_date)
+    assert record is not None
+    assert (record.model_run, record.decided_by, record.fallback) == (RUN, "Ada", None)
+    assert "names no fallback" in caplog.text
+
+
+def test_a_record_that_cannot_be_read_is_mended_by_evaluating_again(
+    cut_off: Nights, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = evaluate(cut_off.lake, Run(TOMORROW.run_date, "mended"), cut_off.settings)
+    assert champion_of(cut_off.lake, TOMORROW.run_date) == made.champion
+    assert (made.champion.decided_by, made.champion.fallback) == (None, "markov")
+    assert "whatever a person decided for this night is lost" in caplog.text
 
 
 def test_what_cannot_be_decided(nights: Nights, capsys: pytest.CaptureFixture[str]) -> None:

@@ -68,9 +68,16 @@ def test_who_gets_nothing_is_told_why(night: Night, name: str, why: str) -> None
 @pytest.mark.parametrize(
     ("method", "words"),
     [
-        ("markov", "what others chose next (the model could not)"),
-        ("item_knn", "what shoppers with the same items also chose (the model could not)"),
-        ("popularity", "what is popular (the model could not)"),
+        ("markov", "Fallback: what others chose next (the model could not)"),
+        (
+            "item_knn",
+            "Fallback: what shoppers with the same items also chose (the model could not)",
+        ),
+        ("popularity", "Fallback: bestsellers (the model could not)"),
+        (
+            "last_night",
+            "Fallback: the list of the night before (this one could not be made in time)",
+        ),
     ],
 )
 def test_a_fallback_is_marked(night: Night, method: str, words: str) -> None:

@@ -67,7 +67,8 @@ def test_a_good_night_says_what_a_marketer_asks(
     assert "2026-03-01-0badcafe" in text
     assert "weights not finite" in text
     assert "fallback: bestsellers" in text
-    assert "can serve gets what shoppers with the same items also chose: of the ways" in text
+    assert "can serve gets what shoppers with the same items also chose: chosen on the" in text
+    assert "where what others chose next stays unless another way" in text
     assert "我想买一款新的手机" in text
     assert "not run" not in text
 
