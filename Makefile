@@ -47,6 +47,11 @@ down: ## Stop what `make up` started
 test: lint ## Everything CI checks: lint, types, import rules, all tests
 	$(BIN)/pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_FLAGS)
 
+.PHONY: quick
+quick: lint ## What needs no Spark, Airflow or browser: a few minutes, for between commits
+	$(BIN)/pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder \
+		-m 'not slow and not spark and not airflow and not browser' $(PYTEST_FLAGS)
+
 .PHONY: lint
 lint: setup ## Style, formatting, types and import rules
 	$(BIN)/ruff check .
@@ -62,6 +67,7 @@ format: setup ## Format the code and apply the safe fixes
 .PHONY: setup
 setup: $(READY) ## Make .venv from requirements.lock; see that there is a Java
 	@scripts/require_java.sh
+	@$(BIN)/python -m jobs.class_archive
 
 $(READY): requirements.lock pyproject.toml scripts/make_venv.sh
 	@scripts/make_venv.sh $(VENV) $(UV_VERSION)

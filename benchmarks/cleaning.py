@@ -4,11 +4,12 @@
 
 For each size: (a) Spark reads the day's events and items with a plain typed schema and writes the
 same columns as Parquet, (b) `clean_night` cleans the same files into a fresh lake, (c) the Great
-Expectations gate checks what was cleaned. Seconds of processor time of the JVM and its workers are given beside
-those of the clock: where a machine is shared, theirs is the ratio to trust. (a) and (b) take turns `--rounds` times after one
-unmeasured turn of each on a small day; what is reported is the median of each, their ratio, rows
-per second, (c)'s share of (b), and the peak memory of the Spark JVM, its Python workers and this process during (b).
-Prints a line per step and, last, one line of JSON.
+Expectations gate checks what was cleaned. Seconds of processor time of the JVM and its workers are
+given beside those of the clock: where a machine is shared, theirs is the ratio to trust. (a) and
+(b) take turns `--rounds` times after one unmeasured turn of each on a small day; what is reported
+is the median of each, their ratio, rows per second, (c)'s share of (b), and the peak memory of the
+Spark JVM, its Python workers and this process during (b). Prints a line per step and, last, one
+line of JSON.
 """
 
 from __future__ import annotations
@@ -112,7 +113,7 @@ def measure(
 
 
 class Meter:
-    """Seconds, and the largest resident size of the Spark JVM, its workers and this process (Linux).
+    """Seconds, and the largest resident size (Linux) of Spark's JVM, its workers and this process.
 
     Processor seconds are those of the JVM and of the Python workers that it started.
     """

@@ -1,10 +1,11 @@
 """Items that nobody has met and sentences that nobody has typed: does the model find them?
 
 A shop is simulated. One item in ten is taken out of everything but the catalogue, one query in five
-out of every history; the model is fine-tuned on the first days by the night's own code. Then, on the
-days after: for whoever bought a held-out item, its rank after what they had done before; for every
-held-out query that led to an item, that item's rank for the query alone. Items are ranked as lists
-are, with the prior; queries by the model alone, as answers are. Full ranking over what is sold; Recall@10 beside random and popularity. Among held-out items only, too: where a list of all
+out of every history; the model is fine-tuned on the first days by the night's own code. Then, on
+the days after: for whoever bought a held-out item, its rank after what they had done before; for
+every held-out query that led to an item, that item's rank for the query alone. Items are ranked as
+lists are, with the prior; queries by the model alone, as answers are. Full ranking over what is
+sold; Recall@10 beside random and popularity. Among held-out items only, too: where a list of all
 items has no place for what is new, this shows whether the model tells new ones apart.
 
     python -m benchmarks.cold_items --users 600 --items 300 --days 40
@@ -36,13 +37,14 @@ import pyarrow.parquet as pq
 
 from pipeline.contracts.arrow import arrow_schema
 from pipeline.contracts.contract import load_contract
-from pipeline.evaluation.bootstrap import Interval, mean_intervals
-from pipeline.evaluation.metrics import recalls, target_ranks
-from pipeline.generation.answer import sentence_scores
+from pipeline.generation.query_answer import sentence_scores
 from pipeline.lake import Lake, Run
+from pipeline.language_tag import primary_language
 from pipeline.model.checkpoint import Checkpoint
 from pipeline.model.next_item import next_item_logits
 from pipeline.model.prompt import history_prompt
+from pipeline.ranking.bootstrap import Interval, mean_intervals
+from pipeline.ranking.metrics import recalls, target_ranks
 from pipeline.settings import Settings, load_settings
 from pipeline.simulator.shop import simulate_shop
 from pipeline.training.fine_tune import fine_tune
@@ -250,7 +252,7 @@ def query_cases(shop: Shop, model: Checkpoint) -> dict[str, Cases]:
     found: dict[str, Cases] = defaultdict(Cases)
     scores: dict[tuple[str, str], np.ndarray] = {}
     for past in shop.pasts.values():
-        language = (past.language or "?").partition("-")[0]
+        language = primary_language(past.language)
         times = [time for time, _, _ in past.events]
         for typed, text in past.queries:
             place = bisect.bisect_left(times, typed)

@@ -1,4 +1,4 @@
-"""A real shop's days cleaned one night at a time: does every ledger balance, does a night get dearer?
+"""A real shop's days, cleaned night by night: does every ledger balance, do nights get dearer?
 
     python -m benchmarks.conservation --raw ../shared/data/online_retail
 
@@ -67,8 +67,8 @@ def main() -> int:
             faults += faults_of(lake, night, file)
             for line in night.lines:
                 if line.dataset == "events":
-                    fates = {"in": line.rows_in, "out": line.rows_out}
-                    totals.update(fates | dict(line.quarantined) | dict(line.removed))
+                    outcomes = {"in": line.rows_in, "out": line.rows_out}
+                    totals.update(outcomes | dict(line.quarantined) | dict(line.removed))
             print(
                 f"{file.stem}: {meter.seconds:.1f} s, {meter.processor:.1f} s of processor",
                 flush=True,

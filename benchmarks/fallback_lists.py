@@ -22,14 +22,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.generation_scale import put_champion, settings, table_of
-from pipeline.evaluation.best_baseline import best_baseline
-from pipeline.evaluation.metrics import Floats
-from pipeline.evaluation.ranking import Items, measurable
 from pipeline.generation.night import Generated, Night
 from pipeline.lake import Lake, Run
 from pipeline.model.catalogue import read_catalogue
 from pipeline.model.list_methods import BASELINES
 from pipeline.model.user_history import UserHistory, held_out, read_histories
+from pipeline.ranking.best_baseline import best_baseline
+from pipeline.ranking.held_out_ranks import Items, measurable
+from pipeline.ranking.metrics import Floats
 
 SPLITS = ("validation", "test")
 

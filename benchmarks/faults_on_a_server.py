@@ -3,11 +3,11 @@
     python -m benchmarks.faults_on_a_server
 
 Starts a server of its own (PostgreSQL, Airflow, Spark standalone) below a temporary directory. The
-delivery comes late; then, each in another stage: the Spark worker with its executors is killed,
-the scheduler is killed, PostgreSQL is stopped for 20 s, a task's process is killed. The night must be
+delivery comes late; then, each in another stage: the Spark worker with its executors is killed, the
+scheduler is killed, PostgreSQL is stopped for 20 s, a task's process is killed. The night must be
 published all the same, and made again undisturbed it must have the same bytes. Then a night whose
-delivery never comes fails, is delivered with a column that nobody knows, fails, and is healed by one
-`nightcart redo`. Prints one JSON object.
+delivery never comes fails, is delivered with a column that nobody knows, fails, and is healed by
+one `nightcart redo`. Prints one JSON object.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -172,25 +172,37 @@ def delivered(port: int) -> tuple[Server, dt.date, dt.date]:
     return server, night, missing
 
 
+@contextlib.contextmanager
+def striking(
+    server: Server, night: dt.date, faults: Sequence[tuple[str, str]]
+) -> Iterator[list[dict[str, str]]]:
+    """While the block runs a night: deliver it late and strike it; what was struck, as it comes."""
+    late = server.home / f"late-{night}"
+    striker = Striker(server, night, late, faults)
+    due = len(faults) + late.exists()
+    thread = threading.Thread(target=striker.run, daemon=True)
+    thread.start()
+    try:
+        yield striker.struck
+    finally:
+        striker.ending = True
+        thread.join()
+    assert len(striker.struck) == due, f"not every fault happened: {striker.struck}"
+
+
 def disturbed(
     server: Server, night: dt.date, faults: Sequence[tuple[str, str]] = FAULTS
 ) -> list[dict[str, str]]:
     """The night with a late delivery and these faults, to its published end; what was struck."""
-    striker = Striker(server, night, server.home / f"late-{night}", faults)
-    thread = threading.Thread(target=striker.run, daemon=True)
-    thread.start()
-    try:
-        server.nightcart(*_backfill(night), "--wait-minutes", "30")
-    finally:
-        striker.ending = True
-        thread.join()
-    assert len(striker.struck) == len(faults) + 1, f"not every fault happened: {striker.struck}"
+    with striking(server, night, faults) as struck:
+        server.nightcart(*backfill_of(night), "--wait-minutes", "30")
     assert list(published(Lake(server.home / "lake"))) == [str(night)]
     assert server.events() == [str(night)], "one asset event a promoted night"
-    return striker.struck
+    return struck
 
 
-def _backfill(night: dt.date) -> tuple[str, ...]:
+def backfill_of(night: dt.date) -> tuple[str, ...]:
+    """The words of the command that makes one night."""
     return "backfill", "--from", str(night), "--to", str(night)
 
 
@@ -202,7 +214,7 @@ def _in_peace_too(server: Server, night: dt.date) -> dict[str, object]:
     seconds = time.monotonic() - started
     first = published(lake)
     started = time.monotonic()
-    server.nightcart(*_backfill(night), "--reprocess", "completed")
+    server.nightcart(*backfill_of(night), "--reprocess", "completed")
     assert published(lake) == first, "the night in peace differs from the one with faults"
     assert server.events() == [str(night)], "the same lists were announced twice"
     return {
@@ -210,6 +222,16 @@ def _in_peace_too(server: Server, night: dt.date) -> dict[str, object]:
         "seconds": round(seconds),
         "seconds_in_peace": round(time.monotonic() - started),
     }
+
+
+def why_unpublished(server: Server, night: dt.date) -> str:
+    """What `nightcart status` says of a night that failed."""
+    (line,) = [
+        text
+        for text in server.nightcart("status", "--nights", "1").stdout.splitlines()
+        if text.strip().startswith(str(night))
+    ]
+    return line[line.index("no: ") :]
 
 
 def healed(server: Server, night: dt.date) -> dict[str, str]:
@@ -222,14 +244,9 @@ def healed(server: Server, night: dt.date) -> dict[str, str]:
         done: subprocess.CompletedProcess[str] = server.nightcart(*words, check=False)
         assert done.returncode == 1, f"{name}: the night did not fail"
         assert published(lake) == before, "readers have another night than before"
-        (line,) = [
-            text
-            for text in server.nightcart("status", "--nights", "1").stdout.splitlines()
-            if text.strip().startswith(str(night))
-        ]
-        said[name] = line[line.index("no: ") :]
+        said[name] = why_unpublished(server, night)
 
-    fails("missing", *_backfill(night))
+    fails("missing", *backfill_of(night))
     delivery = server.home / "raw" / f"date={night}"
     (server.home / f"late-{night}").rename(delivery)
     items = delivery / "items.csv"

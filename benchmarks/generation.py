@@ -36,11 +36,11 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from benchmarks.generation_scale import scale
-from pipeline.generation.beams import Normalise
-from pipeline.generation.candidates import Integers, exclusions, no_exclusions
-from pipeline.generation.continuation import Continuer
-from pipeline.generation.precision import Precision
-from pipeline.generation.ranking import Ranker
+from pipeline.engine.beam_search import Normalise
+from pipeline.engine.exclusions import Integers, exclusions, no_exclusions
+from pipeline.engine.precision import Precision
+from pipeline.engine.ranker import Ranker
+from pipeline.engine.text_writer import TextWriter
 from pipeline.model.list_methods import BASELINES
 from pipeline.model.prompt import Prompt
 from pipeline.model.vocabulary import Vocabulary, build_vocabulary
@@ -255,9 +255,9 @@ def measure_texts(name: str, n_users: int, seed: int, precision: Precision) -> d
     prompts = random_prompts(rng, np.full(n_users, TEXT_PROMPT), np.arange(n_text))
     with torch.no_grad():
         model.transformer.wte.weight[n_text:] *= 0.0  # nothing but text is ever the likeliest
-    continuer = Continuer(model, wide, precision)
-    continuer.write(prompts[:2], 2, 2)
-    ours, texts = cost(lambda: continuer.write(prompts, NEW_TOKENS, 128))
+    text_writer = TextWriter(model, wide, precision)
+    text_writer.write(prompts[:2], 2, 2)
+    ours, texts = cost(lambda: text_writer.write(prompts, NEW_TOKENS, 128))
     theirs, library = cost(lambda: _library_texts(model, prompts))
     same = sum(a == b for a, b in zip(texts, library, strict=True))
     tokens = n_users * (TEXT_PROMPT + NEW_TOKENS - 1)

@@ -40,9 +40,9 @@ import torch
 from numpy.typing import NDArray
 from transformers import GPT2LMHeadModel
 
+from pipeline.arrow_columns import Column
 from pipeline.contracts.arrow import arrow_schema
 from pipeline.contracts.contract import load_contract
-from pipeline.generation.columns import Column
 from pipeline.generation.night import Night
 from pipeline.lake import Lake, Run
 from pipeline.model.champion import ChampionRecord, write_champion
@@ -209,11 +209,11 @@ def _measured(folder: str, flags: list[str]) -> dict[str, float]:
 
 def settings(folder: str, *, repeat: bool) -> Settings:
     """The defaults, without reasons."""
-    told = load_settings(
+    loaded = load_settings(
         None, {"NIGHTCART_PATHS__LAKE": folder, "NIGHTCART_REASONS__ENABLED": "false"}
     )
-    changed = dataclasses.replace(told.generation, no_repeat_nights=int(repeat))
-    return dataclasses.replace(told, generation=changed)
+    changed = dataclasses.replace(loaded.generation, no_repeat_nights=int(repeat))
+    return dataclasses.replace(loaded, generation=changed)
 
 
 def _peak_mb() -> float:

@@ -1,4 +1,4 @@
-"""What shoppers bought in the week after a night, ranked by that night's model and by baselines.
+r"""What shoppers bought in the week after a night, ranked by that night's model and by baselines.
 
     python -m benchmarks.next_week --data ../shared/data/online_retail --scratch DIR
 
@@ -10,8 +10,8 @@ ten trading days instead), `--start both` does both and compares their validatio
 
 Scored: the users who get lists that night (active and consenting) and bought something in the seven
 days after it. Ranking is over every sellable item. New to the user: what a user owned is masked and
-what was bought of it again does not count, as lists are published. Not masked: every purchase counts,
-repeated ones too. With more than one purchase NDCG@10 is a share of the best ten places.
+what was bought of it again does not count, as lists are published. Not masked: every purchase
+counts, repeated ones too. With more than one purchase NDCG@10 is a share of the best ten places.
 
 `night` is what would be published: the champion with its prior, after the gate. `gpt2` is the
 night's model alone; `recounted` the champion with its prior's shape and weight over everything
@@ -19,10 +19,12 @@ known as of the date, the held-out events too. Baselines are fit on everything k
 `markov` (windowed counts, ten steps, backing off to popularity), `first-order chain`, `popularity`,
 `item-kNN`.
 
-A simulated shop shows whether warm nights stay as good as a full retrain where tastes do not change:
+A simulated shop shows whether warm nights stay as good as a full retrain where tastes do not
+change:
 
     nightcart simulate --users 800 --out SHOP/simulator
-    python -m benchmarks.next_week --data SHOP/simulator --scratch DIR --nights 5 --apart day --start both
+    python -m benchmarks.next_week --data SHOP/simulator --scratch DIR \
+        --nights 5 --apart day --start both
 
 Over 300 days of `online_retail` (540 thousand rows, 4,300 customers) preparing costs about 10
 minutes of processor, once for `--scratch`; a night of training about one. Nights that were measured
@@ -56,21 +58,21 @@ from benchmarks.next_week_lake import (
     settings_for,
 )
 from benchmarks.quality_baselines import baseline_scorers
-from pipeline.evaluation.bootstrap import difference_interval
 from pipeline.evaluation.evaluate import evaluate
-from pipeline.evaluation.metrics import ndcgs, recalls, top_items
-from pipeline.evaluation.ranking import (
+from pipeline.lake import Lake, Run
+from pipeline.model.catalogue import read_catalogue
+from pipeline.model.checkpoint import load_checkpoint
+from pipeline.model.transitions import Prior, fit_transitions
+from pipeline.model.user_history import UserHistory, read_histories
+from pipeline.ranking.bootstrap import difference_interval
+from pipeline.ranking.held_out_ranks import (
     BATCH_USERS,
     Items,
     Scorer,
     known_numbers,
     model_scorer,
 )
-from pipeline.lake import Lake, Run
-from pipeline.model.catalogue import read_catalogue
-from pipeline.model.checkpoint import load_checkpoint
-from pipeline.model.transitions import Prior, fit_transitions
-from pipeline.model.user_history import UserHistory, read_histories
+from pipeline.ranking.metrics import ndcgs, recalls, top_items
 from pipeline.settings import Settings
 from pipeline.training.fine_tune import fine_tune
 

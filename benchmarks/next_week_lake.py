@@ -1,4 +1,4 @@
-"""Nights of a real shop a month apart, up to their histories: what `benchmarks.next_week` trains on.
+"""Nights of a real shop a month apart, up to the histories that `benchmarks.next_week` trains on.
 
 Every delivery is cleaned once; then `build_histories` makes each night as of its date, by the
 pipeline's own code, in a lake that is kept. Training works in a copy of it made of links, one for

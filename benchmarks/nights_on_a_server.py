@@ -56,7 +56,8 @@ min_target_events = 2
 k = 3
 shards = 2
 """
-# Half of a tiny night is the JVM's compilers at work: Java's optimising one, and Spark's generated code.
+# Half of a tiny night is the JVM's compilers at work: Java's optimising one, and Spark's generated
+# code.
 JAVA_OPTIONS = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 SPARK_OPTIONS = "spark.sql.codegen.wholeStage false\nspark.sql.codegen.factoryMode NO_CODEGEN\n"
 EXPORT_SECONDS = 600.0  # a loaded machine starts a task in a minute
@@ -154,7 +155,7 @@ def main() -> None:
     server.nightcart("simulate", *SHOP, "--days", str(arguments.nights + 3), "--out", "raw")
     days = sorted(path.name.removeprefix("date=") for path in (home / "raw").glob("date=*"))
     nights = days[-arguments.nights :]
-    more = ["--spark-jobs"] if arguments.spark_jobs else ["--no-spark"]
+    more = ["--spark-jobs"] if arguments.spark_jobs else []
     try:
         started = time.monotonic()
         server.up(*more)

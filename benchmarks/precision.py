@@ -25,16 +25,16 @@ import numpy as np
 import scipy.sparse
 import torch
 
-from pipeline.evaluation.bootstrap import difference_interval
-from pipeline.evaluation.metrics import ndcgs, recalls
-from pipeline.evaluation.ranking import Items, history_prompts, known_numbers, measurable
-from pipeline.generation.candidates import exclusions
-from pipeline.generation.precision import Precision
-from pipeline.generation.ranking import Ranker
+from pipeline.engine.exclusions import exclusions
+from pipeline.engine.precision import Precision
+from pipeline.engine.ranker import Ranker
 from pipeline.lake import Lake
 from pipeline.model.catalogue import read_catalogue
 from pipeline.model.checkpoint import Checkpoint, load_checkpoint
 from pipeline.model.user_history import UserHistory, held_out, read_histories
+from pipeline.ranking.bootstrap import difference_interval
+from pipeline.ranking.held_out_ranks import Items, history_prompts, known_numbers, measurable
+from pipeline.ranking.metrics import ndcgs, recalls
 
 K = 10
 BATCH_USERS = 256

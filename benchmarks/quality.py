@@ -4,14 +4,15 @@
 
 The data set is a directory with `interactions.csv` (`user_id,item_id` and `position` or
 `timestamp`) and, if there is one, `items.csv` (`item_id` and any of `title,brand,category`): the
-format is described in `benchmarks.quality_data`. Leave-one-out by that order: each user's last item is the test, the one before
-it the validation, earlier ones are trained on; users with fewer than three are trained on only.
-Inputs are the last 50 events; ranking is over every item.
+format is described in `benchmarks.quality_data`. Leave-one-out by that order: each user's last item
+is the test, the one before it the validation, earlier ones are trained on; users with fewer than
+three are trained on only. Inputs are the last 50 events; ranking is over every item.
 
 `strict`: the validation item is only part of the test's input. `refit`: it is trained on and
 counted too, as a night would; the whole schedule is run, and the prior's shape and weight are those
-of the strict run of the same seed. Every choice is made on validation; the test is scored once for each row printed.
-`--mask` leaves out of a list what the user has; `--no-mask` leaves it in; by default both are shown.
+of the strict run of the same seed. Every choice is made on validation; the test is scored once for
+each row printed. `--mask` leaves out of a list what the user has; `--no-mask` leaves it in; by
+default both are shown.
 
 The recipe is the settings' own but for `RECIPE`, what many items with few events each ask for;
 `--set training.max_epochs=8` tries another, `--quick` takes a tenth of the users and two epochs to
@@ -48,21 +49,21 @@ from benchmarks.quality_data import (
 )
 from benchmarks.quality_networks import NETWORKS
 from pipeline.errors import InputError
-from pipeline.evaluation.metrics import ndcg, recall
-from pipeline.evaluation.ranking import Items, Scorer, held_out_ranks, measurable, model_scorer
 from pipeline.model.checkpoint import load_checkpoint, save_checkpoint
 from pipeline.model.transitions import Prior, fit_transitions
 from pipeline.model.user_history import UserHistory
 from pipeline.model.vocabulary import Vocabulary
+from pipeline.ranking.held_out_ranks import Items, Scorer, held_out_ranks, measurable, model_scorer
+from pipeline.ranking.metrics import ndcg, recall
 from pipeline.settings import Settings, load_settings
-from pipeline.training.fit import fit
-from pipeline.training.item_descriptions import feature_matrix
+from pipeline.training.items.item_descriptions import feature_matrix
 from pipeline.training.prior_choice import choose_prior
+from pipeline.training.ranking_phase import fit_ranking
+from pipeline.training.rows.training_rows import history_rows
 from pipeline.training.starting_model import starting_model
-from pipeline.training.training_rows import history_rows
 
 CUTOFFS = (5, 10, 20)
-# Chosen on the validation items of amazon_beauty (docs/experiments.md).
+# Chosen on the validation items of amazon_beauty (docs/experiments/quality.md).
 RECIPE = {
     "model.n_layer": "1",
     "model.n_embd": "128",
@@ -108,11 +109,11 @@ def train(
 
     def validation_ndcg(model: GPT2LMHeadModel) -> float:
         scorer = model_scorer(model, vocabulary, items, MAX_EVENTS)
-        found = ndcg(held_out_ranks(scorer, some, items), settings.evaluation.k)
+        found = ndcg(held_out_ranks(scorer, some, items, mask_owned=True), settings.evaluation.k)
         watch(found)
         return found
 
-    fit(
+    fit_ranking(
         model,
         vocabulary,
         rows,
@@ -124,7 +125,14 @@ def train(
     prior = Prior(fit_transitions([], len(vocabulary.item_ids)), 0.0)
     if validate:
         prior = choose_prior(
-            model, vocabulary, pasts, users, items, MAX_EVENTS, settings.evaluation.k
+            model,
+            vocabulary,
+            pasts,
+            users,
+            items,
+            MAX_EVENTS,
+            settings.evaluation.k,
+            mask_owned=True,
         )
     return Trained(model, vocabulary, prior, time.process_time() - started)
 

@@ -7,9 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline.evaluation.baselines import FIRST_ORDER, ITEM_KNN, fit_markov, fit_popularity
-from pipeline.evaluation.ranking import Items, Scorer, history_scorer
 from pipeline.model.user_history import UserHistory
+from pipeline.ranking.baselines import (
+    FIRST_ORDER,
+    ITEM_KNN,
+    fit_markov,
+    fit_popularity,
+    known_events,
+)
+from pipeline.ranking.held_out_ranks import Items, Scorer, history_scorer
 
 
 def baseline_scorers(
@@ -21,15 +27,7 @@ def baseline_scorers(
         target_event_types: what popularity counts; every event where none is one of them.
     """
     index, n_items = items.index, len(items.item_ids)
-    past = [[index[item] for item in user.known_items if item in index] for user in known]
-    targets = [
-        [
-            kind in target_event_types
-            for item, kind in zip(user.known_items, user.known_event_types, strict=True)
-            if item in index
-        ]
-        for user in known
-    ]
+    past, targets = known_events(known, index, target_event_types)
     popularity = fit_popularity(past, targets, n_items)
     chain = fit_markov(past, popularity, n_items, FIRST_ORDER)
     windowed = fit_markov(past, popularity, n_items)

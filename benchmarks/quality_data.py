@@ -3,8 +3,8 @@
 The format is what any log of interactions can be written in:
 
     interactions.csv   a line an interaction, with a header: `user_id`, `item_id`, and `position`
-                       (a whole number, rising within a user) or `timestamp` (a number, or ISO 8601);
-                       with both, `position` decides. Equal ones stay in the file's order.
+                       (a whole number, rising within a user) or `timestamp` (a number, or ISO
+                       8601); with both, `position` decides. Equal ones stay in the file's order.
     items.csv          if there is one: `item_id`, and any of `title`, `brand`, `category`
                        (levels by `>`) and `attributes_json` (a list of brand and category names)
 
@@ -24,10 +24,10 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.errors import InputError
-from pipeline.evaluation.ranking import Items
 from pipeline.model.catalogue import CatalogueItem
 from pipeline.model.user_history import UserHistory
 from pipeline.model.vocabulary import Vocabulary, build_vocabulary
+from pipeline.ranking.held_out_ranks import Items
 
 MAX_EVENTS = 50
 # So many users tell which epoch is best; the prior is chosen with all of them.

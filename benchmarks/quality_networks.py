@@ -19,23 +19,24 @@ import torch
 from torch import nn
 from transformers import get_cosine_schedule_with_warmup
 
-from pipeline.evaluation.metrics import Floats, ndcg
-from pipeline.evaluation.ranking import (
+from pipeline.model.next_item import padded
+from pipeline.model.user_history import UserHistory
+from pipeline.model.vocabulary import Vocabulary
+from pipeline.ranking.held_out_ranks import (
     Items,
     Scorer,
     held_out_ranks,
     history_prompts,
     model_scorer,
 )
-from pipeline.model.next_item import padded
-from pipeline.model.user_history import UserHistory
-from pipeline.model.vocabulary import Vocabulary
+from pipeline.ranking.metrics import Floats, ndcg
 from pipeline.settings import Settings
-from pipeline.training.fit import BETAS, bucketed, fit, make_batch
-from pipeline.training.item_softmax import item_cross_entropy
+from pipeline.training.items.item_softmax import item_cross_entropy
+from pipeline.training.loop.stepper import MAX_GRADIENT_NORM
+from pipeline.training.ranking_phase import BETAS, fit_ranking
+from pipeline.training.rows.batches import bucketed, make_batch
+from pipeline.training.rows.training_rows import TrainingRow
 from pipeline.training.starting_model import starting_model
-from pipeline.training.stepper import MAX_GRADIENT_NORM
-from pipeline.training.training_rows import TrainingRow
 
 
 class Recurrent(nn.Module):
@@ -70,7 +71,7 @@ def plain_gpt2(  # noqa: PLR0917  what the benchmark has at hand
     def scorer() -> Scorer:
         return model_scorer(model, vocabulary, items, max_events)
 
-    fit(
+    fit_ranking(
         model,
         vocabulary,
         rows,
@@ -142,7 +143,7 @@ def _validation_ndcg(
     scorer: Scorer, users: Sequence[UserHistory], items: Items, settings: Settings
 ) -> float:
     k = settings.evaluation.k
-    return ndcg(held_out_ranks(scorer, users, items), k) if users else 0.0
+    return ndcg(held_out_ranks(scorer, users, items, mask_owned=True), k) if users else 0.0
 
 
 def _recurrent_scorer(

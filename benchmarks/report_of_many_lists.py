@@ -22,8 +22,8 @@ import pyarrow.parquet as pq
 from pipeline.contracts.arrow import arrow_schema
 from pipeline.contracts.contract import load_contract
 from pipeline.lake import Lake, Run
+from pipeline.report.example_users import read_example_users
 from pipeline.report.lists import read_lists
-from pipeline.report.shoppers import read_shoppers
 
 RUN = Run(dt.date(2026, 3, 1), "benchmark")
 K = 10
@@ -65,7 +65,7 @@ def measure(root: str) -> None:
     partition = Lake(root).require("recommendations", RUN.run_date)
     started = time.perf_counter()
     read_lists(partition, None)
-    read_shoppers(partition, None, None, seed=1)
+    read_example_users(partition, None, None, seed=1)
     seconds = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(seconds, peak)

@@ -1,10 +1,11 @@
 """Training speed beside transformers' Trainer: the same model, rows, epochs and rows a step.
 
-Theirs: random batches padded to their longest row, logits of the whole vocabulary at every position,
-the loss where there is a target. Ours: batches of nearly one length, hidden states gathered at the
-targets first, projected on items only. Targets per second of processor time (and of the clock), in
-turns in one process; NDCG@10 of held-out last events for both, and the 95 % bootstrap interval of
-their difference over the same users: with enough steps to learn the shop, it should hold 0.
+Theirs: random batches padded to their longest row, logits of the whole vocabulary at every
+position, the loss where there is a target. Ours: batches of nearly one length, hidden states
+gathered at the targets first, projected on items only. Targets per second of processor time (and of
+the clock), in turns in one process; NDCG@10 of held-out last events for both, and the 95 %
+bootstrap interval of their difference over the same users: with enough steps to learn the shop, it
+should hold 0.
 
     pip install accelerate    # Trainer needs it; Nightcart does not
     python -m benchmarks.training --users 1500 --items 1500 --epochs 12
@@ -27,15 +28,16 @@ import numpy as np
 import torch
 from transformers import GPT2LMHeadModel, Trainer, TrainingArguments
 
-from pipeline.evaluation.bootstrap import difference_interval
-from pipeline.evaluation.metrics import Floats, hits_of, ndcgs, target_ranks
 from pipeline.model.checkpoint import small_config
 from pipeline.model.next_item import next_item_logits, padded
 from pipeline.model.prompt import Prompt, history_prompt
 from pipeline.model.vocabulary import Vocabulary, build_vocabulary
+from pipeline.ranking.bootstrap import difference_interval
+from pipeline.ranking.metrics import Floats, hits_of, ndcgs, target_ranks
 from pipeline.settings import Training
-from pipeline.training.fit import bucketed, fit
-from pipeline.training.training_rows import TrainingRow
+from pipeline.training.ranking_phase import fit_ranking
+from pipeline.training.rows.batches import bucketed
+from pipeline.training.rows.training_rows import TrainingRow
 
 K = 10
 N_POSITIONS = 64
@@ -122,7 +124,7 @@ def quality(model: GPT2LMHeadModel, shop: Shop) -> Floats:
 
 def ours(model: GPT2LMHeadModel, shop: Shop, settings: Training, seed: int) -> None:
     """The night's loop, with nothing measured on the way."""
-    fit(model, shop.vocabulary, shop.rows, None, settings=settings, seed=seed)
+    fit_ranking(model, shop.vocabulary, shop.rows, None, settings=settings, seed=seed)
 
 
 def theirs(

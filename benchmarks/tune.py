@@ -40,8 +40,8 @@ import torch
 from benchmarks.quality import RECIPE, settings_of, train
 from benchmarks.quality_data import MAX_EVENTS, Dataset, all_items, histories, read_dataset
 from pipeline.errors import InputError
-from pipeline.evaluation.metrics import ndcg
-from pipeline.evaluation.ranking import held_out_ranks, measurable, model_scorer
+from pipeline.ranking.held_out_ranks import held_out_ranks, measurable, model_scorer
+from pipeline.ranking.metrics import ndcg
 
 SEED = 1
 # Trials of which every epoch is seen before any is cut short.
@@ -91,7 +91,8 @@ def validation_ndcg(data: Dataset, trial: optuna.Trial, epochs: int) -> float:
 
     made = train(data, known, settings, validate=True, watch=watch)
     scorer = model_scorer(made.model, made.vocabulary, items, MAX_EVENTS, made.prior)
-    found = ndcg(held_out_ranks(scorer, measurable(known, items), items), settings.evaluation.k)
+    ranks = held_out_ranks(scorer, measurable(known, items), items, mask_owned=True)
+    found = ndcg(ranks, settings.evaluation.k)
     trial.set_user_attr("cpu_seconds", round(time.process_time() - started))
     trial.set_user_attr("prior_weight", made.prior.weight)
     return found

@@ -20,6 +20,7 @@ from airflow.sdk import Context
 from airflow.sdk.bases.notifier import BaseNotifier
 
 from dags.job_operator import run_date_of
+from pipeline.datasets import RECOMMENDATIONS
 from pipeline.errors import NightcartError
 from pipeline.lake import Lake, Run, run_id_of
 from pipeline.settings import Settings, load_settings
@@ -32,7 +33,7 @@ TIMEOUT_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Alert:
-    """Everything that is said, as text."""
+    """The whole alert, as text."""
 
     subject: str
     night: str
@@ -56,7 +57,7 @@ class NightAlert(BaseNotifier):  # type: ignore[misc]  # Airflow's types are not
         self.zone = zone
 
     def notify(self, context: Context) -> None:
-        """Tell everybody; raises nothing."""
+        """Send the alert by every configured way; raises nothing."""
         params = context.get("params") or {}
         settings = _settings(params.get("config"))
         if settings is not None:
@@ -85,7 +86,7 @@ def deadline_missed(context: Mapping[str, Any] | None = None, **_: Any) -> None:
 
 
 def failure_of(context: Context, settings: Settings, zone: str) -> Alert:
-    """What to say of a failed task."""
+    """The alert of a failed task."""
     ti, night = context["ti"], run_date_of(context, zone)
     run, lake = Run(night, run_id_of(context["dag_run"].run_id)), Lake(settings.paths.lake)
     return Alert(
@@ -103,7 +104,7 @@ def failure_of(context: Context, settings: Settings, zone: str) -> Alert:
 def published_now(lake: Lake) -> str:
     """What readers see, in words."""
     try:
-        latest = lake.latest("recommendations")
+        latest = lake.latest(RECOMMENDATIONS)
     except NightcartError as error:
         return str(error)
     if latest is None:
@@ -112,7 +113,7 @@ def published_now(lake: Lake) -> str:
 
 
 def send(alert: Alert, settings: Settings) -> None:
-    """By every way that is configured; a way that fails is logged."""
+    """Send by every way that is configured; a way that fails is logged."""
     log.error("%s\n%s", alert.subject, alert.text())
     if settings.alerts.webhook:
         try:
@@ -155,7 +156,7 @@ def _settings(config: str | None) -> Settings | None:
 
 
 def _reason(context: Context, lake: Lake, run: Run) -> str:
-    """The exception's words; those of the run record where the task was killed outright."""
+    """The exception's text, or the run record's where the task was killed."""
     said = str(context.get("exception") or "")
     record = lake.records(run) / f"{context['ti'].task_id}.json"
     try:

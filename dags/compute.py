@@ -1,8 +1,9 @@
-"""Where a job runs: the one place that decides it.
+"""Where a job runs: a process here, `spark-submit`, or a pod. Only this module decides it.
 
 - in a process on this machine, by default;
-- `spark-submit` to a master, for the Spark stages (and `generate` with `generation.runner` "spark"), when `compute.spark_connection` names an Airflow
-  connection (`spark://host:7077`): the driver stays here, the executors are the cluster's;
+- `spark-submit` to a master, for the Spark stages (and `generate` with `generation.runner`
+  "spark"), when `compute.spark_connection` names an Airflow connection (`spark://host:7077`): the
+  driver stays here, the executors are the cluster's;
 - a Kubernetes pod with a GPU, for the stages that run the model, when `compute.kubernetes_image`
   names an image, by `kubectl` and its own login. This last one is thin and was never exercised.
 
@@ -19,10 +20,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipeline.class_archive import archive_options
 from pipeline.settings import Settings
+from pipeline.spark_network import network_options
+from pipeline.stages import GENERATE, STAGES, Engine
 
-SPARK_JOBS = frozenset({"clean", "validate", "build_histories"})
-GPU_JOBS = frozenset({"fine_tune", "generate"})
+SPARK_JOBS = frozenset(stage.job for stage in STAGES if stage.engine is Engine.SPARK)
+GPU_JOBS = frozenset(stage.job for stage in STAGES if stage.gpu)
 ROOT = Path(__file__).resolve().parents[1]
 LOG_SETTINGS = ROOT / "pipeline" / "spark_log4j2.properties"
 
@@ -40,7 +44,7 @@ class Command:
 def command(job: str, arguments: Sequence[str], settings: Settings, master_of: MasterOf) -> Command:
     """The process that runs a job."""
     here = [sys.executable, "-m", f"jobs.{job}", *arguments]
-    on_spark = job in SPARK_JOBS or (job == "generate" and settings.generation.runner == "spark")
+    on_spark = job in SPARK_JOBS or (job == GENERATE and settings.generation.runner == "spark")
     if settings.compute.spark_connection and on_spark:
         return _submitted(job, arguments, settings, master_of(settings.compute.spark_connection))
     if settings.compute.kubernetes_image and job in GPU_JOBS:
@@ -61,16 +65,19 @@ def master_of_connection(connection_id: str) -> str:
 
 def _submitted(job: str, arguments: Sequence[str], settings: Settings, master: str) -> Command:
     """`spark-submit` in client mode: its exit code is the job's."""
+    java = f"-Dlog4j2.configurationFile={LOG_SETTINGS.as_uri()} {archive_options()}"
     options = {
         "--master": master,
         "--deploy-mode": "client",
         "--name": f"nightcart {job}",
         "--driver-memory": settings.spark.driver_memory,
-        "--driver-java-options": f"-Dlog4j2.configurationFile={LOG_SETTINGS.as_uri()}",
+        "--driver-java-options": java.strip(),
     }
     submit = [str(Path(sys.executable).with_name("spark-submit"))]
     for name, value in options.items():
         submit += [name, value]
+    for name, value in network_options(master).items():
+        submit += ["--conf", f"{name}={value}"]
     environ = {"PYSPARK_PYTHON": sys.executable, "PYSPARK_DRIVER_PYTHON": sys.executable}
     return Command([*submit, str(ROOT / "jobs" / f"{job}.py"), *arguments], environ)
 

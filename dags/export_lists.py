@@ -2,11 +2,15 @@
 
 | task | does | when it fails |
 |--|--|--|
-| `export_lists` | one CSV row a shopper of the night that readers see, without those who have withdrawn consent since | nothing is published, or the disk refuses: the last export stays; clear this task |
+| `export_lists` | one CSV row a shopper of the night that readers see, without those who have \
+withdrawn consent since \
+| nothing is published, or the disk refuses: the last export stays; clear this task |
 
 The pointer `recommendations/latest.json` is read, not the event: an event that came twice or late
 exports the same night. The file is `<lake>/mail_lists/run_date=D/run_id=R/mail_list.csv`, and
-`<lake>/mail_lists/latest.json` names the newest. It is written aside and switched like every dataset.
+`<lake>/mail_lists/latest.json` names the newest. The file is written aside and switched like every
+dataset.
+
 To export by hand, also an older night: trigger this DAG, with `run_date` or without.
 """
 
@@ -18,9 +22,10 @@ from airflow.sdk import DAG, Param
 
 from dags.alerts import NightAlert
 from dags.night_tasks import RECOMMENDATIONS, ExportLists
+from pipeline.night_dag import EXPORT_DAG
 
 with DAG(
-    dag_id="export_lists",
+    dag_id=EXPORT_DAG,
     description="The published lists as CSV for a mail tool.",
     doc_md=__doc__,
     schedule=[RECOMMENDATIONS],

@@ -27,13 +27,14 @@ from dags import memory, time_left
 from dags.compute import GPU_JOBS, Command, command, master_of_connection
 from dags.gpu_lock import gpu_lock
 from dags.job_process import JobProcess
+from pipeline import night_jvm
 from pipeline.errors import DATA_ERROR, NightcartError
 from pipeline.lake import Lake, Run, run_id_of
+from pipeline.night_dag import EVENTS_VARIABLE
 from pipeline.settings import Settings, load_settings
 from pipeline.settings_files import CONFIG_VARIABLE
-
-# A file that `nightcart run` follows; unset under a scheduler, which has its own interface.
-EVENTS_VARIABLE = "NIGHTCART_EVENTS"
+from pipeline.spark_scratch import scratch_root, sweep
+from pipeline.stages import NAMES, Engine, names_from, stage_named
 
 
 class OutOfMemory(AirflowException):  # type: ignore[misc]  # Airflow's types are not checked
@@ -119,6 +120,9 @@ class JobOperator(BaseOperator):  # type: ignore[misc]  # Airflow's types are no
                 held=locks,
                 seconds=seconds,
             )
+        if code or night_jvm.is_claimed(os.environ) or not _spark_follows(self.task_id):
+            night_jvm.end(os.environ)
+        sweep(scratch_root(lake))
         reason = _reason(code, last_words)
         if end is not None and self._process.out_of_time:
             code, reason = DATA_ERROR, time_left.in_words(end, settings)
@@ -138,7 +142,7 @@ class JobOperator(BaseOperator):  # type: ignore[misc]  # Airflow's types are no
         self._process.end()
 
     def night_of(self, context: Context) -> date:
-        """The night that the job is told."""
+        """The night that the job is given."""
         return run_date_of(context, self.zone)
 
     def _run(self, context: Context) -> Run:
@@ -225,6 +229,12 @@ def run_date_of(context: Context, zone: str) -> date:
         return (end.astimezone(UTC) - timedelta(microseconds=1)).astimezone(ZoneInfo(zone)).date()
     triggered: datetime = run.run_after
     return triggered.astimezone(ZoneInfo(zone)).date() - timedelta(days=1)
+
+
+def _spark_follows(task: str) -> bool:
+    """Whether a later stage may go on in the night's JVM."""
+    later = names_from(task)[1:] if task in NAMES else ()
+    return any(stage_named(name).engine is Engine.SPARK for name in later)
 
 
 def _reason(code: int, last_words: str) -> str:

@@ -14,12 +14,9 @@ from pathlib import Path
 
 from pipeline.lake import Lake, Run, write_json
 from pipeline.settings import Settings
+from pipeline.stages import STAGES, Batch
 
-# job -> the setting that is halved, and where halving ends
-BATCHES: Mapping[str, tuple[str, int]] = {
-    "fine_tune": ("training.batch_tokens", 64),
-    "generate": ("generation.batch_users", 4),
-}
+BATCHES: Mapping[str, Batch] = {stage.job: stage.batch for stage in STAGES if stage.batch}
 KILLED = -9
 _SAID = re.compile(
     r"MemoryError|OutOfMemoryError|out of memory|can't allocate memory", re.IGNORECASE
@@ -33,7 +30,7 @@ def ran_out(code: int, last_words: str, kills_before: int) -> bool:
 
 
 def kernel_kills() -> int:
-    """How many processes the kernel has killed for want of memory; 0 where it does not say."""
+    """How many processes the kernel has killed for want of memory; 0 where it gives no number."""
     count = 0
     for path in _COUNTERS:
         try:
@@ -62,10 +59,11 @@ def smaller_batch(lake: Lake, run: Run, job: str, settings: Settings) -> dict[st
     count = times(lake, run, job)
     if not count or job not in BATCHES:
         return {}
-    name, floor = BATCHES[job]
-    wanted = int(settings.values()[name])
-    section, key = name.split(".")
-    return {f"NIGHTCART_{section}__{key}".upper(): str(min(wanted, max(floor, wanted >> count)))}
+    batch = BATCHES[job]
+    wanted = int(settings.values()[batch.setting])
+    section, key = batch.setting.split(".")
+    smaller = min(wanted, max(batch.smallest, wanted >> count))
+    return {f"NIGHTCART_{section}__{key}".upper(): str(smaller)}
 
 
 def _path(lake: Lake, run: Run, job: str) -> Path:

@@ -1,4 +1,4 @@
-"""The tasks of a night that are more than one job: waiting, training or not, announcing, exporting."""
+"""The tasks of a night that are more than one job: wait, train or skip, announce, export."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from airflow.sdk.exceptions import (
 
 from dags import time_left
 from dags.job_operator import (
-    EVENTS_VARIABLE,
     JobOperator,
     config_of,
     run_date_of,
     settings_of,
 )
+from pipeline import datasets
 from pipeline.errors import DATA_ERROR, TRANSIENT_ERROR
 from pipeline.lake import Lake, Run, run_id_of, write_json
+from pipeline.night_dag import EVENTS_VARIABLE, NEVER, NEWEST, PER_NIGHT, WEEKLY
 
 RECOMMENDATIONS = Asset("nightcart_recommendations")
-DATASET = "recommendations"
 ANNOUNCED = "announced.json"
 
 SUNDAY = 7
@@ -98,7 +98,7 @@ class Evaluate(JobOperator):
 
 
 class Degrade(JobOperator):
-    """Publishes last night's lists where this night has none, if `degrade_after_minutes` says so."""
+    """Publishes last night's lists if this night has none and `degrade_after_minutes` is set."""
 
     def execute(self, context: Context) -> None:
         """Publish or be skipped."""
@@ -147,12 +147,15 @@ class Announce(BaseOperator):  # type: ignore[misc]  # Airflow's types are not c
         lake = Lake(settings_of(context).paths.lake)
         run = Run(run_date_of(context, self.zone), run_id_of(context["dag_run"].run_id))
         wake = context["params"]["wake_export"]
-        published, newest = lake.current(DATASET, run.run_date), lake.latest(DATASET)
+        published, newest = (
+            lake.whole(datasets.RECOMMENDATIONS, run.run_date),
+            lake.whole_latest(datasets.RECOMMENDATIONS),
+        )
         if published is None or newest is None:
             raise AirflowFailException(f"nothing is published for {run.run_date}")
-        if wake == "never":
+        if wake == NEVER:
             raise AirflowSkipException("wake_export is 'never'")
-        if wake == "newest" and published.path != newest.path:
+        if wake == NEWEST and published.path != newest.path:
             raise AirflowSkipException(
                 f"{run.run_date} is published into the past; readers stay with {newest.run_date}"
             )
@@ -182,7 +185,7 @@ class ExportLists(JobOperator):
         if override:
             return date.fromisoformat(override)
         lake = Lake(settings_of(context).paths.lake)
-        newest = lake.latest(DATASET)
+        newest = lake.latest(datasets.RECOMMENDATIONS)
         if newest is None:
             raise AirflowFailException(
                 f"nothing is published in {lake.root} (settings: {config_of(context) or 'defaults'})"
@@ -196,7 +199,7 @@ def trains(retrain: str, night: date) -> bool:
     >>> trains("weekly", date(2026, 3, 1)), trains("weekly", date(2026, 3, 2))
     (True, False)
     """
-    return retrain == "per_night" or (retrain == "weekly" and night.isoweekday() == SUNDAY)
+    return retrain == PER_NIGHT or (retrain == WEEKLY and night.isoweekday() == SUNDAY)
 
 
 def _said(path: Any) -> Any:

@@ -6,20 +6,45 @@ over, and sees what was known by then and nothing later, whenever it is run.
 
 | task | does | when it fails |
 |--|--|--|
-| `wait_for_raw` | looks every few minutes for the files that the source expects of the day, and holds no worker in between | `wait_minutes` are over: the message names what is missing and its folder. Ask whoever delivers it; then `nightcart redo --date D` |
-| `clean` | maps, pseudonymises, scrubs, refuses bad rows to `quarantine`, counts every row in `ledger` | the files are not what `schemas/sources/<source>.yaml` says (try `nightcart source check`), or too many rows were refused (read `quarantine`) |
-| `validate_cleaned` | Great Expectations over the cleaned day | a whole day looks wrong: the run's `data_docs` shows which expectation; nothing after it has run |
-| `build_histories` | goes on from an earlier night, or rebuilds and says why: one row per user, the ordered past, active flag, consent | the catalogue or the events are empty as of this date |
-| `validate_histories` | Great Expectations over the catalogue, the histories and the item words | the model is not trained: the run's `data_docs` shows which expectation |
-| `fine_tune` | warm-starts from the last promoted model, or starts small | memory, threads, GPU: retried, after want of memory with half the `training.batch_tokens`. Skipped where `retrain` says so |
-| `evaluate` | ranks held-out events against popularity, what follows what and the champion; promotes or not | a candidate that loses is **not** a failure: the champion generates, and the report says so |
-| `generate` | top-K and a reason for every active, consenting user; shard by shard | a retry makes only the shards that are missing |
-| `validate_generated` | Great Expectations over the lists | nothing is published; yesterday's stays what readers see |
-| `publish` | immutable run directory, manifest, then one pointer | nothing was switched: clear this task when there is room or permission |
-| `degrade` | only where nothing could be published and `night.degrade_after_minutes` is set: the lists of the night before, marked `last_night`, in this night's place; every task before it is ended when that time is up | there is no night before, or no room: readers keep what they had |
-| `announce` | emits the asset `nightcart_recommendations`, which wakes `export_lists`, once a night that became what readers see; skipped for nights of the past | nothing was exported: trigger `export_lists` |
-| `report` | one HTML page; runs also when something above failed | what is published stays published; clear this task |
-| `night_complete` | nothing; fails the run if anything above failed, the report included | see the task that failed |
+| `wait_for_raw` | looks every few minutes for the files that the source expects of the day, and \
+holds no worker in between \
+| `wait_minutes` are over: the message names what is missing and its folder. Ask whoever delivers \
+it; then `nightcart redo --date D` |
+| `clean` | maps, pseudonymises, scrubs, refuses bad rows to `quarantine`, counts every row in \
+`ledger` \
+| the files are not what `schemas/sources/<source>.yaml` says (try `nightcart source check`), or \
+too many rows were refused (read `quarantine`) |
+| `validate_cleaned` | Great Expectations over the cleaned day \
+| a whole day looks wrong: the run's `data_docs` shows which expectation; nothing after \
+it has run |
+| `build_histories` | goes on from an earlier night, or rebuilds and says why: one row per user, \
+the ordered past, active flag, consent \
+| the catalogue or the events are empty as of this date |
+| `validate_histories` | Great Expectations over the catalogue, the histories and the item words \
+| the model is not trained: the run's `data_docs` shows which expectation |
+| `fine_tune` | warm-starts from the last promoted model, or starts small \
+| memory, threads, GPU: retried, after want of memory with half the `training.batch_tokens`. \
+Skipped where `retrain` says so |
+| `evaluate` | ranks held-out events against popularity, what follows what and the champion; \
+promotes or not \
+| a candidate that loses is **not** a failure: the champion generates, and the report says so |
+| `generate` | top-K and a reason for every active, consenting user; shard by shard \
+| a retry makes only the shards that are missing |
+| `validate_generated` | Great Expectations over the lists \
+| nothing is published; yesterday's stays what readers see |
+| `publish` | immutable run directory, manifest, then one pointer \
+| nothing was switched: clear this task when there is room or permission |
+| `degrade` | only where nothing could be published and `night.degrade_after_minutes` is set: the \
+lists of the night before, marked `last_night`, in this night's place; every task before it is \
+ended when that time is up \
+| there is no night before, or no room: readers keep what they had |
+| `announce` | emits the asset `nightcart_recommendations`, which wakes `export_lists`, once a \
+night that became what readers see; skipped for nights of the past \
+| nothing was exported: trigger `export_lists` |
+| `report` | one HTML page; runs also when something above failed \
+| what is published stays published; clear this task |
+| `night_complete` | nothing; fails the run if anything above failed, the report included \
+| see the task that failed |
 
 **Retries.** A job that exits with 65 is refused a retry: the same input would fail the same way.
 Any other failure is retried, after Airflow's `[core] default_task_retry_delay`. A retry keeps the
@@ -60,8 +85,21 @@ from dags.alerts import NightAlert, deadline_missed
 from dags.job_operator import JobOperator
 from dags.night_tasks import Announce, Degrade, Evaluate, FineTune, Report, WaitForRaw
 from pipeline.errors import NightcartError
+from pipeline.night_dag import NEWEST, NIGHT_DAG, PER_NIGHT, RETRAIN, WAKE_EXPORT
 from pipeline.settings import Settings, load_settings
 from pipeline.settings_files import chosen_config
+from pipeline.stages import (
+    ANNOUNCE,
+    DEGRADE,
+    EVALUATE,
+    FINE_TUNE,
+    NIGHT_COMPLETE,
+    PUBLISH,
+    REPORT,
+    STAGES,
+    WAIT_FOR_RAW,
+    NightStage,
+)
 
 GPU_POOL = "gpu"
 
@@ -91,8 +129,8 @@ PARAMS = {
         description="How long `wait_for_raw` waits for a delivery that is late. 0: not at all.",
     ),
     "retrain": Param(
-        "per_night",
-        enum=["per_night", "weekly", "never"],
+        PER_NIGHT,
+        enum=list(RETRAIN),
         title="Train a model",
         description=(
             "per_night; weekly: only for Sundays; never: the champion as of the date generates. "
@@ -100,8 +138,8 @@ PARAMS = {
         ),
     ),
     "wake_export": Param(
-        "newest",
-        enum=["newest", "always", "never"],
+        NEWEST,
+        enum=list(WAKE_EXPORT),
         title="Wake the export",
         description=(
             "Whether `export_lists` is woken: newest: only by a night that becomes what readers "
@@ -146,13 +184,43 @@ def deadline() -> DeadlineAlert | None:
     )
 
 
-def _job(task_id: str, job: str | None = None, **kwargs: Any) -> JobOperator:
-    """A job that must be done before the night's time is up."""
-    return JobOperator(task_id=task_id, job=job or task_id, zone=ZONE, in_time=True, **kwargs)
+# What a task does beside its job.
+OPERATORS: dict[str, type[JobOperator]] = {
+    WAIT_FOR_RAW: WaitForRaw,
+    FINE_TUNE: FineTune,
+    EVALUATE: Evaluate,
+    REPORT: Report,
+}
+# How a task differs from one that must be done before the night's time is up.
+OPTIONS: dict[str, dict[str, Any]] = {
+    # It gives up by itself when the time is up.
+    WAIT_FOR_RAW: {"in_time": False},
+    # A model that fell over once for want of memory may pass once; a second retry costs hours.
+    FINE_TUNE: {"retries": 1},
+    # A night that trains nothing is measured all the same: what is skipped is no failure.
+    EVALUATE: {"trigger_rule": TriggerRule.NONE_FAILED},
+    # Never ended half way, and never too late to begin: lists that are made are better than old.
+    PUBLISH: {"in_time": False},
+    REPORT: {"in_time": False, "trigger_rule": TriggerRule.ALL_DONE},
+}
+
+
+def task_of(stage: NightStage) -> JobOperator:
+    """The task that runs a stage's job."""
+    options: dict[str, Any] = {"in_time": True, **OPTIONS.get(stage.name, {})}
+    if stage.gpu:
+        options["pool"] = GPU_POOL
+    return OPERATORS.get(stage.name, JobOperator)(
+        task_id=stage.name,
+        job=stage.job,
+        job_arguments=stage.arguments,
+        zone=ZONE,
+        **options,
+    )
 
 
 with DAG(
-    dag_id="nightly_recommendations",
+    dag_id=NIGHT_DAG,
     description="Raw shop data in, published recommendations out, once a night.",
     doc_md=__doc__,
     schedule=CronDataIntervalTimetable("0 0 * * *", timezone=ZONE),
@@ -164,54 +232,15 @@ with DAG(
     deadline=deadline(),
     tags=["nightcart"],
 ) as dag:
-    wait_for_raw = WaitForRaw(task_id="wait_for_raw", job="wait_for_raw", zone=ZONE)
-    clean = _job("clean")
-    validate_cleaned = _job("validate_cleaned", "validate", job_arguments=["--dataset", "cleaned"])
-    build_histories = _job("build_histories")
-    validate_histories = _job(
-        "validate_histories", "validate", job_arguments=["--dataset", "histories"]
-    )
-    # A model that fell over once for want of memory may pass once; a second retry costs hours.
-    fine_tune = FineTune(
-        task_id="fine_tune", job="fine_tune", zone=ZONE, in_time=True, pool=GPU_POOL, retries=1
-    )
-    # A night that trains nothing is measured all the same: what is skipped is no failure.
-    evaluate = Evaluate(
-        task_id="evaluate",
-        job="evaluate",
-        zone=ZONE,
-        in_time=True,
-        trigger_rule=TriggerRule.NONE_FAILED,
-    )
-    generate = _job("generate", pool=GPU_POOL)
-    validate_generated = _job(
-        "validate_generated", "validate", job_arguments=["--dataset", "generated"]
-    )
-    # Never ended half way, and never too late to begin: lists that are made are better than old.
-    publish = JobOperator(task_id="publish", job="publish", zone=ZONE)
-    degrade = Degrade(
-        task_id="degrade", job="degrade", zone=ZONE, trigger_rule=TriggerRule.ONE_FAILED
-    )
+    tasks = {stage.name: task_of(stage) for stage in STAGES}
+    publish, report = tasks[PUBLISH], tasks[REPORT]
+    degrade = Degrade(task_id=DEGRADE, job=DEGRADE, zone=ZONE, trigger_rule=TriggerRule.ONE_FAILED)
     # Whichever of the two readers were switched to.
-    announce = Announce(task_id="announce", zone=ZONE, trigger_rule=TriggerRule.ONE_SUCCESS)
-    report = Report(task_id="report", job="report", zone=ZONE, trigger_rule=TriggerRule.ALL_DONE)
+    announce = Announce(task_id=ANNOUNCE, zone=ZONE, trigger_rule=TriggerRule.ONE_SUCCESS)
     # The report runs after a failure and would end the run as a success: a run's state is that
     # of its last tasks. This one succeeds only if everything did; `announce` may be skipped.
-    night_complete = EmptyOperator(task_id="night_complete", trigger_rule=TriggerRule.NONE_FAILED)
+    night_complete = EmptyOperator(task_id=NIGHT_COMPLETE, trigger_rule=TriggerRule.NONE_FAILED)
 
-    chain(
-        wait_for_raw,
-        clean,
-        validate_cleaned,
-        build_histories,
-        validate_histories,
-        fine_tune,
-        evaluate,
-        generate,
-        validate_generated,
-        publish,
-        degrade,
-        report,
-    )
+    chain(*(task for task in tasks.values() if task is not report), degrade, report)
     chain([publish, degrade], announce)
     chain([publish, announce, report], night_complete)

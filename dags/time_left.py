@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from pipeline.night_dag import STARTED_VARIABLE
 from pipeline.settings import Settings
 
 SETTING = "night.degrade_after_minutes"
-STARTED_VARIABLE = "NIGHTCART_NIGHT_STARTED"  # ISO 8601 with its offset
 
 
 def ends_at(context: Mapping[str, Any], settings: Settings) -> datetime | None:

@@ -3,8 +3,8 @@
 Reads the files that the source YAML (shop.source) names below paths.raw. Pseudonymises users,
 scrubs free text, sends refused rows to quarantine with their reason, removes duplicates and bots,
 and commits one partition per delivery day of cleaned_events, cleaned_reviews, cleaned_items,
-cleaned_users, quarantine, removed_events and retractions. Rows that came late lie in their own day,
-and their user's day is judged again. Delivered days before the date that the lake does not have yet
+cleaned_users, quarantine, removed_events and retractions. Late rows go into their own day, and
+their user's day is resolved again. Delivered days before the date that the lake does not have yet
 are taken in first, in the same pass. The ledger balances to the row, or nothing is committed.
 """
 
@@ -14,13 +14,15 @@ import argparse
 from collections import Counter
 
 from pipeline.cleaning.night import CleanedNight, clean_night
+from pipeline.spark_scratch import scratch_root
 from pipeline.spark_session import open_spark
 from pipeline.stage import Report, Stage, iso_date, log, run_stage, stage_parser
+from pipeline.stages import CLEAN
 
 
 def clean(stage: Stage, arguments: argparse.Namespace) -> Report:
     """Clean the night; its ledger lines are written with it."""
-    spark = open_spark(stage.settings.spark, "clean")
+    spark = open_spark(stage.settings.spark, CLEAN, scratch_root(stage.lake))
     night = clean_night(spark, stage.settings, stage.lake, stage.run, arguments.first)
     for line in night.lines:
         if line.run_date == stage.run.run_date:
@@ -56,14 +58,14 @@ def report(night: CleanedNight) -> Report:
 
 def main(argv: list[str] | None = None) -> int:
     """The process's entry."""
-    parser = stage_parser("clean", __doc__)
+    parser = stage_parser(CLEAN, __doc__)
     parser.add_argument(
         "--from",
         dest="first",
         type=iso_date,
         help="leave aside deliveries before this day (default: cleaning.first_day, or none)",
     )
-    return run_stage("clean", parser, clean, argv)
+    return run_stage(CLEAN, parser, clean, argv)
 
 
 if __name__ == "__main__":

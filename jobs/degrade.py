@@ -10,8 +10,9 @@ import argparse
 import json
 
 from pipeline.lake import Lake, Run
-from pipeline.publishing.degrade import REASONS, STAGE, degrade
+from pipeline.publishing.degrade import REASONS, degrade
 from pipeline.stage import Report, Stage, run_stage, stage_parser
+from pipeline.stages import DEGRADE
 
 UNFINISHED = ("failed", "running")  # a stage that was ended never says how
 
@@ -31,7 +32,7 @@ def what_stopped(lake: Lake, run: Run, why: str) -> str:
             record = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             continue
-        if path.stem != STAGE and record.get("status") in UNFINISHED:
+        if path.stem != DEGRADE and record.get("status") in UNFINISHED:
             found.append((str(record.get("started")), path.stem, record.get("error")))
     if not found:
         return intro
@@ -41,9 +42,9 @@ def what_stopped(lake: Lake, run: Run, why: str) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the stage; return its exit code."""
-    parser = stage_parser(STAGE, __doc__)
+    parser = stage_parser(DEGRADE, __doc__)
     parser.add_argument("--why", choices=sorted(REASONS), default="failed")
-    return run_stage(STAGE, parser, work, argv)
+    return run_stage(DEGRADE, parser, work, argv)
 
 
 if __name__ == "__main__":

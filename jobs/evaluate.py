@@ -10,9 +10,11 @@ from __future__ import annotations
 import argparse
 import logging
 
+from pipeline.datasets import HISTORIES
 from pipeline.evaluation.evaluate import evaluate
 from pipeline.ledger import LedgerLine, write_ledger
 from pipeline.stage import Report, Stage, run_stage, stage_parser
+from pipeline.stages import EVALUATE
 
 log = logging.getLogger("nightcart")
 
@@ -24,7 +26,7 @@ def measure(stage: Stage, arguments: argparse.Namespace) -> Report:
         run_date=stage.run.run_date,
         run_id=stage.run.run_id,
         stage=stage.name,
-        dataset="histories",
+        dataset=HISTORIES,
         rows_in=made.n_histories,
         rows_out=made.n_measured,
         removed={
@@ -43,11 +45,11 @@ def measure(stage: Stage, arguments: argparse.Namespace) -> Report:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the stage; return its exit code."""
-    parser = stage_parser("evaluate", __doc__)
+    parser = stage_parser(EVALUATE, __doc__)
     parser.add_argument(
         "--no-candidate", metavar="WHY", help="look at no model of this night: none was trained"
     )
-    return run_stage("evaluate", parser, measure, argv)
+    return run_stage(EVALUATE, parser, measure, argv)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from argparse import Namespace
 
+from pipeline.datasets import RECOMMENDATIONS
 from pipeline.ledger import LedgerLine, write_ledger
 from pipeline.publishing.mail_list import export_mail_list
 from pipeline.stage import Report, Stage, run_stage, stage_parser
@@ -24,14 +25,14 @@ def work(stage: Stage, _arguments: Namespace) -> Report:
         run_date=stage.run.run_date,
         run_id=stage.run.run_id,
         stage=stage.name,
-        dataset="recommendations",
+        dataset=RECOMMENDATIONS,
         rows_in=exported.lists,
         rows_out=exported.partition.rows,
         removed={"consent_withdrawn": exported.withdrawn} if exported.withdrawn else {},
     )
     write_ledger(stage.lake, stage.run, stage.name, [line])
     log.info("%s", line)
-    return {"path": str(exported.partition.files[0]), "shoppers": exported.partition.rows}
+    return {"path": str(exported.partition.paths[0]), "shoppers": exported.partition.rows}
 
 
 def main(argv: list[str] | None = None) -> int:

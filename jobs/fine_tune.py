@@ -7,9 +7,9 @@ and which setting asks for it; readers keep the last lists. A model that breaks 
 that is no number, exploding gradients, no item to learn) is not saved: the night goes on with the
 champion, and evaluate and the report say why.
 
-With training.processes above 1 this process only starts the others, by torchrun on this machine or by
-Spark's TorchDistributor (training.launcher), and hands on how they ended. A retry of a run that was
-killed goes on from where it stood.
+With training.processes above 1 this process only starts the others, by torchrun on this machine or
+by Spark's TorchDistributor (training.launcher), and hands on how they ended. A retry of a run that
+was killed goes on from where it stood.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import os
 import sys
 
 from jobs.training_processes import launch
+from pipeline.datasets import HISTORIES
 from pipeline.errors import OK, BrokenModelError, NightcartError, SettingsError
 from pipeline.lake import Lake, Run, run_id_of
 from pipeline.ledger import LedgerLine, write_ledger
@@ -28,17 +29,24 @@ from pipeline.model.training_fault import clear_fault, write_fault
 from pipeline.settings import load_settings
 from pipeline.settings_files import chosen_config
 from pipeline.stage import Report, Stage, run_stage, stage_parser
+from pipeline.stages import FINE_TUNE
 from pipeline.training.fine_tune import fine_tune, follow
-from pipeline.training.team import ALONE, Team, is_member, join_team, leave_team
+from pipeline.training.loop.process_group import (
+    ALONE,
+    ProcessGroup,
+    is_member,
+    join_group,
+    leave_group,
+)
 
 log = logging.getLogger("nightcart")
 
 
-def train(stage: Stage, _arguments: argparse.Namespace, team: Team = ALONE) -> Report:
+def train(stage: Stage, _arguments: argparse.Namespace, group: ProcessGroup = ALONE) -> Report:
     """Train, then account for every history."""
     clear_fault(stage.lake, stage.run)
     try:
-        made = fine_tune(stage.lake, stage.run, stage.settings, team)
+        made = fine_tune(stage.lake, stage.run, stage.settings, group)
     except BrokenModelError as error:
         log.error("no model tonight, the champion stays: %s", error)
         write_fault(stage.lake, stage.run, str(error))
@@ -47,7 +55,7 @@ def train(stage: Stage, _arguments: argparse.Namespace, team: Team = ALONE) -> R
         run_date=stage.run.run_date,
         run_id=stage.run.run_id,
         stage=stage.name,
-        dataset="histories",
+        dataset=HISTORIES,
         rows_in=made.n_histories,
         rows_out=made.n_users,
         removed={
@@ -64,12 +72,12 @@ def train(stage: Stage, _arguments: argparse.Namespace, team: Team = ALONE) -> R
     return made.report
 
 
-def train_along(arguments: argparse.Namespace, team: Team) -> int:
+def train_along(arguments: argparse.Namespace, group: ProcessGroup) -> int:
     """Train as one of several; the first of them writes and says what is to be said."""
     settings = load_settings(chosen_config(arguments.config, os.environ), os.environ)
     run = Run(arguments.date, run_id_of(arguments.run_id))
     try:
-        follow(Lake(settings.paths.lake), run, settings, team)
+        follow(Lake(settings.paths.lake), run, settings, group)
     except BrokenModelError:
         return OK
     except NightcartError as error:
@@ -79,7 +87,7 @@ def train_along(arguments: argparse.Namespace, team: Team) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the stage, or start those who do, or train along; return the exit code."""
-    parser = stage_parser("fine_tune", __doc__)
+    parser = stage_parser(FINE_TUNE, __doc__)
     if not is_member(os.environ):
         given = sys.argv[1:] if argv is None else argv
         arguments = parser.parse_args(given)
@@ -89,14 +97,14 @@ def main(argv: list[str] | None = None) -> int:
             settings = None  # run_stage says what is wrong
         if settings is not None and settings.training.processes > 1:
             return launch(settings, Run(arguments.date, run_id_of(arguments.run_id)), given)
-        return run_stage("fine_tune", parser, train, argv)
-    team = join_team(os.environ)
+        return run_stage(FINE_TUNE, parser, train, argv)
+    group = join_group(os.environ)
     try:
-        if not team.is_first:
-            return train_along(parser.parse_args(argv), team)
-        return run_stage("fine_tune", parser, functools.partial(train, team=team), argv)
+        if not group.is_first:
+            return train_along(parser.parse_args(argv), group)
+        return run_stage(FINE_TUNE, parser, functools.partial(train, group=group), argv)
     finally:
-        leave_team()
+        leave_group()
 
 
 if __name__ == "__main__":

@@ -13,9 +13,11 @@ import argparse
 import datetime as dt
 import logging
 
+from pipeline.datasets import HISTORIES
 from pipeline.generation.night import Night
 from pipeline.ledger import LedgerLine, write_ledger
 from pipeline.stage import Report, Stage, run_stage, stage_parser
+from pipeline.stages import GENERATE
 
 log = logging.getLogger("nightcart")
 
@@ -37,7 +39,7 @@ def generate(stage: Stage, arguments: argparse.Namespace) -> Report:
         run_date=stage.run.run_date,
         run_id=stage.run.run_id,
         stage=stage.name,
-        dataset="histories",
+        dataset=HISTORIES,
         rows_in=made.audience.rows,
         rows_out=made.partition.rows,
         removed={rule: n for rule, n in removed.items() if n},
@@ -49,11 +51,11 @@ def generate(stage: Stage, arguments: argparse.Namespace) -> Report:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the stage; return its exit code."""
-    parser = stage_parser("generate", __doc__)
+    parser = stage_parser(GENERATE, __doc__)
     parser.add_argument(
         "--deadline", type=instant, help="an instant such as 2026-03-02T05:00:00+00:00"
     )
-    return run_stage("generate", parser, generate, argv)
+    return run_stage(GENERATE, parser, generate, argv)
 
 
 def instant(text: str) -> dt.datetime:

@@ -12,8 +12,7 @@ import logging
 
 from pipeline.report.page import write_report
 from pipeline.stage import Report, Stage, run_stage, stage_parser
-
-STAGE = "report"
+from pipeline.stages import REPORT
 
 log = logging.getLogger("nightcart")
 
@@ -28,18 +27,18 @@ def work(stage: Stage, arguments: argparse.Namespace) -> Report:
         "path": str(path),
         "bytes": path.stat().st_size,
         "published": night.outcome.published,
-        "shoppers": night.lists.n_shoppers if night.lists else 0,
+        "shoppers": night.lists.n_users if night.lists else 0,
         "unreadable_parts": len(night.unreadable),
     }
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the stage; returns the process's exit code."""
-    parser = stage_parser(STAGE, __doc__)
+    parser = stage_parser(REPORT, __doc__)
     parser.add_argument(
         "--airflow-run", type=_page, metavar="URL", help="the run's page in Airflow, to be linked"
     )
-    return run_stage(STAGE, parser, work, argv)
+    return run_stage(REPORT, parser, work, argv)
 
 
 def _page(text: str) -> str:

@@ -12,20 +12,22 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from pipeline.spark_scratch import scratch_root
 from pipeline.spark_session import open_spark
 from pipeline.stage import Stage, run_stage, stage_parser
+from pipeline.stages import VALIDATE
 from pipeline.validation.dataset_group import GROUPS, validate_group
 
 
 def validate(stage: Stage, arguments: argparse.Namespace) -> dict[str, Any]:
     """The stage's work."""
-    spark = open_spark(stage.settings.spark, stage.name)
+    spark = open_spark(stage.settings.spark, stage.name, scratch_root(stage.lake))
     return validate_group(spark, stage.lake, stage.run, arguments.dataset, stage.settings)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the stage; each group of datasets has its own run record, `validate_<dataset>`."""
-    parser = stage_parser("validate", __doc__)
+    parser = stage_parser(VALIDATE, __doc__)
     parser.add_argument(
         "--dataset", choices=sorted(GROUPS), required=True, help="which gate of the night"
     )

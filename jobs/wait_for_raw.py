@@ -3,8 +3,8 @@
 Reads the names of files below `paths.raw`, never their content; writes its run record. Guarantees
 that what comes after starts with a whole delivery, or fails naming each missing file and where it
 was looked for. Under a scheduler it looks once and is started again, so that waiting holds no
-worker: `--look-again-until` makes what is missing an exit code 75. Gives up: a file that is still being written counts as there (deliver by writing
-aside and renaming).
+worker: `--look-again-until` makes what is missing an exit code 75. Gives up: a file that is still
+being written counts as there (deliver by writing aside and renaming).
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ import logging
 import time
 
 from pipeline.errors import InputError, NotYetError
-from pipeline.sources.source import load_source, missing_files
+from pipeline.sources.delivered_files import missing_files
+from pipeline.sources.source_yaml import load_source
 from pipeline.stage import Report, Stage, run_stage, stage_parser
+from pipeline.stages import WAIT_FOR_RAW
 
 log = logging.getLogger("nightcart")
 
@@ -56,7 +58,7 @@ def work(stage: Stage, arguments: argparse.Namespace) -> Report:
 
 def main(argv: list[str] | None = None) -> int:
     """The job's process."""
-    parser = stage_parser("wait_for_raw", __doc__)
+    parser = stage_parser(WAIT_FOR_RAW, __doc__)
     parser.add_argument(
         "--timeout-minutes",
         type=float,
@@ -74,7 +76,7 @@ def main(argv: list[str] | None = None) -> int:
         default=0.0,
         help="how long was waited before (for messages)",
     )
-    return run_stage("wait_for_raw", parser, work, argv)
+    return run_stage(WAIT_FOR_RAW, parser, work, argv)
 
 
 if __name__ == "__main__":

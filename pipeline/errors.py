@@ -48,3 +48,15 @@ class StorageError(NightcartError):
     """The lake cannot be read or written; a retry may help once there is room or permission."""
 
     exit_code = TRANSIENT_ERROR
+
+
+class DamagedError(StorageError):
+    """A committed file is not what its manifest says: a retry reads the same, so there is none."""
+
+    exit_code = DATA_ERROR
+
+
+class StartError(NightcartError):
+    """An engine did not start, so nothing was read; a retry may help."""
+
+    exit_code = TRANSIENT_ERROR

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pipeline import durable
+from pipeline.datasets import LEDGER
 from pipeline.errors import GateError
 from pipeline.lake import Lake, Run, storage_errors
 
@@ -90,10 +92,7 @@ def write_ledger(lake: Lake, run: Run, stage: str, lines: Iterable[LedgerLine]) 
         for line in lines
     )
     with storage_errors(f"cannot write {path}"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f".{path.name}.tmp")
-        aside.write_text(text, encoding="utf-8")
-        aside.replace(path)
+        durable.put_text(path, text)
 
 
 def read_ledger(lake: Lake, run: Run) -> list[LedgerLine]:
@@ -110,7 +109,7 @@ def stage_lines(lake: Lake, run: Run, stage: str) -> list[LedgerLine]:
 
 def ledger_file(lake: Lake, run: Run, stage: str) -> Path:
     """Where a stage of a run writes its lines."""
-    return lake.run_directory("ledger", run) / f"{stage}.jsonl"
+    return lake.run_directory(LEDGER, run) / f"{stage}.jsonl"
 
 
 def _lines(path: Path) -> list[LedgerLine]:

@@ -3,7 +3,7 @@
 Reads and makes one key file. `pseudonym` is HMAC-SHA-256 (RFC 2104, FIPS 180-4) of the id's UTF-8
 bytes, cut to its first 128 bits, in lower-case hexadecimal. An id is hashed exactly as the source
 maps it: nothing is trimmed or folded here, so " 7" and "7" are two people unless a source's `map`
-says otherwise. Spark computes the same value in `pipeline.cleaning.pseudonym_column`.
+says otherwise. Spark computes the same value in `pipeline.cleaning.rows.pseudonym_column`.
 Without the key nobody can go from a hash to an id, nor test a guess; losing the key means that
 tomorrow's users are strangers to yesterday's. Standard library only.
 """
@@ -16,6 +16,7 @@ import os
 import secrets
 from pathlib import Path
 
+from pipeline import durable
 from pipeline.errors import SettingsError
 from pipeline.lake import storage_errors
 
@@ -34,9 +35,21 @@ def read_or_make_key(path: Path | str) -> bytes:
         StorageError: it cannot be read or made.
     """
     path = Path(path)
-    with storage_errors(f"cannot read or make the key file {path} (privacy.key_file)"):
+    with storage_errors(f"cannot make the key file {path} (privacy.key_file)"):
         if not path.exists():
             _make(path)
+    return read_key(path)
+
+
+def read_key(path: Path | str) -> bytes:
+    """The key in a file.
+
+    Raises:
+        SettingsError: others may read the file, or it holds too few bytes.
+        StorageError: it is not there, or cannot be read.
+    """
+    path = Path(path)
+    with storage_errors(f"cannot read the key file {path} (privacy.key_file)"):
         mode = path.stat().st_mode & 0o777
         if mode & 0o077:
             raise SettingsError(
@@ -58,7 +71,7 @@ def pseudonym(user_id: str, key: bytes) -> str:
 
 
 def _make(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    durable.make_directory(path.parent)
     aside = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
         descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -66,7 +79,7 @@ def _make(path: Path) -> None:
             file.write(secrets.token_hex(MIN_KEY_BYTES) + "\n")
             file.flush()
             os.fsync(file.fileno())
-        os.link(aside, path)
+        durable.link_new(aside, path)
     except FileExistsError:
         if not path.exists():
             raise

@@ -62,7 +62,8 @@ class Cleaning:
 
     first_day: str = ""  # ISO date; deliveries before it are left aside. Empty: none are
     late_horizon_days: int = 30
-    # Of one user on one day; views, carts and searches are counted (pipeline/cleaning/bots.py).
+    # Of one user on one day; views, carts and searches are counted
+    # (pipeline/cleaning/user_days/bots.py).
     bot_max_events_per_day: int = 300
     bot_max_items_per_day: int = 150  # different items viewed, with none put in a cart or bought
     bot_no_dwell_min_events: int = 30  # below so many nobody's haste is looked at
@@ -87,7 +88,7 @@ class Validation:
 
 @dataclass(frozen=True)
 class Reviews:
-    """Which reviews are not an honest word of one shopper: nothing is learned of items from them."""
+    """Which reviews are not one shopper's honest word: nothing is learned of items from them."""
 
     copied_min_characters: int = 60  # letters and digits; shorter texts may well be alike
     copied_min_reviews: int = 3
@@ -149,7 +150,8 @@ class Training:
     launcher: str = "torchrun"  # what starts them: torchrun, or spark (its TorchDistributor)
     threads: int = 1  # more pay off on idle cores only; 0: all of them
     warm_start: bool = True  # go on from the champion as of the night
-    # … its items at this share of learning_rate: less is unlearned than learned. Texts at all of it.
+    # … its items at this share of learning_rate: less is unlearned than learned.
+    # Texts at all of it.
     warm_rate: float = 0.3
 
 
@@ -169,17 +171,17 @@ class Generation:
     k: int = 10
     shards: int = 4  # doubled until none has more than 20,000 users
     batch_users: int = 256
-    exclude_owned: bool = True
+    exclude_owned: bool = True  # evaluation ranks under the same rule
     max_error_share: float = 0.01
     # "process": this one; "spark": spark.master's workers, a shard a task (the lake must be shared)
     runner: str = "process"
     # "cpu", or "cuda": the GPU of each process that generates; with Spark the driver needs one too
     device: str = "cpu"
-    precision: str = "float32"  # or "bfloat16", or "int8" on processors (generation/precision.py)
+    precision: str = "float32"  # or "bfloat16", or "int8" on processors (engine/precision.py)
     max_per_category: int = 0  # items of one category in a list; 0: as many as come
     diversity: float = 0.0  # what each listed item of a category costs the next (log-probability)
     no_repeat_nights: int = 0  # what so many nights sent and nobody touched comes last
-    promotions: str = ""  # a TOML file of promoted items (pipeline/generation/promotions.py)
+    promotions: str = ""  # a TOML file of promoted items (pipeline/generation/lists/promotions.py)
     reuse: bool = False  # whoever's list would come out the same keeps last night's
     deadline_minutes: int = 0  # after so many, lists of last night or the fallback; 0: never
 

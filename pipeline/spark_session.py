@@ -6,15 +6,32 @@ import atexit
 import functools
 import logging
 import os
-import re
+import shlex
 import shutil
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NoReturn
 
+from pyspark import SparkConf, SparkContext
+from pyspark.logger import PySparkLogger
 from pyspark.sql import SparkSession
 
+from pipeline.class_archive import archive_options
+from pipeline.errors import SettingsError, StartError
+from pipeline.java import check_java
+from pipeline.night_jvm import claim, give_back
+from pipeline.open_files import explain_too_few
 from pipeline.settings import Spark
+from pipeline.spark_network import (
+    LOCAL,
+    SECRET_VARIABLE,
+    is_local,
+    missing_options,
+    network_options,
+)
+from pipeline.spark_scratch import claim_scratch, release_scratch
 
 LOG_SETTINGS = Path(__file__).with_name("spark_log4j2.properties")
 # Hadoop's local file system without a process for each file (SparkLocalFiles.java).
@@ -26,7 +43,7 @@ LOCAL_FILES = Path(__file__).with_name("spark_local_files.jar")
 _QUICK_START = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m"
 
 
-def open_spark(settings: Spark, name: str) -> SparkSession:
+def open_spark(settings: Spark, name: str, scratch: Path | None = None) -> SparkSession:
     """Open (or reuse) a session with the settings that every stage relies on.
 
     The session zone is UTC: instants are stored as they are and a shop's calendar day is always
@@ -35,31 +52,49 @@ def open_spark(settings: Spark, name: str) -> SparkSession:
 
     A job that `spark-submit` started runs where that was told to run it: its master and memory
     are taken, and those of the settings are not.
+
+    Args:
+        name: of the application, for people.
+        scratch: below which Spark may spill; by default below the system's temporary directory.
+
+    Raises:
+        SettingsError: there is no Java here that Spark runs on, or the master is a cluster whose
+            processes do not prove who they are.
+        StorageError: this process may not open as many files as Spark needs to start, or there is
+            no room for a scratch directory.
+        StartError: Spark did not start for another reason, such as a master that is not there.
     """
     # py4j reports every connection that it closes.
     logging.getLogger("py4j").setLevel(logging.WARNING)
-    # Worker processes would otherwise start whichever python3 is first on the PATH.
-    os.environ["PYSPARK_PYTHON"] = sys.executable
-    os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
-    os.environ["PYTHONPATH"] = os.pathsep.join(
-        dict.fromkeys([str(Path(__file__).resolve().parent.parent), *_existing_python_path()])
-    )
+    # Prints each error of a query in full, with the value that it failed on; we word them.
+    for each in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
+        PySparkLogger.getLogger(each).disabled = True
     builder = SparkSession.builder.appName(f"nightcart {name}")
     if _is_submitted():
+        # A master that `spark-submit` was told is known once pyspark has reached its JVM. What a
+        # cluster's processes must prove is for whoever submits: here it would come too late.
+        SparkContext._ensure_initialized()
+        if is_local(SparkConf().get("spark.master", settings.master) or ""):
+            for key, value in LOCAL.items():
+                builder = builder.config(key, value)
         builder = builder.config("spark.log.level", "ERROR")
+        builder = builder.config("spark.sql.warehouse.dir", _warehouse())
     else:
-        # All of them are read when the JVM starts, which under spark-submit is long ago.
-        builder = (
-            builder.master(settings.master)
-            .config("spark.driver.memory", settings.driver_memory)
-            .config("spark.driver.defaultJavaOptions", _java_options(settings))
-        )
-        if re.match(r"local(\[|$)", settings.master):
-            # Executors elsewhere would not have the class.
-            builder = builder.config("spark.driver.extraClassPath", str(LOCAL_FILES)).config(
-                "spark.hadoop.fs.file.impl", "nightcart.SparkLocalFiles"
-            )
-    return (
+        check_java()
+        builder = builder.master(settings.master)
+        if SparkContext._gateway is None and not _attach_to_the_nights_jvm(settings):
+            ours = claim_scratch(scratch or temporary_scratch())
+            atexit.register(_end_jvm, ours)
+            os.environ.update(start_environment(settings, os.environ))
+            options = launch_options(settings, ours)
+            _start_jvm(options)
+            for key, value in options.items():
+                builder = builder.config(key, value)
+    os.environ.update(start_environment(settings, os.environ))
+    if SECRET_VARIABLE in os.environ:
+        # Only now that the JVM runs: what it is started with can be read by everybody.
+        builder = builder.config("spark.authenticate.secret", os.environ[SECRET_VARIABLE])
+    builder = (
         builder.config("spark.sql.shuffle.partitions", settings.shuffle_partitions)
         # A night's cleaning has 151 generated classes, and Spark keeps 100: the next night of the
         # session would compile all of them again, and HotSpot after it.
@@ -69,6 +104,8 @@ def open_spark(settings: Spark, name: str) -> SparkSession:
         .config("spark.python.sql.dataFrameDebugging.enabled", "false")
         .config("spark.sql.session.timeZone", "UTC")
         .config("spark.sql.ansi.enabled", "true")
+        # Else '${env:HOME}' in any SQL is the environment's value before the SQL is parsed.
+        .config("spark.sql.variable.substitute", "false")
         .config("spark.sql.csv.parser.columnPruning.enabled", "false")
         # Retailers' files come in windows-1252 and many others; bytes that are none of its text
         # become U+FFFD, as they do in UTF-8, and fail nothing.
@@ -80,18 +117,142 @@ def open_spark(settings: Spark, name: str) -> SparkSession:
         # Spark's default, INT96, has no zone and is read by Arrow as naive nanoseconds.
         .config("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS")
         .config("spark.sql.sources.partitionColumnTypeInference.enabled", "false")
-        .config("spark.sql.warehouse.dir", _warehouse())
         .config("spark.hadoop.mapreduce.fileoutputcommitter.marksuccessfuljobs", "false")
         .config("spark.ui.enabled", "false")
+        # Kept in the heap for pages that nobody can open, a thousand queries with their plans.
+        .config("spark.sql.ui.retainedExecutions", 10)
+        .config("spark.ui.retainedJobs", 100)
+        .config("spark.ui.retainedStages", 100)
         .config("spark.ui.showConsoleProgress", "false")
-        .getOrCreate()
     )
+    try:
+        session = builder.getOrCreate()
+    except Exception as error:
+        _explain_start(error)
+    _refuse_an_open_network(session)
+    return session
 
 
-def _java_options(settings: Spark) -> str:
+def _start_jvm(options: Mapping[str, str]) -> None:
+    """Start this process's JVM.
+
+    Raises:
+        StorageError: this process may not open as many files as Spark needs to start.
+        StartError: it did not start for another reason.
+    """
+    conf = SparkConf(loadDefaults=False).setAll(list(options.items()))
+    try:
+        SparkContext._ensure_initialized(conf=conf)
+    except Exception as error:
+        _explain_start(error)
+
+
+def _explain_start(error: Exception) -> NoReturn:
+    explain_too_few("Spark did not start", error)
+    # Py4J's first line says only what it called. Nothing of the data is in the others yet.
+    lines = [line.strip(" :") for line in str(error).splitlines() if line.strip()]
+    said = next((line for line in lines if "Exception: " in line), [*lines, ""][0])
+    raise StartError(f"Spark did not start: {said[:400]}") from error
+
+
+def launch_options(settings: Spark, scratch: Path) -> dict[str, str]:
+    """What a JVM for these settings is started with, as options of Spark.
+
+    All of them are read when the JVM starts, which under spark-submit is long ago.
+
+    Args:
+        scratch: the JVM's own directory, for all that it keeps beside its results.
+    """
+    temporary = f"-Djava.io.tmpdir={shlex.quote(str(scratch))} -XX:-UsePerfData"
+    java = f"{java_options(settings)} {temporary} {archive_options()}"
+    options = {
+        "spark.master": settings.master,
+        "spark.driver.memory": settings.driver_memory,
+        "spark.driver.defaultJavaOptions": java.strip(),
+        "spark.local.dir": str(scratch),
+        # For tables, which we have none of: Spark makes it in the working directory.
+        "spark.sql.warehouse.dir": str(scratch / "warehouse"),
+    }
+    options |= network_options(settings.master)
+    if is_local(settings.master):
+        options["spark.hadoop.fs.file.impl"] = "nightcart.SparkLocalFiles"
+    return options
+
+
+def jvm_options(settings: Spark) -> str:
+    """Tells JVMs apart: sessions of settings with the same text can follow each other in one."""
+    return f"{settings.master} {settings.driver_memory} {java_options(settings)}"
+
+
+def start_environment(settings: Spark, environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment that a JVM and Python's workers are started in."""
+    root = str(Path(__file__).resolve().parent.parent)
+    changed = {
+        **environ,
+        # Worker processes would otherwise start whichever python3 is first on the PATH.
+        "PYSPARK_PYTHON": sys.executable,
+        "PYSPARK_DRIVER_PYTHON": sys.executable,
+        "PYTHONPATH": _joined(root, *_parts(environ.get("PYTHONPATH", ""))),
+    }
+    if is_local(settings.master):
+        # Executors elsewhere would not have the class. Behind Spark's own jars: the class archive
+        # is for a class path that begins with them.
+        jars = _parts(environ.get("SPARK_DIST_CLASSPATH", ""))
+        changed["SPARK_DIST_CLASSPATH"] = _joined(*jars, str(LOCAL_FILES))
+    return changed
+
+
+def java_options(settings: Spark) -> str:
     """What the driver's JVM is started with, beside its memory."""
     quick = f"{_QUICK_START} " if settings.quick_start else ""
     return f"{quick}-Dlog4j2.configurationFile={LOG_SETTINGS.as_uri()}"
+
+
+def _attach_to_the_nights_jvm(settings: Spark) -> bool:
+    """Have pyspark use the JVM that the night's Spark stages share; false if there is none."""
+    claimed = claim(jvm_options(settings), os.environ)
+    if claimed is None:
+        return False
+    jvm, file = claimed
+    os.environ["PYSPARK_GATEWAY_PORT"] = str(jvm.port)
+    os.environ["PYSPARK_GATEWAY_SECRET"] = jvm.secret
+    try:
+        SparkContext._ensure_initialized()
+    finally:
+        # Else this session would be taken for one that `spark-submit` started.
+        del os.environ["PYSPARK_GATEWAY_PORT"], os.environ["PYSPARK_GATEWAY_SECRET"]
+    atexit.register(_leave, file)
+    return True
+
+
+def _leave(file: Path) -> None:
+    """Stop the session, and let the next stage have the JVM."""
+    session = SparkSession.getActiveSession()
+    if session is not None:
+        jvm = session.sparkContext._jvm
+        session.stop()
+        # What is free goes back to the system: the next stage may be the training.
+        if jvm is not None:
+            jvm.System.gc()
+    give_back(file)
+
+
+def _refuse_an_open_network(session: SparkSession) -> None:
+    """Stop before the first row is read where anybody on the network could read along.
+
+    Raises:
+        SettingsError: the master is a cluster, and its processes do not prove who they are.
+    """
+    context = session.sparkContext
+    missing = missing_options(context.master or "", dict(context.getConf().getAll()))
+    if missing:
+        session.stop()
+        raise SettingsError(
+            f"the Spark master {context.master} is a cluster, and rows and the key of the "
+            f"pseudonyms would cross its network for all to read; start the job with "
+            f"{', '.join(missing)}, and a standalone cluster with the same and a secret "
+            "(docs/runbook.md)"
+        )
 
 
 def _is_submitted() -> bool:
@@ -99,13 +260,36 @@ def _is_submitted() -> bool:
     return "PYSPARK_GATEWAY_PORT" in os.environ
 
 
+def temporary_scratch() -> Path:
+    """Where scratch lies that belongs to no lake."""
+    return Path(tempfile.gettempdir()) / f"nightcart-spark-{os.getuid()}"
+
+
+def _end_jvm(scratch: Path) -> None:
+    """End this process's JVM and remove what it kept."""
+    session = SparkSession.getActiveSession()
+    if session is not None:
+        session.stop()
+    process = getattr(SparkContext._gateway, "proc", None)
+    if process is not None:
+        process.kill()
+        process.wait()
+    release_scratch(scratch)
+
+
 @functools.cache
 def _warehouse() -> str:
-    """A directory for tables, which we have none of: Spark makes one in the working directory."""
+    """A directory for tables of a JVM that `spark-submit` started."""
     directory = tempfile.mkdtemp(prefix="nightcart-warehouse-")
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
     return directory
 
 
-def _existing_python_path() -> list[str]:
-    return [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
+def _parts(path: str) -> list[str]:
+    """The parts of a search path."""
+    return [part for part in path.split(os.pathsep) if part]
+
+
+def _joined(*parts: str) -> str:
+    """A search path that names each part once."""
+    return os.pathsep.join(dict.fromkeys(parts))

@@ -12,14 +12,17 @@ import logging
 import os
 import sys
 import time
-import traceback
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline import durable
+from pipeline.error_words import in_words, traceback_without_values, without_quoted
 from pipeline.errors import DATA_ERROR, OK, NightcartError, SettingsError, StorageError
 from pipeline.lake import Lake, Run, run_id_of, storage_errors, write_json
+from pipeline.open_files import ran_out, too_many_open_files
 from pipeline.settings import Settings, load_settings
 from pipeline.settings_files import CONFIG_HELP, chosen_config
 
@@ -83,7 +86,8 @@ def run_stage(
     """Parse, run `work`, record the outcome; return the process's exit code.
 
     A `NightcartError` is printed as one line and its exit code returned. Anything else is a
-    fault of ours: its traceback goes to the log and it counts as worth a retry.
+    fault of ours: its traceback goes to the log, without the values that an engine's message
+    names (`error_words`), and it counts as worth a retry.
     """
     arguments = parser.parse_args(argv)
     logging.basicConfig(
@@ -99,9 +103,23 @@ def run_stage(
         print(f"{name} failed: {error}", file=sys.stderr)
         return DATA_ERROR
     stage = Stage(name, run, settings, Lake(settings.paths.lake))
-    record: Report = {"stage": name, "status": "running", "started": _utc_now()}
+    # A second process of the same stage and run waits for the first: they share their scratch.
+    with ExitStack() as held:
+        return _run(stage, work, arguments, held)
+
+
+def _run(
+    stage: Stage,
+    work: Callable[[Stage, argparse.Namespace], Report],
+    arguments: argparse.Namespace,
+    held: ExitStack,
+) -> int:
+    name, run = stage.name, stage.run
     try:
         with storage_errors(f"cannot write the run record {stage.record_path}"):
+            durable.make_directory(stage.record_path.parent)
+            held.enter_context(stage.lake.writing(f"stage.{name}", run))
+            record: Report = {"stage": name, "status": "running", "started": _utc_now()}
             write_json(stage.record_path, record)
     except StorageError as error:
         # Nothing can be recorded where nothing can be written: this line is all there is.
@@ -118,8 +136,8 @@ def run_stage(
         record |= {"status": "failed", "error": _explain_os_error(error)}
         code = 75
     except Exception as error:
-        record |= {"status": "failed", "error": f"{type(error).__name__}: {error}"}
-        traceback.print_exc()
+        record |= {"status": "failed", "error": in_words(error)}
+        print(traceback_without_values(error), end="", file=sys.stderr)
         code = 1
     record |= {"ended": _utc_now(), "seconds": round(time.monotonic() - started, 1)}
     _write_last_record(stage, record)
@@ -131,8 +149,10 @@ def run_stage(
 
 
 def _explain_os_error(error: OSError) -> str:
+    if ran_out(error):
+        return too_many_open_files()
     where = f" ({error.filename})" if error.filename else ""
-    return f"{error.strerror or error}{where}"
+    return f"{error.strerror or without_quoted(str(error))}{where}"
 
 
 def _write_last_record(stage: Stage, record: Report) -> None:

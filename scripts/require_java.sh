@@ -1,8 +1,11 @@
 #!/bin/sh
-# Succeed when a Java 17 or newer runtime is there for Spark; install one where that can be done
-# without asking (root on a system with apt); otherwise say in one line how to.
+# Succeed when a Java runtime is there that Spark runs on; install one where that can be done
+# without asking (root on a system with apt); otherwise say in one line how to. Spark 4.1 runs on
+# Java 17 to 21 (pipeline/java.py says why not on newer ones).
 set -eu
-wanted=17
+oldest=17
+newest=21
+found=none
 
 # Print the major version of a java command, or fail.
 java_major() {
@@ -14,7 +17,9 @@ has_java() {
     # Spark takes JAVA_HOME before the PATH, so an old JAVA_HOME counts.
     [ -z "${JAVA_HOME:-}" ] || java="$JAVA_HOME/bin/java"
     command -v "$java" >/dev/null 2>&1 || return 1
-    major=$(java_major "$java") && [ "$major" -ge "$wanted" ]
+    major=$(java_major "$java") || return 1
+    found="Java $major"
+    [ "$major" -ge "$oldest" ] && [ "$major" -le "$newest" ]
 }
 
 install_command() {
@@ -38,7 +43,7 @@ install_command() {
 install_with_apt() {
     export DEBIAN_FRONTEND=noninteractive
     apt-get update -qq >/dev/null
-    for package in openjdk-17-jre-headless openjdk-21-jre-headless default-jre-headless; do
+    for package in openjdk-17-jre-headless openjdk-21-jre-headless; do
         if apt-cache show "$package" >/dev/null 2>&1; then
             echo "installing $package"
             apt-get install -y -qq --no-install-recommends "$package" >/dev/null
@@ -50,11 +55,11 @@ install_with_apt() {
 
 has_java && exit 0
 if [ -n "${JAVA_HOME:-}" ]; then
-    echo "Spark needs Java $wanted or newer, and JAVA_HOME=$JAVA_HOME has none: unset it or point it at one." >&2
+    echo "Spark needs Java $oldest to $newest, and JAVA_HOME=$JAVA_HOME has $found: unset it or point it at one." >&2
     exit 1
 fi
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     install_with_apt && has_java && exit 0
 fi
-echo "Spark needs Java $wanted or newer, and there is none on the PATH: $(install_command)" >&2
+echo "Spark needs Java $oldest to $newest, and the PATH has $found: $(install_command)" >&2
 exit 1

@@ -16,6 +16,8 @@ from pipeline.lake import Lake
 from pipeline.settings import Settings, load_settings
 from pipeline.settings import Spark as SparkSettings
 from pipeline.spark_session import open_spark
+from tests import night_runner
+from tests.night_runner import NightRunner, StageRunner
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED_DATA = Path(
@@ -34,15 +36,47 @@ def pytest_configure() -> None:
     hypothesis.settings.load_profile("untimed")
 
 
+def pytest_runtest_setup() -> None:
+    """Each test has Python's own handler of Ctrl-C: a Spark session puts one in its place."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that open Spark; put the files that may take longest first.
+
+    Files are shared out in this order: one that is long and starts last would be waited for.
+    """
+    longest: dict[Path, float] = {}
+    for item in items:
+        if "spark" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.spark)
+        limit = item.get_closest_marker("timeout")
+        seconds = float(limit.args[0]) if limit else 0.0
+        longest[item.path] = max(longest.get(item.path, 0.0), seconds)
+    items.sort(key=lambda item: -longest[item.path])  # stable: the order within a file stays
+
+
 @pytest.fixture(scope="session")
 def spark() -> Iterator[SparkSession]:
     """One session per test process."""
     small = SparkSettings(
-        master="local[2]", driver_memory="1g", shuffle_partitions=2, quick_start=True
+        master="local[2]", driver_memory="2g", shuffle_partitions=2, quick_start=True
     )
     session = open_spark(small, "tests")
     yield session
     session.stop()
+
+
+@pytest.fixture(scope="session")
+def run_stages(spark: SparkSession) -> StageRunner:
+    """`night_runner.run_stages`, by the session that the tests share."""
+    return night_runner.run_stages
+
+
+@pytest.fixture(scope="session")
+def run_night(spark: SparkSession) -> NightRunner:
+    """`night_runner.run_night`, by the session that the tests share."""
+    return night_runner.run_night
 
 
 @pytest.fixture

@@ -123,17 +123,17 @@ class Shop:
     def put(self, dataset: str, rows: list[Row]) -> None:
         write_rows(self.lake, dataset, Run(NIGHT, "upstream"), rows, files=2)
 
-    def put_champion(self, model_run: Run | None = TRAINED, **said_too: Any) -> None:
+    def put_champion(self, model_run: Run | None = TRAINED, **more: Any) -> None:
         run = Run(NIGHT, "upstream")
-        said = {
+        record = {
             "model_run_date": model_run.run_date.isoformat() if model_run else None,
             "model_run_id": model_run.run_id if model_run else None,
             "model_version": "said" if model_run else None,
             "promoted": model_run is not None,
             "why": "a test says so",
-            **said_too,
+            **more,
         }
-        (self.lake.begin("champions", run) / "champion.json").write_text(json.dumps(said))
+        (self.lake.begin("champions", run) / "champion.json").write_text(json.dumps(record))
         self.lake.commit("champions", run, rows=1)
 
     def model_directory(self) -> Path:

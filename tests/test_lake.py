@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import InputError, StorageError
-from pipeline.lake import Lake, Partition, Run, file_sha256, run_id_of
+from pipeline.errors import DATA_ERROR, DamagedError, InputError, StorageError
+from pipeline.intact import file_sha256
+from pipeline.lake import Lake, Partition, Run, run_id_of
+from tests.lake_rows import point_latest
 
 MARCH_1 = dt.date(2026, 3, 1)
 MARCH_2 = dt.date(2026, 3, 2)
@@ -113,7 +115,9 @@ def test_the_manifest_holds_every_file_with_its_checksum(lake: Lake) -> None:
         assert entry["sha256"] == file_sha256(file)
         assert entry["bytes"] == file.stat().st_size
     assert partition.manifest["model_version"] == "m"
-    assert json.loads((partition.path / "manifest.json").read_text()) == partition.manifest
+    written = json.loads((partition.path / "manifest.json").read_text())
+    assert written == partition.manifest | {"seal": written["seal"]}
+    assert lake.partition("histories", MARCH_1, "a") == partition
 
 
 def test_the_past_ends_at_the_date(lake: Lake) -> None:
@@ -127,9 +131,9 @@ def test_the_latest_pointer_never_moves_backwards(lake: Lake) -> None:
     for date, run_id in ((MARCH_2, "a"), (MARCH_1, "a"), (MARCH_2, "b")):
         write(lake, Run(date, run_id), f"{date} {run_id}")
     assert lake.latest("histories") is None
-    assert lake.point_latest("histories", Run(MARCH_2, "a"))
-    assert not lake.point_latest("histories", Run(MARCH_1, "a"))
-    assert lake.point_latest("histories", Run(MARCH_2, "b"))
+    assert point_latest(lake, "histories", Run(MARCH_2, "a"))
+    assert not point_latest(lake, "histories", Run(MARCH_1, "a"))
+    assert point_latest(lake, "histories", Run(MARCH_2, "b"))
     latest = lake.latest("histories")
     assert latest is not None
     assert latest.files[0].read_text() == "2026-03-02 b"
@@ -137,7 +141,7 @@ def test_the_latest_pointer_never_moves_backwards(lake: Lake) -> None:
 
 def test_the_latest_stays_while_its_date_is_written_again(lake: Lake) -> None:
     write(lake, Run(MARCH_1, "a"), "first")
-    lake.point_latest("histories", Run(MARCH_1, "a"))
+    point_latest(lake, "histories", Run(MARCH_1, "a"))
     write(lake, Run(MARCH_1, "b"), "second")
     latest = lake.latest("histories")
     assert latest is not None
@@ -146,7 +150,7 @@ def test_the_latest_stays_while_its_date_is_written_again(lake: Lake) -> None:
 
 def test_what_goes_beside_the_pointers_may_still_refuse(lake: Lake) -> None:
     write(lake, Run(MARCH_1, "a"), "first")
-    lake.point_latest("histories", Run(MARCH_1, "a"))
+    point_latest(lake, "histories", Run(MARCH_1, "a"))
     (lake.begin("histories", Run(MARCH_2, "a")) / "part-0.parquet").write_text("second")
     closed = lake.close("histories", Run(MARCH_2, "a"), rows=1)
 
@@ -170,7 +174,7 @@ from pipeline.lake import Lake, Run
 lake = Lake(sys.argv[1])
 for day in range(int(sys.argv[2]), 120, 2):
     date = dt.date(2026, 1, 1) + dt.timedelta(days=day)
-    lake.point_latest("histories", Run(date, "a"))
+    lake.publish("histories", lake.committed("histories", Run(date, "a")))
     found = lake.latest("histories").run_date
     assert found >= date, f"the latest is {found} after {date} was published"
 """
@@ -202,11 +206,61 @@ def test_what_is_not_there_is_named_with_what_is(lake: Lake) -> None:
         lake.require("histories", MARCH_2)
 
 
-def test_a_pointer_into_a_directory_without_a_manifest_is_an_error(lake: Lake) -> None:
-    write(lake, Run(MARCH_1, "a"), "x")
-    (lake.run_directory("histories", Run(MARCH_1, "a")) / "manifest.json").unlink()
-    with pytest.raises(StorageError, match=r"cannot read .*manifest\.json"):
-        lake.current("histories", MARCH_1)
+@pytest.mark.parametrize("damage", ["empty", "shorter", "gone", "no manifest", "half a manifest"])
+def test_what_is_damaged_counts_as_not_committed(
+    lake: Lake, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = Run(MARCH_1, "a")
+    write(lake, run, "first")
+    directory = lake.run_directory("histories", run)
+    file, manifest = directory / "part-0.parquet", directory / "manifest.json"
+    {
+        "empty": lambda: file.write_bytes(b""),
+        "shorter": lambda: file.write_bytes(b"firs"),
+        "gone": file.unlink,
+        "no manifest": manifest.unlink,
+        "half a manifest": lambda: manifest.write_bytes(manifest.read_bytes()[:40]),
+    }[damage]()
+    named = str(manifest if "manifest" in damage else file)
+    for read in (lake.current, lake.require, lake.past):
+        with pytest.raises(DamagedError) as raised:
+            read("histories", MARCH_1)
+        assert raised.value.exit_code == DATA_ERROR, "a retry reads the same"
+        assert str(raised.value).startswith(
+            f"histories of 2026-03-01 in {lake.root} counts as not made"
+        )
+        assert named in str(raised.value)
+        assert "nightcart redo --date 2026-03-01 --from build_histories" in str(raised.value)
+    assert lake.whole("histories", MARCH_1) is None
+    assert named in caplog.text, "what is left out is said"
+    assert lake.past_whole("histories", MARCH_1) == []
+    assert lake.committed("histories", run) is None
+    write(lake, run, "second")
+    assert contents(lake, MARCH_1) == "second", "the same run makes it again"
+
+
+@pytest.mark.parametrize("pointer", ["current.json", "latest.json"])
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"run_id": "a", "run_d'])
+def test_a_damaged_pointer_is_named_and_mended(lake: Lake, pointer: str, content: str) -> None:
+    write(lake, Run(MARCH_1, "a"), "first")
+    point_latest(lake, "histories", Run(MARCH_1, "a"))
+    (path,) = lake.dataset("histories").rglob(pointer)
+    path.write_text(content)
+    with pytest.raises(DamagedError, match="nightcart redo --date 2026-03-01"):
+        _ = lake.latest("histories"), lake.current("histories", MARCH_1)
+    assert point_latest(lake, "histories", Run(MARCH_1, "a"))
+    latest = lake.latest("histories")
+    assert latest is not None
+    assert latest == lake.require("histories", MARCH_1)
+
+
+def test_a_damaged_delivery_is_made_again_by_the_newest_night(lake: Lake) -> None:
+    for date in (MARCH_1, MARCH_2):
+        (lake.begin("cleaned_events", Run(date, "a")) / "part-0.parquet").write_text("x")
+        lake.commit("cleaned_events", Run(date, "a"), rows=1)
+    lake.require("cleaned_events", MARCH_1).files[0].write_bytes(b"")
+    with pytest.raises(DamagedError, match="nightcart redo --date 2026-03-02 --from clean"):
+        lake.require("cleaned_events", MARCH_1)
 
 
 def test_a_lake_that_cannot_be_written_says_so(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ import pytest
 
 from benchmarks.next_week import measure, whole
 from benchmarks.next_week_lake import bought_after, link, nights_of
-from pipeline.evaluation.ranking import Items
 from pipeline.lake import Lake, Run
 from pipeline.model.user_history import UserHistory
+from pipeline.ranking.held_out_ranks import Items
 from tests.lake_rows import instant, user_id_of, write_rows
 
 NIGHT = dt.date(2026, 3, 1)

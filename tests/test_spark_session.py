@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pyspark
 import pytest
 from pyspark.sql import SparkSession
@@ -15,7 +16,8 @@ from pyspark.sql import SparkSession
 from pipeline.lake import Lake
 from pipeline.settings import Spark
 from pipeline.simulator.shop import simulate_shop
-from pipeline.spark_session import _java_options
+from pipeline.spark_network import CLUSTER, missing_options
+from pipeline.spark_session import java_options
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SUBMIT = Path(pyspark.__file__).parent / "bin" / "spark-submit"
@@ -52,7 +54,7 @@ def test_the_session_of_the_tests_compiles_quickly_and_a_shops_does_not(
     assert jvm is not None
     runtime = jvm.java.lang.management.ManagementFactory.getRuntimeMXBean()
     assert "-XX:TieredStopAtLevel=1" in list(runtime.getInputArguments())
-    assert "-XX" not in _java_options(Spark())
+    assert "-XX" not in java_options(Spark())
 
 
 def test_spark_writes_files_as_hadoop_does_and_no_checksums_beside_them(
@@ -79,6 +81,52 @@ def test_spark_writes_files_as_hadoop_does_and_no_checksums_beside_them(
     files.setPermission(jvm.org.apache.hadoop.fs.Path(str(found[0])), odd)
     assert stat.S_IMODE(found[0].stat().st_mode) == 0o710
     assert spark.read.parquet(str(written)).count() == 6
+
+
+def test_nothing_of_a_local_session_listens_beyond_loopback(spark: SparkSession) -> None:
+    """Driver, block manager, py4j and Python's workers: a plan holds rows and the key."""
+    assert spark.sparkContext.parallelize(range(4), 2).map(str).collect() == list("0123")
+    jvm = spark.sparkContext._jvm
+    assert jvm is not None
+    java = psutil.Process(jvm.java.lang.ProcessHandle.current().pid())
+    family = {psutil.Process(), java, *java.children(recursive=True)}
+    listening = [
+        (process.name(), socket.laddr)
+        for process in family
+        for socket in process.net_connections("inet")
+        if socket.status == psutil.CONN_LISTEN
+    ]
+    assert len(listening) >= 3
+    addresses = {address.ip.removeprefix("::ffff:") for _, address in listening}
+    assert addresses <= {"127.0.0.1", "::1"}, listening
+
+
+LISTENING = """
+import os, psutil
+from pipeline.settings import Spark
+from pipeline.spark_session import open_spark
+spark = open_spark(Spark(), "submitted")
+java = psutil.Process(spark._jvm.java.lang.ProcessHandle.current().pid())
+found = {s.laddr.ip for s in java.net_connections("inet") if s.status == psutil.CONN_LISTEN}
+print("listening on", *sorted(found))
+"""
+
+
+@pytest.mark.slow
+def test_nothing_of_a_submitted_local_session_listens_beyond_loopback(tmp_path: Path) -> None:
+    script = tmp_path / "listening.py"
+    script.write_text(LISTENING)
+    done = run_in(tmp_path, [str(SUBMIT), "--master", "local[1]", *QUICK, str(script)])
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("listening on")]
+    assert {ip.removeprefix("::ffff:") for ip in line.split()[2:]} == {"127.0.0.1"}, done.stderr
+
+
+def test_a_cluster_whose_processes_prove_nothing_is_refused() -> None:
+    assert missing_options("local[2]", {}) == []
+    assert missing_options("spark://cluster:7077", dict(CLUSTER)) == []
+    lacking = dict(CLUSTER) | {"spark.network.crypto.enabled": "false"}
+    assert missing_options("yarn", lacking) == ["spark.network.crypto.enabled=true"]
+    assert len(missing_options("k8s://cluster", {})) == len(CLUSTER)
 
 
 @pytest.mark.slow

@@ -45,7 +45,7 @@ def test_a_stage_that_works_leaves_its_report(tmp_path: Path) -> None:
         (GateError("too few rows"), 65, "too few rows"),
         (StorageError("no room"), 75, "no room"),
         (OSError(errno.ENOSPC, "No space left on device", "x.parquet"), 75, "No space"),
-        (KeyError("surprise"), 1, "KeyError: 'surprise'"),
+        (KeyError("surprise"), 1, "KeyError: '…'"),
     ],
 )
 def test_a_failure_has_one_line_a_code_and_a_record(

@@ -1,4 +1,4 @@
-"""`nightcart backfill`: past nights, one after another, by Airflow's scheduler or in this process."""
+"""`nightcart backfill`: past nights in turn, by Airflow's scheduler or in this process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobs.cli.settings_choice import add_config_argument, chosen_config
+from pipeline.datasets import RUNS
 from pipeline.errors import InputError
+from pipeline.night_dag import NEWEST, PER_NIGHT, RETRAIN, WAKE_EXPORT
 from pipeline.stage import iso_date
 
 if TYPE_CHECKING:
@@ -30,8 +32,6 @@ examples:
   nightcart backfill --from 2026-01-01 --to 2026-02-28 --retrain weekly --wake-export never
 """
 REPROCESS = ("none", "failed", "completed")
-RETRAIN = ("per_night", "weekly", "never")
-WAKE = ("newest", "always", "never")
 
 
 @dataclass(frozen=True)
@@ -68,14 +68,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--retrain",
         choices=RETRAIN,
-        default="per_night",
+        default=PER_NIGHT,
         help="train a model each night (default), for Sundays only, or never: then the champion "
         "as of each date generates",
     )
     parser.add_argument(
         "--wake-export",
-        choices=WAKE,
-        default="newest",
+        choices=WAKE_EXPORT,
+        default=NEWEST,
         help="wake the export for a night that readers are switched to (default), always, never",
     )
     parser.add_argument("--wait-minutes", type=int, default=0, metavar="N", help="for late files")
@@ -153,22 +153,23 @@ def _states_in_airflow(
 
 def _states_in_lake(lake: Lake, dates: Sequence[date]) -> dict[date, str]:
     """`success` for a night that published lists of its own, `failed` for one that only ran."""
-    from jobs.cli.stage_records import RECOMMENDATIONS
-    from pipeline.publishing.made_from import is_degraded
+    from pipeline.datasets import RECOMMENDATIONS
+    from pipeline.publishing.list_origin import is_degraded
 
     states = {}
     for run_date in dates:
-        published = lake.current(RECOMMENDATIONS, run_date)
+        published = lake.whole(RECOMMENDATIONS, run_date)
         if published is not None and not is_degraded(published):
             states[run_date] = "success"
-        elif published is not None or any(lake.date_directory("runs", run_date).glob("run_id=*")):
+        elif published is not None or any(lake.date_directory(RUNS, run_date).glob("run_id=*")):
             states[run_date] = "failed"
     return states
 
 
 def _plan(run_date: date, state: str | None, reprocess: str, settings: Settings) -> Planned:
     """Airflow's own rules for `--reprocess-behavior`, in words."""
-    from pipeline.sources.source import load_source, missing_files
+    from pipeline.sources.delivered_files import missing_files
+    from pipeline.sources.source_yaml import load_source
 
     missing = missing_files(load_source(settings.shop.source), settings.paths.raw, run_date)
     warning = f"{settings.paths.raw} lacks {', '.join(missing)}" if missing else ""
@@ -185,16 +186,16 @@ def _plan(run_date: date, state: str | None, reprocess: str, settings: Settings)
 
 
 def _say_plan(plan: Sequence[Planned], lake: Lake, scheduler: Scheduler | None) -> None:
-    from jobs.cli.stage_records import RECOMMENDATIONS
+    from pipeline.datasets import RECOMMENDATIONS
 
     print(f"by {scheduler.name}" if scheduler is not None else "in this process")
     for night in plan:
-        published = lake.current(RECOMMENDATIONS, night.run_date)
+        published = lake.whole(RECOMMENDATIONS, night.run_date)
         seen = f"published: {published.rows:,} shoppers" if published else "not published"
         print(f"  {night.run_date}  {night.why}  ({seen})")
         if night.warning:
             print(f"              {night.warning}")
-    latest = lake.latest(RECOMMENDATIONS)
+    latest = lake.whole_latest(RECOMMENDATIONS)
     if latest is not None:
         print(f"readers see the night of {latest.run_date}; an older one never replaces it")
 

@@ -79,7 +79,7 @@ def execute_check(arguments: argparse.Namespace) -> int:
 
 
 def _check_source(settings: Settings) -> str:
-    from pipeline.sources.source import load_source
+    from pipeline.sources.source_yaml import load_source
 
     load_source(settings.shop.source)
     return settings.shop.source

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobs.cli.invocation import command_line, from_here
+from pipeline import durable
 from pipeline.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\
 examples:
-  nightcart demo                 about five minutes on two cores
+  nightcart demo                 about three minutes on two cores
   nightcart demo --small         about two
   nightcart demo --keep          the same shop again, without starting over
 """
@@ -43,7 +44,7 @@ class Size:
 
 
 SMALL = Size(users=300, items=80, days=30, max_epochs=8)
-FULL = Size(users=1000, items=300, days=45, max_epochs=20)
+FULL = Size(users=600, items=250, days=45, max_epochs=20)
 
 SETTINGS = """\
 # Made by `nightcart demo`. `nightcart config show` lists every setting there is.
@@ -66,6 +67,9 @@ quick_start = true
 
 [training]
 max_epochs = {max_epochs}
+patience = 3
+text_epochs = 16
+threads = 2  # of this process; nothing else runs on a machine that shows a demo
 """
 
 
@@ -111,7 +115,7 @@ def execute(arguments: argparse.Namespace) -> int:
         f"{summary.events:,} events, {summary.reviews:,} reviews, {summary.faults:,} planted faults"
     )
     if not config.exists():
-        config.write_text(SETTINGS.format(max_epochs=size.max_epochs), encoding="utf-8")
+        durable.put_text(config, SETTINGS.format(max_epochs=size.max_epochs))
     # Another shop's `NIGHTCART_PATHS__LAKE` would have the demo published into that shop's lake.
     environ = without_ours(os.environ)
     if left_aside := sorted(os.environ.keys() - environ.keys()):
@@ -138,6 +142,7 @@ def _show_result(shown: Console, lake: Lake, settings: Settings, config: Path) -
     import sys
 
     from jobs.cli.terminal import WIDTH_OF_A_FILE
+    from pipeline.model.list_methods import IS_FALLBACK, MODEL
     from pipeline.publishing.query import run_query, write_result
     from pipeline.publishing.show import print_page, show_user
 
@@ -153,8 +158,8 @@ def _show_result(shown: Console, lake: Lake, settings: Settings, config: Path) -
     user = next(
         run_query(
             lake,
-            "SELECT user_id FROM recommendations_wide_latest ORDER BY method = 'model' DESC, "
-            "reason_method = 'model' DESC, user_id LIMIT 1",
+            f"SELECT user_id FROM recommendations_wide_latest ORDER BY {IS_FALLBACK}, "  # noqa: S608
+            f"reason_method = '{MODEL}' DESC, user_id LIMIT 1",
         ).rows
     )[0]
     shown.print("\n[bold]One shopper[/]")

@@ -15,6 +15,7 @@ from jobs.cli import (
     config,
     contracts,
     demo,
+    key,
     models,
     quarantine,
     query,
@@ -26,6 +27,7 @@ from jobs.cli import (
     simulate,
     source,
     status,
+    verify,
 )
 from pipeline.errors import NightcartError
 
@@ -44,7 +46,9 @@ COMMANDS = (
     show,
     recommend,
     models,
+    key,
     contracts,
+    verify,
 )
 INTERRUPTED = 130  # what a shell reports for Ctrl-C
 

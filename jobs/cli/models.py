@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from jobs.cli.settings_choice import add_config_argument, chosen_settings
+from pipeline.datasets import CHAMPIONS
 from pipeline.stage import iso_date
 
 if TYPE_CHECKING:
@@ -79,9 +80,9 @@ def _list(arguments: argparse.Namespace) -> int:
     from rich.table import Table
 
     from jobs.cli.terminal import console
-    from pipeline.evaluation.gate import MEASURED
     from pipeline.evaluation.model_table import model_lines
     from pipeline.lake import Lake
+    from pipeline.model.list_methods import COMPARED_MODELS
 
     lines = model_lines(Lake(chosen_settings(arguments).paths.lake))
     if arguments.json:
@@ -115,7 +116,7 @@ def _list(arguments: argparse.Namespace) -> int:
         table.add_row(
             line.run_date.isoformat(),
             line.model_version or "none",
-            *(figures.get(n, "–") for n in MEASURED),
+            *(figures.get(n, "–") for n in COMPARED_MODELS),
             f"{'generates' if is_its_own else generates + ' generates'}{by_hand}",
         )
     console().print(table)
@@ -191,7 +192,7 @@ def _rollback(arguments: argparse.Namespace) -> int:
 def _newest(lake: Lake) -> dt.date:
     from pipeline.errors import InputError
 
-    dates = lake.dates("champions")
+    dates = lake.dates(CHAMPIONS)
     if not dates:
         raise InputError(f"no night of {lake.root} was evaluated yet; run one, or give --date")
     return dates[-1]

@@ -14,23 +14,25 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as clock_time
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psutil  # type: ignore[import-untyped]
 
 from jobs.cli.airflow_home import airflow_environment
-from jobs.cli.night_order import STAGES, NightOrder
+from jobs.cli.night_order import NightOrder
 from pipeline.lake import storage_errors
+from pipeline.night_dag import EVENTS_VARIABLE, NIGHT_DAG, STARTED_VARIABLE
+from pipeline.night_jvm import JVM_VARIABLE, starting
 from pipeline.settings import Settings, shop_timezone
 from pipeline.settings_files import CONFIG_VARIABLE
+from pipeline.spark_network import is_local
+from pipeline.stages import BUILD_HISTORIES, WAIT_FOR_RAW, names_before, names_from
 
-DAG_ID = "nightly_recommendations"
-EVENTS_VARIABLE = "NIGHTCART_EVENTS"
-STARTED_VARIABLE = "NIGHTCART_NIGHT_STARTED"
 POLL_SECONDS = 0.2
 STOP_SECONDS = 5.0
 
@@ -45,6 +47,7 @@ class Night:
     log: Path
     events_file: Path
     process: subprocess.Popen[bytes]
+    jvm: subprocess.Popen[bytes] | None = None  # `jobs.night_jvm`, which ends with Airflow
     job_pids: set[int] = field(default_factory=set)
 
     def follow(self) -> Iterator[Event | None]:
@@ -78,6 +81,8 @@ class Night:
             deadline = time.monotonic() + STOP_SECONDS
             while any(_alive(pid) for pid in jobs) and time.monotonic() < deadline:
                 time.sleep(POLL_SECONDS)
+        if self.jvm is not None:
+            self.jvm.wait()
 
     def _noted(self, event: Event) -> Event:
         if event["state"] == "running":
@@ -113,7 +118,7 @@ def start_night(
     log, events_file = home / "nights" / f"{stem}.log", home / "nights" / f"{stem}.events.jsonl"
     environment[EVENTS_VARIABLE] = str(events_file)
     environment[STARTED_VARIABLE] = datetime.now(UTC).isoformat()
-    command = [sys.executable, "-m", "airflow", "dags", "test", DAG_ID]
+    command = [sys.executable, "-m", "airflow", "dags", "test", NIGHT_DAG]
     conf = {
         "run_date": order.run_date.isoformat(),
         "wait_minutes": order.wait_minutes,
@@ -122,12 +127,18 @@ def start_night(
     }
     command += [_logical_date(settings, order.run_date), "--conf", json.dumps(conf)]
     if order.from_stage is not None:
-        done = STAGES[: STAGES.index(order.from_stage)]
-        command += ["--mark-success-pattern", "|".join(done) or "nothing"]
+        done = "|".join(names_before(order.from_stage))
+        command += ["--mark-success-pattern", done or "nothing"]
+    held = [lock]
     with storage_errors(f"cannot write {log}"):
         log.parent.mkdir(parents=True, exist_ok=True)
         events_file.touch()
-        with log.open("wb") as file:
+        with log.open("wb") as file, ExitStack() as stack:
+            jvm = None
+            if _shares_a_jvm(settings, order):
+                jvm, ends_with_it = _start_jvm(home / "nights" / f"{stem}.jvm", environment, file)
+                stack.callback(os.close, ends_with_it)
+                held.append(ends_with_it)
             process = subprocess.Popen(  # noqa: S603  # our own argument list
                 command,
                 env=environment,
@@ -135,9 +146,40 @@ def start_night(
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                pass_fds=(lock,),
+                pass_fds=held,
             )
-    return Night(order.run_date, log, events_file, process)
+    return Night(order.run_date, log, events_file, process, jvm)
+
+
+def _shares_a_jvm(settings: Settings, order: NightOrder) -> bool:
+    """Whether Spark stages follow each other on this machine."""
+    here = is_local(settings.spark.master) and not settings.compute.spark_connection
+    first = order.from_stage or WAIT_FOR_RAW
+    return here and BUILD_HISTORIES in names_from(first)
+
+
+def _start_jvm(
+    file: Path, environment: dict[str, str], log: IO[bytes]
+) -> tuple[subprocess.Popen[bytes], int]:
+    """Start the night's JVM; returns the process that holds it, and a descriptor.
+
+    The JVM ends when every copy of the descriptor is closed.
+    """
+    environment[JVM_VARIABLE] = str(file)
+    starting(file).touch()
+    ends, ends_with_it = os.pipe()
+    try:
+        holder = subprocess.Popen(  # noqa: S603  # our own argument list
+            [sys.executable, "-m", "jobs.night_jvm", str(file)],
+            env=environment,
+            stdin=ends,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    finally:
+        os.close(ends)
+    return holder, ends_with_it
 
 
 def _logical_date(settings: Settings, run_date: date) -> str:

@@ -1,4 +1,4 @@
-"""`nightcart quarantine`: what was refused and why; `release`: have it cleaned again after a fix."""
+"""`nightcart quarantine`: refused rows and the reasons; `release`: clean them again after a fix."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from pipeline.cleaning.refused_rows import Asked, Refusal
-    from pipeline.cleaning.releases import Plan
+    from pipeline.cleaning.deliveries.refused_rows import Refusal, RefusedFilter
+    from pipeline.cleaning.deliveries.releases import Plan
     from pipeline.lake import Lake
     from pipeline.settings import Settings
 
@@ -84,7 +84,7 @@ def _add_choice(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Print what quarantine holds."""
     from jobs.cli.terminal import console
-    from pipeline.cleaning.refused_rows import refusals
+    from pipeline.cleaning.deliveries.refused_rows import refusals
     from pipeline.lake import Lake
 
     lake = Lake(chosen_settings(arguments).paths.lake)
@@ -113,8 +113,8 @@ def execute(arguments: argparse.Namespace) -> int:
 def execute_release(arguments: argparse.Namespace) -> int:
     """Mark the days, and with `--now` clean them."""
     from jobs.cli.terminal import console
-    from pipeline.cleaning.refused_rows import refusals
-    from pipeline.cleaning.releases import mark, plan_release
+    from pipeline.cleaning.deliveries.refused_rows import refusals
+    from pipeline.cleaning.deliveries.releases import mark, plan_release
     from pipeline.errors import InputError
     from pipeline.lake import Lake
 
@@ -144,14 +144,15 @@ def execute_release(arguments: argparse.Namespace) -> int:
 
 
 def _clean_now(
-    shown: Console, settings: Settings, config: Path | None, lake: Lake, asked: Asked
+    shown: Console, settings: Settings, config: Path | None, lake: Lake, asked: RefusedFilter
 ) -> int:
     """Clean the newest night again, which takes the marked days with it."""
     from pathlib import Path
 
     from jobs import clean
     from jobs.cli.airflow_home import night_lock
-    from pipeline.cleaning.refused_rows import QUARANTINE, refusals
+    from pipeline.cleaning.deliveries.refused_rows import refusals
+    from pipeline.datasets import QUARANTINE
 
     newest = lake.dates(QUARANTINE)[-1]
     before = sum(refusal.rows for refusal in refusals(lake, asked))
@@ -169,8 +170,8 @@ def _clean_now(
     return 0
 
 
-def _asked(arguments: argparse.Namespace) -> Asked:
-    from pipeline.cleaning.refused_rows import Asked
+def _asked(arguments: argparse.Namespace) -> RefusedFilter:
+    from pipeline.cleaning.deliveries.refused_rows import RefusedFilter
     from pipeline.errors import InputError
     from pipeline.sources.source import DATASETS
     from pipeline.sources.yaml_entries import nearest
@@ -179,13 +180,13 @@ def _asked(arguments: argparse.Namespace) -> Asked:
         raise InputError(
             f"--dataset: there is no {arguments.dataset!r};{nearest(arguments.dataset, DATASETS)}"
         )
-    return Asked(arguments.dataset, arguments.reason, arguments.first, arguments.last)
+    return RefusedFilter(arguments.dataset, arguments.reason, arguments.first, arguments.last)
 
 
-def _nothing_found(lake: Lake, asked: Asked) -> str:
+def _nothing_found(lake: Lake, asked: RefusedFilter) -> str:
     from dataclasses import replace
 
-    from pipeline.cleaning.refused_rows import refusals
+    from pipeline.cleaning.deliveries.refused_rows import refusals
     from pipeline.sources.yaml_entries import nearest
 
     others = {refusal.reason for refusal in refusals(lake, replace(asked, reason=""))}

@@ -45,12 +45,12 @@ def execute(arguments: argparse.Namespace) -> int:
     from rich.text import Text
 
     from jobs.cli.terminal import console
-    from pipeline.generation.answer import answer
+    from pipeline.generation.query_answer import answer_query
     from pipeline.lake import Lake
     from pipeline.publishing.plain_text import visible
 
     settings = chosen_settings(arguments)
-    made = answer(Lake(settings.paths.lake), arguments.say, arguments.count)
+    made = answer_query(Lake(settings.paths.lake), arguments.say, arguments.count)
     if arguments.json:
         print(json.dumps(made.as_json(), ensure_ascii=False))
         return 0
@@ -69,10 +69,10 @@ def execute(arguments: argparse.Namespace) -> int:
             f"{math.exp(item.score):.1%}",
         )
     out.print(table)
-    heard = f"heard as {made.language}, " if made.language else ""
+    language = f"heard as {made.language}, " if made.language else ""
     out.print(
         Text(
-            f"{heard}answered by model {made.model_version} from the catalogue of {made.run_date}; "
+            f"{language}answered by model {made.model_version} from the catalogue of {made.run_date}; "
             "match: the model's share for the item among all that is sold",
             style="dim",
         )

@@ -1,4 +1,4 @@
-"""`nightcart redo`: one night again, from the stage that failed or from a given one, and only that."""
+"""`nightcart redo`: one night again, from the stage that failed or from a given one."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 from jobs.cli.backfill import add_scheduler_arguments, follow_runs
 from jobs.cli.invocation import command_line
-from jobs.cli.night_order import BESIDE, JOBS, STAGES, STARTING_STAGES
+from jobs.cli.night_order import STARTING_STAGES
 from jobs.cli.settings_choice import add_config_argument, chosen_config
 from pipeline.errors import InputError
 from pipeline.stage import iso_date
+from pipeline.stages import BESIDE, EVALUATE, FINE_TUNE, NAMES, names_from, stage_named
 
 if TYPE_CHECKING:
     from datetime import date
@@ -45,9 +46,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--from",
         dest="stage",
-        choices=STAGES,
+        choices=NAMES,
         metavar="STAGE",
-        help="the first stage to run again (default: the one that failed): " + ", ".join(STAGES),
+        help="the first stage to run again (default: the one that failed): " + ", ".join(NAMES),
     )
     add_scheduler_arguments(parser)
     add_config_argument(parser)
@@ -86,7 +87,7 @@ def _by_scheduler(
 
     night = read_night(lake, Run(run_date, run_id_of(airflow_run_id)))
     first = stage or _stopped_at(night)
-    tasks = [*STAGES[STAGES.index(first) :], *BESIDE]
+    tasks = [*names_from(first), *BESIDE]
     print(f"{run_date}: {first} and what depends on it, in {scheduler.name}")
     scheduler.clear(airflow_run_id, tasks)
     code = follow_runs(scheduler, {airflow_run_id: run_date})
@@ -102,7 +103,7 @@ def _in_process(
     from jobs.cli.stage_records import nights_of
 
     nights = nights_of(lake, run_date)
-    first = stage or (_stopped_at(nights[0]) if nights else STAGES[0])
+    first = stage or (_stopped_at(nights[0]) if nights else NAMES[0])
     print(f"{run_date}: {first} and what depends on it, in this process")
     if first in STARTING_STAGES:
         code = run_night(settings, config, NightOrder(run_date, first), os.environ)
@@ -110,16 +111,15 @@ def _in_process(
         raise InputError(f"no run of {run_date} has come as far as {first}; redo it from the start")
     else:
         # These belong to the run that generated: the same jobs, under its own id.
-        code = _jobs(config, run_date, nights[0].run.run_id, STAGES[STAGES.index(first) :])
+        code = _jobs(config, run_date, nights[0].run.run_id, names_from(first))
     _say_later_nights(lake, run_date, first)
     return code
 
 
 def _jobs(config: Path | None, run_date: date, run_id: str, stages: tuple[str, ...]) -> int:
-    for stage in stages:
-        job, *more = JOBS[stage]
-        command = [sys.executable, "-m", f"jobs.{job}", "--date", run_date.isoformat()]
-        command += ["--run-id", run_id, *more]
+    for stage in map(stage_named, stages):
+        command = [sys.executable, "-m", f"jobs.{stage.job}", "--date", run_date.isoformat()]
+        command += ["--run-id", run_id, *stage.arguments]
         command += ["--config", str(config)] if config is not None else []
         code = subprocess.run(command, check=False).returncode  # noqa: S603  # our own list
         if code:
@@ -130,17 +130,17 @@ def _jobs(config: Path | None, run_date: date, run_id: str, stages: tuple[str, .
 def _stopped_at(night: NightRecord) -> str:
     """The first stage that is not done: what failed, or was killed and never said so."""
     done = {stage for stage, record in night.stages.items() if record["status"] == "done"}
-    if "evaluate" in done:
-        done.add("fine_tune")  # a night that trains nothing has no record of it
-    return next((stage for stage in STAGES if stage not in done), STAGES[0])
+    if EVALUATE in done:
+        done.add(FINE_TUNE)  # a night that trains nothing has no record of it
+    return next((stage for stage in NAMES if stage not in done), NAMES[0])
 
 
 def _say_later_nights(lake: Lake, run_date: date, first: str) -> None:
     """What was made from the old state of this night is not changed by itself."""
-    from jobs.cli.stage_records import RECOMMENDATIONS
+    from pipeline.datasets import RECOMMENDATIONS
 
     later = [night for night in lake.dates(RECOMMENDATIONS) if night > run_date]
-    if later and STAGES.index(first) <= STAGES.index("evaluate"):
+    if later and EVALUATE in names_from(first):
         words = ("backfill", "--from", str(later[0]), "--to", str(later[-1]))
         print(
             f"{len(later)} later nights were made from what this night was before; to make them "

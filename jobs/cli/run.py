@@ -144,11 +144,12 @@ def _say_failure(shown: NightConsole, night: Night) -> None:
 
 def _say_state(shown: NightConsole, lake: Lake, config: Path | None, night: Night) -> None:
     """After a night that did not end well: the log, what readers see, how to go on."""
-    from jobs.cli.stage_records import RECOMMENDATIONS, is_of_run
+    from jobs.cli.stage_records import is_of_run
+    from pipeline.datasets import RECOMMENDATIONS
     from pipeline.lake import Run
-    from pipeline.publishing.made_from import is_degraded, lists_night
+    from pipeline.publishing.list_origin import is_degraded, lists_night
 
-    latest = lake.latest(RECOMMENDATIONS)
+    latest = lake.whole_latest(RECOMMENDATIONS)
     if latest is None:
         published = "nothing yet"
     elif is_degraded(latest) and latest.run_date == night.run_date:
@@ -169,7 +170,8 @@ def _say_state(shown: NightConsole, lake: Lake, config: Path | None, night: Nigh
 
 
 def _say_success(shown: NightConsole, lake: Lake, night: Night) -> None:
-    from jobs.cli.stage_records import RECOMMENDATIONS, fallback_share
+    from jobs.cli.stage_records import fallback_share
+    from pipeline.datasets import RECOMMENDATIONS
     from pipeline.lake import LATEST
 
     say, run_date = shown.console.print, night.run_date
@@ -184,7 +186,7 @@ def _say_success(shown: NightConsole, lake: Lake, night: Night) -> None:
     if report is not None:
         say(f"  report        {report}", markup=False)
     say(f"  log           {night.log}", markup=False)
-    latest = lake.latest(RECOMMENDATIONS)
+    latest = lake.whole_latest(RECOMMENDATIONS)
     if latest is not None and latest.run_date != run_date:
         say(
             f"  {LATEST} stays at {latest.run_date}, which is newer; readers of "

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.cli.invocation import command_line
 from pipeline.errors import InputError, SettingsError, StorageError
+from pipeline.night_dag import EXPORT_DAG, NIGHT_DAG
 
 if TYPE_CHECKING:
     from jobs.server.home import Server
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 EXAMPLES = """\
 examples:
   nightcart server up --config /srv/shop/nightcart.toml     PostgreSQL, Airflow, Spark
-  nightcart server up --sqlite --no-spark                   a laptop
+  nightcart server up --sqlite                              a laptop
   nightcart server status
   nightcart server hold scheduler                           stop one process and keep it stopped
   nightcart server release scheduler
@@ -37,8 +38,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "server",
         help="PostgreSQL, Airflow and Spark on this machine",
         description="The processes of docker/compose.yaml without containers, on the loopback "
-        "interface: PostgreSQL, Airflow's API server, scheduler and DAG processor, a Spark master "
-        "and a worker. What ends is started again.",
+        "interface: PostgreSQL, Airflow's API server, scheduler and DAG processor. What ends is "
+        "started again.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -46,11 +47,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     up = actions.add_parser("up", help="start everything and wait until it is healthy")
     up.add_argument("--config", type=Path, metavar="FILE", help="settings file of the nights")
     up.add_argument("--sqlite", action="store_true", help="no PostgreSQL (a laptop)")
-    up.add_argument("--no-spark", action="store_true", help="no Spark master and worker")
     up.add_argument(
         "--spark-jobs",
         action="store_true",
-        help="run the Spark stages on the standalone master instead of inside their own process",
+        help="start a Spark master and a worker, and run the Spark stages there instead of inside "
+        "their own process",
     )
     up.add_argument("--api-port", type=int, default=8080)
     up.add_argument("--postgres-port", type=int, default=15432)
@@ -91,7 +92,6 @@ def _up(arguments: argparse.Namespace) -> int:
         state=state,
         config=str(config) if config else "",
         database="sqlite" if arguments.sqlite else "postgres",
-        spark=not arguments.no_spark,
         spark_jobs=arguments.spark_jobs,
         api_port=arguments.api_port,
         postgres_port=arguments.postgres_port,
@@ -275,10 +275,10 @@ def _say_where(server: Server) -> None:
     print(f"  Airflow     {server.api_url}   (user admin, password in {password})")
     if server.database == "postgres":
         print(f"  PostgreSQL  127.0.0.1:{server.postgres_port}")
-    if server.spark:
+    if server.spark_jobs:
         print(f"  Spark       {server.spark_url}, page http://127.0.0.1:{server.spark_port + 1}")
     print(f"  settings    {server.config or 'defaults'}")
     unpause = ("airflow", "dags", "unpause", "-y")
-    for words, dag in (("nights on", "nightly_recommendations"), ("export on", "export_lists")):
+    for words, dag in (("nights on", NIGHT_DAG), ("export on", EXPORT_DAG)):
         print(f"  {words}   {command_line('server', unpause[0], *at, *unpause[1:], dag)}")
     print(f"  to stop     {command_line('server', 'down', *at)}")

@@ -35,12 +35,15 @@ def execute(arguments: argparse.Namespace) -> int:
     """Print the page."""
     from jobs.cli.terminal import console
     from pipeline.lake import Lake
-    from pipeline.pseudonym import read_or_make_key
+    from pipeline.lake_key import key_of_lake, lake_fingerprint
     from pipeline.publishing.show import print_page, show_user
 
     settings = chosen_settings(arguments)
     key_file = Path(settings.privacy.key_file)
-    key = read_or_make_key(key_file) if key_file.exists() else None
-    page = show_user(Lake(settings.paths.lake), arguments.user, key)
+    lake = Lake(settings.paths.lake)
+    # Who has no key can still ask by pseudonym. A lake without a fingerprint gets none from here.
+    known = key_file.exists() and lake_fingerprint(lake) is not None
+    key = key_of_lake(lake, key_file) if known else None
+    page = show_user(lake, arguments.user, key)
     print_page(page, console(), currency=settings.shop.currency, past=arguments.past)
     return 0

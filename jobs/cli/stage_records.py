@@ -13,14 +13,14 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from jobs.cli.night_order import STAGES
+from pipeline.datasets import RECOMMENDATIONS, RUNS
 from pipeline.lake import Lake, Partition, Run
 from pipeline.ledger import LedgerLine, ledger_file, read_ledger
-from pipeline.publishing.made_from import is_degraded, lists_night
+from pipeline.model.list_methods import MODEL
+from pipeline.publishing.list_origin import is_degraded, lists_night
+from pipeline.stages import NAMES
 
 Record = dict[str, Any]
-
-RECOMMENDATIONS = "recommendations"
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class NightRecord:
 
     def in_order(self) -> list[str]:
         """The recorded stages, in the order of the night."""
-        return [stage for stage in STAGES if stage in self.stages]
+        return [stage for stage in NAMES if stage in self.stages]
 
 
 def read_night(lake: Lake, run: Run) -> NightRecord:
@@ -67,9 +67,9 @@ def read_night(lake: Lake, run: Run) -> NightRecord:
     stages = {
         path.stem: record
         for path in sorted(lake.records(run).glob("*.json"))
-        if path.stem in STAGES and (record := _record(path)) is not None
+        if path.stem in NAMES and (record := _record(path)) is not None
     }
-    partition = lake.current(RECOMMENDATIONS, run.run_date)
+    partition = lake.whole(RECOMMENDATIONS, run.run_date)
     stands_in = (
         str(lists_night(partition)) if partition is not None and is_degraded(partition) else ""
     )
@@ -106,7 +106,7 @@ def _nights(lake: Lake, dates: str) -> list[NightRecord]:
                 path.name.removeprefix("run_id="),
             ),
         )
-        for path in lake.dataset("runs").glob(f"{dates}/run_id=*")
+        for path in lake.dataset(RUNS).glob(f"{dates}/run_id=*")
     ]
     begun = [night for night in nights if night.stages]
     return sorted(begun, key=lambda night: (night.started, night.run.run_id), reverse=True)
@@ -174,7 +174,7 @@ def fallback_share(partition: Partition) -> float | None:
         for path in partition.files
         for method in pq.read_table(path, columns=["method"]).column("method").to_pylist()
     ]
-    return sum(method != "model" for method in methods) / len(methods) if methods else None
+    return sum(method != MODEL for method in methods) / len(methods) if methods else None
 
 
 def _plain(value: Any) -> str:

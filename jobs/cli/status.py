@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from jobs.cli.invocation import command_line
 from jobs.cli.settings_choice import add_config_argument, chosen_settings
+from pipeline.stages import EVALUATE, PUBLISH, WAIT_FOR_RAW
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,15 +42,16 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def execute(arguments: argparse.Namespace) -> int:
     """Print the table."""
-    from jobs.cli.stage_records import RECOMMENDATIONS, last_nights
+    from jobs.cli.stage_records import last_nights
     from jobs.cli.terminal import console
+    from pipeline.datasets import RECOMMENDATIONS
     from pipeline.lake import Lake
 
     settings = chosen_settings(arguments)
     lake = Lake(settings.paths.lake)
     shown = console()
     nights = last_nights(lake, arguments.nights)
-    latest = lake.latest(RECOMMENDATIONS)
+    latest = lake.whole_latest(RECOMMENDATIONS)
     if latest is None:
         shown.print(f"Nothing is published in {lake.root} yet.", markup=False)
     else:
@@ -73,7 +75,8 @@ def _print_nights(shown: Console, lake: Lake, nights: list[NightRecord]) -> None
     from rich.markup import escape
     from rich.table import Table
 
-    from jobs.cli.stage_records import RECOMMENDATIONS, fallback_share
+    from jobs.cli.stage_records import fallback_share
+    from pipeline.datasets import RECOMMENDATIONS
 
     table = Table(box=None, header_style="bold")
     names = ("night", "started (UTC)", "took", "stages", "NDCG", "shoppers", "fallback")
@@ -81,7 +84,7 @@ def _print_nights(shown: Console, lake: Lake, nights: list[NightRecord]) -> None
         right = name in ("took", "NDCG", "shoppers", "fallback")
         table.add_column(name, justify="right" if right else "left", overflow="fold")
     for night in nights:
-        partition = lake.current(RECOMMENDATIONS, night.run.run_date) if night.published else None
+        partition = lake.whole(RECOMMENDATIONS, night.run.run_date) if night.published else None
         share = fallback_share(partition) if partition is not None else None
         done = sum(stage["status"] == "done" for stage in night.stages.values())
         table.add_row(
@@ -105,9 +108,11 @@ def _print_nights(shown: Console, lake: Lake, nights: list[NightRecord]) -> None
 
 def _ndcg(night: NightRecord) -> str:
     """The night's own model on the test half; in brackets the champion's where none was trained."""
-    report = night.stages.get("evaluate", {}).get("report") or {}
+    from pipeline.model.list_methods import CANDIDATE, CHAMPION
+
+    report = night.stages.get(EVALUATE, {}).get("report") or {}
     values = report.get("ndcg") or {}
-    for name, shown in (("candidate", "{:.3f}"), ("champion", "({:.3f})")):
+    for name, shown in ((CANDIDATE, "{:.3f}"), (CHAMPION, "({:.3f})")):
         value = values.get(name)
         if isinstance(value, int | float):
             return shown.format(value)
@@ -115,9 +120,14 @@ def _ndcg(night: NightRecord) -> str:
 
 
 def _print_outdated(shown: Console, lake: Lake, horizon_days: int) -> None:
+    from pipeline.errors import DamagedError
     from pipeline.publishing.outdated import outdated_nights
 
-    nights = outdated_nights(lake, horizon_days)
+    try:
+        nights = outdated_nights(lake, horizon_days)
+    except DamagedError as error:
+        shown.print(f"\n{error}", markup=False)
+        return
     if late := [night for night in nights if night.late]:
         shown.print(
             f"\nMade without rows that came late (events up to {horizon_days} days late are taken "
@@ -143,7 +153,7 @@ def _outcome(night: NightRecord) -> str:
     if night.published and night.stands_in:
         return _stood_in(night)
     failed = night.failed_stage
-    if failed == "wait_for_raw" and LOOKED_FOR_AGAIN in (
+    if failed == WAIT_FOR_RAW and LOOKED_FOR_AGAIN in (
         said := str(night.stages[failed].get("error"))
     ):
         return f"not yet: waiting, {said}"
@@ -152,7 +162,7 @@ def _outcome(night: NightRecord) -> str:
         return f"{kept}{failed} failed: {night.stages[failed].get('error', 'no reason recorded')}"
     if night.published:
         return "yes"
-    if night.stages.get("publish", {}).get("status") == "done":
+    if night.stages.get(PUBLISH, {}).get("status") == "done":
         return "replaced by a later run"
     last = night.in_order()[-1]
     what = "is running, or was stopped" if night.stages[last]["status"] == "running" else "ended"

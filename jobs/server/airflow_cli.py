@@ -6,8 +6,8 @@ Python's sqlite3 begins no transaction before a savepoint, so that each savepoin
 it starts as a reader and, once another process has written, may not become a writer ("database is
 locked", whatever the timeout). `airflow backfill create --reprocess-behavior completed` is made of
 savepoints; beside a scheduler that writes it failed, with some of its runs made. A transaction that
-is begun as a writer waits its turn instead. Recipe: SQLAlchemy's documentation of its SQLite dialect,
-"Enabling Non-Legacy SQLite Transactional Modes". Other databases are left as they are.
+is begun as a writer waits its turn instead. Recipe: SQLAlchemy's documentation of its SQLite
+dialect, "Enabling Non-Legacy SQLite Transactional Modes". Other databases are left as they are.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """One command of Airflow's, to its end, also where its database is busy.
 
 SQLite has one writer at a time; who waits too long is refused. Nothing was written then (see
-`airflow_cli`), but for a backfill without runs, which the scheduler closes after two minutes. One whose
-runs have all ended it closes within half a minute. Until then no other may be made.
+`airflow_cli`), but for a backfill without runs, which the scheduler closes after two minutes. One
+whose runs have all ended it closes within half a minute. Until then no other may be made.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Airflow's side of `nightcart backfill` and `redo`, in a process that has the server's environment.
+"""Airflow's side of `nightcart backfill` and `redo`, in a process with the server's environment.
 
     python -m jobs.server.airflow_runs runs FROM TO         what Airflow has of a range of dates
     python -m jobs.server.airflow_runs follow RUN_ID …      states, as they change, to the end
@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from jobs.server.airflow_cli import keep_transactions_whole
+from pipeline.night_dag import NIGHT_DAG
 
-DAG_ID = "nightly_recommendations"
 POLL_SECONDS = 3.0
 PATIENCE_SECONDS = 600.0  # for a database that does not answer
 ENDED = ("success", "failed")
@@ -37,11 +37,11 @@ def runs(first: dt.datetime, last: dt.datetime) -> None:
     from sqlalchemy import select
 
     with create_session() as session:
-        model = session.scalar(select(DagModel).where(DagModel.dag_id == DAG_ID))
+        model = session.scalar(select(DagModel).where(DagModel.dag_id == NIGHT_DAG))
         _say(dag=model is not None, paused=bool(model and model.is_paused))
         found = session.scalars(
             select(DagRun)
-            .where(DagRun.dag_id == DAG_ID)
+            .where(DagRun.dag_id == NIGHT_DAG)
             .where(DagRun.data_interval_start >= first, DagRun.data_interval_start <= last)
             .order_by(DagRun.data_interval_start)
         )
@@ -89,10 +89,10 @@ def _states(run_ids: Sequence[str]) -> dict[tuple[str, str], str]:
     from sqlalchemy import select
 
     of_tasks = select(TaskInstance.run_id, TaskInstance.task_id, TaskInstance.state).where(
-        TaskInstance.dag_id == DAG_ID, TaskInstance.run_id.in_(run_ids)
+        TaskInstance.dag_id == NIGHT_DAG, TaskInstance.run_id.in_(run_ids)
     )
     of_runs = select(DagRun.run_id, DagRun.state).where(
-        DagRun.dag_id == DAG_ID, DagRun.run_id.in_(run_ids)
+        DagRun.dag_id == NIGHT_DAG, DagRun.run_id.in_(run_ids)
     )
     with create_session() as session:
         tasks = {
@@ -108,9 +108,9 @@ def clear(run_id: str, task_ids: Sequence[str]) -> None:
     from airflow.utils.session import create_session
 
     with create_session() as session:
-        found = session.scalar(SerializedDagModel.latest_item_select_object(DAG_ID))
+        found = session.scalar(SerializedDagModel.latest_item_select_object(NIGHT_DAG))
         if found is None:
-            raise SystemExit(f"Airflow does not know the DAG {DAG_ID} yet")
+            raise SystemExit(f"Airflow does not know the DAG {NIGHT_DAG} yet")
         cleared = found.dag.clear(
             task_ids=list(task_ids),
             run_id=run_id,

@@ -8,6 +8,8 @@
     extra.env      written by you, never by us: mail server, alerts, Airflow settings; it wins
     airflow/       AIRFLOW_HOME        postgres/  the cluster        log/, run/  logs and pids
 
+Only its user can enter it. Root's PostgreSQL runs as another user and has its cluster beside it.
+
 Nothing of the caller's own AIRFLOW_… is used, so that two installations never mix.
 """
 
@@ -26,16 +28,17 @@ from pathlib import Path
 from typing import Any
 
 from jobs.cli.airflow_home import DAGS, ROOT
+from pipeline import durable
 from pipeline.errors import SettingsError
 from pipeline.lake import storage_errors
 from pipeline.settings_files import CONFIG_VARIABLE
+from pipeline.spark_network import LOOPBACK, SECRET_VARIABLE, network_options
 
 DEFAULT_STATE = Path(".nightcart/server")
 STATE_VARIABLE = "NIGHTCART_STATE"
-LOOPBACK = "127.0.0.1"
 DATABASE = "airflow"
 SPARK_CONNECTION = "AIRFLOW_CONN_NIGHTCART_SPARK"
-PRIVATE = 0o600
+PRIVATE_DIRECTORY = 0o700
 
 
 @dataclass(frozen=True)
@@ -45,8 +48,7 @@ class Server:
     state: Path
     config: str = ""  # the settings file of the nights
     database: str = "postgres"  # or sqlite
-    spark: bool = True
-    spark_jobs: bool = False  # Spark stages go to the standalone master, not to a local one
+    spark_jobs: bool = False  # Spark stages go to a standalone master, not to a local one
     api_port: int = 8080
     postgres_port: int = 15432
     spark_port: int = 7077
@@ -61,8 +63,11 @@ class Server:
 
     @property
     def postgres(self) -> Path:
-        """The cluster; elsewhere where PostgreSQL's own user cannot enter the state directory."""
-        return Path(os.environ.get("NIGHTCART_PGDATA") or self.state / "postgres")
+        """The cluster; for root beside the state directory, which only root can enter."""
+        ours = self.state / "postgres"
+        if os.geteuid() == 0:  # PostgreSQL refuses to run as root: it runs as its own user
+            ours = self.state.with_name(f"{self.state.name}-postgres")
+        return Path(os.environ.get("NIGHTCART_PGDATA") or ours)
 
     @property
     def api_url(self) -> str:
@@ -91,15 +96,17 @@ def chosen_state(argument: Path | None, environ: Mapping[str, str]) -> Path:
 def save(server: Server, environ: Mapping[str, str]) -> None:
     """Write server.json and server.env; make the secrets that are not there yet."""
     with storage_errors(f"cannot write {server.state}"):
-        for directory in (server.airflow, server.state / "log", server.state / "run"):
-            directory.mkdir(parents=True, exist_ok=True)
+        for directory in (server.state, server.airflow, server.state / "log", server.state / "run"):
+            durable.make_directory(directory)
+            # Airflow writes the password of its pages for all to read.
+            directory.chmod(PRIVATE_DIRECTORY)
         asked = dataclasses.asdict(server) | {"state": str(server.state)}
-        (server.state / "server.json").write_text(json.dumps(asked, indent=1), encoding="utf-8")
+        durable.put_text(server.state / "server.json", json.dumps(asked, indent=1))
         lines = [
             f"{name}={shlex.quote(value)}\n"
             for name, value in _environment(server, _secrets(server), environ).items()
         ]
-        _write_private(server.state / "server.env", "".join(lines))
+        durable.put_text(server.state / "server.env", "".join(lines), durable.PRIVATE)
 
 
 def load(state: Path) -> Server | None:
@@ -142,20 +149,13 @@ def read_env(path: Path) -> dict[str, str]:
 
 def _secrets(server: Server) -> dict[str, str]:
     path = server.state / "secrets.json"
-    if path.exists():
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    made = {name: secrets.token_urlsafe(32) for name in ("postgres", "api", "jwt")}
+    known = dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+    made = {name: secrets.token_urlsafe(32) for name in ("postgres", "api", "jwt", "spark")}
     made["fernet"] = urlsafe_b64encode(secrets.token_bytes(32)).decode()
-    _write_private(path, json.dumps(made))
-    return made
-
-
-def _write_private(path: Path, text: str) -> None:
-    aside = path.with_name(f".{path.name}.tmp")
-    aside.unlink(missing_ok=True)
-    with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE), "w") as file:
-        file.write(text)
-    aside.replace(path)
+    if made.keys() != known.keys():
+        known = made | known
+        durable.put_text(path, json.dumps(known), durable.PRIVATE)
+    return known
 
 
 def _environment(
@@ -199,8 +199,13 @@ def _environment(
     }
     if server.config:
         values[CONFIG_VARIABLE] = server.config
-    if server.spark:
-        values |= {SPARK_CONNECTION: server.spark_url, "SPARK_LOCAL_IP": LOOPBACK}
-    if server.spark and server.spark_jobs:
-        values["NIGHTCART_COMPUTE__SPARK_CONNECTION"] = "nightcart_spark"
+    if server.spark_jobs:
+        options = network_options(server.spark_url)
+        values |= {
+            SPARK_CONNECTION: server.spark_url,
+            "NIGHTCART_COMPUTE__SPARK_CONNECTION": "nightcart_spark",
+            "SPARK_LOCAL_IP": LOOPBACK,
+            SECRET_VARIABLE: secret["spark"],
+            "SPARK_DAEMON_JAVA_OPTS": " ".join(f"-D{key}={options[key]}" for key in options),
+        }
     return values

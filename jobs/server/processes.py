@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from jobs.server.home import DATABASE, LOOPBACK, Server
+from jobs.server.home import DATABASE, Server
 from pipeline.errors import SettingsError, StorageError
+from pipeline.spark_network import LOOPBACK
 
 POSTGRES_PLACES = ("/usr/lib/postgresql", "/opt/homebrew/opt", "/usr/local/opt", "/usr/pgsql-17")
 POSTGRES_USER = "postgres"  # PostgreSQL refuses to run as root
@@ -42,7 +43,7 @@ def processes(server: Server) -> list[Process]:
     ]
     if server.database == "postgres":
         wanted.insert(0, postgres_process(server))
-    if server.spark:
+    if server.spark_jobs:
         wanted += _spark_processes(server)
     return wanted
 
@@ -149,7 +150,7 @@ def make_database(server: Server, environ: Mapping[str, str], password: str) -> 
 def _spark_processes(server: Server) -> list[Process]:
     spec = find_spec("pyspark")
     if spec is None or not spec.submodule_search_locations:
-        raise SettingsError("pyspark is not installed; `nightcart server up --no-spark`")
+        raise SettingsError("pyspark is not installed: --spark-jobs needs it")
     spark_class = str(Path(spec.submodule_search_locations[0]) / "bin" / "spark-class")
     deploy = "org.apache.spark.deploy"
     master = [spark_class, f"{deploy}.master.Master", "--host", LOOPBACK]

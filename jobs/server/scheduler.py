@@ -1,7 +1,8 @@
 """A running Airflow, as `nightcart backfill` and `nightcart redo` use it.
 
-Found by the state directory of `nightcart server up`, or by an `AIRFLOW__DATABASE__SQL_ALCHEMY_CONN`
-in the caller's own environment (a container, an installation of one's own).
+Found by the state directory of `nightcart server up`, or by an
+`AIRFLOW__DATABASE__SQL_ALCHEMY_CONN` in the caller's own environment (a container, an installation
+of one's own).
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from jobs.server.airflow_command import run_airflow
 from jobs.server.home import chosen_state, environment, load
 from jobs.server.supervisor import SUPERVISOR, living
 from pipeline.errors import InputError, StorageError
+from pipeline.night_dag import NIGHT_DAG
 
 DATABASE_VARIABLE = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
-DAG_ID = "nightly_recommendations"
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,11 @@ class Scheduler:
         """
         dag, *found = self._ask("runs", _midnight(first, zone), _midnight(last, zone))
         if not dag["dag"]:
-            raise InputError(f"{self.name} does not know the DAG {DAG_ID} (yet)")
+            raise InputError(f"{self.name} does not know the DAG {NIGHT_DAG} (yet)")
         if dag["paused"]:
             raise InputError(
-                f"the DAG {DAG_ID} is paused in {self.name}, so nothing would start; unpause it: "
-                f"nightcart server airflow dags unpause -y {DAG_ID}"
+                f"the DAG {NIGHT_DAG} is paused in {self.name}, so nothing would start; unpause it: "
+                f"nightcart server airflow dags unpause -y {NIGHT_DAG}"
             )
         return [AirflowRun(_night(run["end"], zone), run["run_id"], run["state"]) for run in found]
 
@@ -88,7 +89,7 @@ class Scheduler:
             StorageError: Airflow refused; its last words are in the message.
         """
         command = [sys.executable, "-m", "jobs.server.airflow_cli", "backfill", "create"]
-        command += ["--dag-id", DAG_ID]
+        command += ["--dag-id", NIGHT_DAG]
         command += ["--from-date", _midnight(first, zone), "--to-date", _midnight(last, zone)]
         run_airflow([*command, "--max-active-runs", "1", *options], self.environ, self.name)
 

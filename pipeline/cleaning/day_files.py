@@ -1,16 +1,16 @@
 """Cleaned rows on their way into the lake: written once into scratch, then moved day by day.
 
-Spark writes one directory per delivery day and, of events and reviews, per own day below
-`<scratch>/<dataset>/` (`fates`). Each directory's files are then renamed to `part-00000.parquet`, …, in the
-order of the tasks that wrote them, so that the same rows give the same files under the same names,
-and moved to `<run>/event_date=E/` (`review_date=E/`). The own day stays a column of the file: who
-reads a file by its name misses nothing. A delivery without rows gets one file with none.
+Spark writes one directory per delivery day below `<scratch>/<dataset>/`, and for events and reviews
+one per own day below that (`write_outcomes`). Each directory's files are then renamed to
+`part-00000.parquet`, …, in the order of the tasks that wrote them, so that the same rows give the
+same files under the same names, and moved to `<run>/event_date=E/` (`review_date=E/`). The own day
+stays a column of the file, so a file that is read alone misses nothing. A delivery without rows
+gets one file without rows.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-import math
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -19,55 +19,29 @@ import pyarrow.parquet as pq
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from pipeline.cleaning.fates import DELIVERY, OWN_DIRECTORY
-from pipeline.cleaning.tagging import (
-    BUCKET,
+from pipeline.cleaning.rows.row_rules import (
     EVIDENCE,
-    KEPT_RULES,
     OWN_DAY,
     RAW,
     REASON,
+    RESTORABLE_RULES,
     own_day_column,
 )
+from pipeline.cleaning.write_outcomes import DELIVERY, OWN_DIRECTORY
 from pipeline.contracts.arrow import arrow_schema
 from pipeline.contracts.contract import load_contract
+from pipeline.datasets import CLEANED_EVENTS, REMOVED_EVENTS, cleaned
 from pipeline.lake import storage_errors
-from pipeline.sources.readers import DAY, FILE
-from pipeline.sources.source import KEY_COLUMN, TIME_COLUMN
+from pipeline.sources.reader_columns import DAY, FILE
 
-REMOVED_EVENTS, LATE_REMOVED = "removed_events", "late_removed_events"
-# Of raw text: what a task sorts in a few hundred megabytes of memory. A cleaned file is about a
-# tenth of it.
-_BYTES_PER_TASK = 64 * 1024 * 1024
-
-
-def place(
-    frame: DataFrame, dataset: str, *, partitions: int, days: int, bytes_per_day: int
-) -> DataFrame:
-    """The frame shuffled once, so that what is judged together lies in one task; `judge` trusts it.
-
-    That is a user's own day, or an item or user of a delivery. A small day goes to one task; a
-    large one is cut into buckets by hash of its user (item), as many for every day of the pass.
-    """
-    key = "user_id" if dataset in TIME_COLUMN else KEY_COLUMN[dataset]
-    pieces = max(1, math.ceil(bytes_per_day / _BYTES_PER_TASK))
-    # Never by a column that is one constant: Spark drops those from what a window asks for, takes
-    # the two for different, and shuffles again before each window.
-    if days == 1:
-        return frame.repartition(pieces, OWN_DAY, key)
-    if pieces == 1:
-        return frame.repartition(partitions, OWN_DAY)
-    bucket = F.pmod(F.xxhash64(key), F.lit(pieces)).cast("int")
-    return frame.withColumn(BUCKET, bucket).repartition(
-        max(partitions, min(days * pieces, 1000)), OWN_DAY, BUCKET
-    )
+LATE_REMOVED = "late_removed_events"
 
 
 def write_late(rows: DataFrame, dataset: str, scratch: Path) -> None:
     """Good events or reviews with their `run_date` and `__own_day`, beside those on time."""
     # Never null, but Spark forgets that of late rows, and files of one day are to have one schema.
     rows = rows.withColumn("source", F.coalesce("source", F.lit("")))
-    columns = load_contract(f"cleaned_{dataset}").column_names
+    columns = load_contract(cleaned(dataset)).column_names
     days = (F.col(DELIVERY), F.col(OWN_DAY).alias(OWN_DIRECTORY))
     rows.select(*columns, *days).write.mode("append").partitionBy(DELIVERY, OWN_DIRECTORY).parquet(
         str(scratch / dataset)
@@ -75,7 +49,7 @@ def write_late(rows: DataFrame, dataset: str, scratch: Path) -> None:
 
 
 def write_quarantine(refused: DataFrame, dataset: str, source: str, scratch: Path) -> None:
-    """Refused rows as `fates.left` gives them, in the quarantine contract's columns."""
+    """Refused rows as `rows_with_outcome` gives them, in the quarantine contract's columns."""
     rows = refused.withColumn(DELIVERY, F.col(DAY))
     refused = rows.select(*quarantine_columns(dataset, source))
     ordered = refused.repartition(1).sortWithinPartitions(DELIVERY, "file", "reason", "raw")
@@ -96,14 +70,14 @@ def quarantine_columns(dataset: str, source: str) -> list[Column]:
 
 
 def write_removed_events(removed: DataFrame, scratch: Path) -> None:
-    """Of removed rows, as `fates.left` gives them, those that a rule over a user's day took out."""
-    kept = removed.where(F.col(REASON).isin(*KEPT_RULES))
+    """Removed rows that a later delivery may restore; `removed` is from `rows_with_outcome`."""
+    kept = removed.where(F.col(REASON).isin(*RESTORABLE_RULES))
     write_removed(kept.withColumn(DELIVERY, F.col(DAY)), scratch / REMOVED_EVENTS)
 
 
 def write_removed(rows: DataFrame, directory: Path) -> None:
     """Removed events with their `run_date`, reason and evidence, in the contract's columns."""
-    columns = load_contract("cleaned_events").column_names
+    columns = load_contract(CLEANED_EVENTS).column_names
     seen = load_contract(REMOVED_EVENTS).column_names[len(columns) + 1 :]
     evidence = [F.col(EVIDENCE).getField(name).alias(name) for name in seen]
     rule = F.col(REASON).alias("rule")
@@ -116,12 +90,12 @@ def quarantine_scratch(scratch: Path, dataset: str) -> Path:
 
 
 def late_quarantine(scratch: Path, dataset: str) -> Path:
-    """Where those wait that came late and lose to a row of the same id."""
+    """Where late rows wait that lose to a row of the same id."""
     return scratch / f"late_quarantine_{dataset}"
 
 
 def day_files(directory: Path, day: dt.date) -> list[Path]:
-    """What was written for a delivery day: by own day, then in the order of the tasks."""
+    """The files of a delivery day: by own day, then in the order of the tasks."""
     return sorted((directory / f"run_date={day.isoformat()}").rglob("part-*.parquet"))
 
 
@@ -136,7 +110,7 @@ def own_day_of(file: Path) -> dt.date | None:
 
 
 def late_rows(files: list[Path], day: dt.date) -> dict[str, int]:
-    """Rows by own day, of those that a delivery brought late."""
+    """How many late rows a delivery has, by own day."""
     counts: Counter[str] = Counter()
     for file in files:
         own = own_day_of(file)
@@ -146,12 +120,12 @@ def late_rows(files: list[Path], day: dt.date) -> dict[str, int]:
 
 
 def rows_in(files: list[Path]) -> int:
-    """Rows, from the files' footers."""
+    """How many rows the files' footers count."""
     return sum(pq.read_metadata(file).num_rows for file in files)
 
 
 def reasons_in(files: list[Path]) -> dict[str, int]:
-    """Refused rows by reason, counted in what was written."""
+    """Refused rows by reason, counted in the files."""
     counts: Counter[str] = Counter()
     for file in files:
         # Not by pq.read_table, which takes the directory's name for a column.
@@ -162,7 +136,7 @@ def reasons_in(files: list[Path]) -> dict[str, int]:
 
 
 def bots_in(scratch: Path, days: list[dt.date]) -> dict[str, int]:
-    """How many users' days were taken for bots', of how many events, and the busiest of them."""
+    """How many users' days were bots', with how many events, and the events of the busiest day."""
     user_days: Counter[tuple[str, dt.date]] = Counter()
     for day in days:
         for directory in (REMOVED_EVENTS, LATE_REMOVED):
@@ -199,7 +173,7 @@ def move_cleaned(directory: Path, files: list[Path], dataset: str, day: dt.date)
     for target, of_day in by_day.items():
         move_into(target, of_day, "part-")
     if not files:
-        write_empty(_partition(directory, dataset, day), f"cleaned_{dataset}", "part-")
+        write_empty(_partition(directory, dataset, day), cleaned(dataset), "part-")
 
 
 def write_empty(directory: Path, contract: str, prefix: str) -> None:

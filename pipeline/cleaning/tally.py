@@ -1,9 +1,8 @@
-"""What was read and what became of it, counted once per dataset, and the refusals that follow.
+"""Rows by outcome and reason, counted once per dataset, and the refusals that follow.
 
-The tally is made of the files that `fates.write_by_fate` wrote to scratch: rows that stay from
-their footers, the others by what is said of each. No engine. From it come the refusals that stop a
-night before anything is committed: a file that is mostly unreadable, a day of which too much would
-be quarantined.
+The tally reads the files that `write_by_outcome` wrote to scratch: the footers of accepted rows,
+the packed reason of each other row. No engine. Two refusals stop a night before anything is
+committed: a file that is mostly unreadable, a day of which too much would be quarantined.
 """
 
 from __future__ import annotations
@@ -20,55 +19,54 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.cleaning.day_files import day_files, rows_in
-from pipeline.cleaning.fates import UNREAD_DIRECTORY, left_directory
-from pipeline.cleaning.tagging import OUT, QUARANTINED, REMOVED
+from pipeline.cleaning.rows.row_rules import ACCEPTED, QUARANTINED, REMOVED
+from pipeline.cleaning.write_outcomes import UNREAD_DIRECTORY, not_accepted_directory
 from pipeline.errors import GateError, InputError
 from pipeline.sources.source import SourceDataset
 
-# A share says little of a handful: the one shopper who changed something today may lack an answer,
-# and a file's only line may be the one that was cut off.
+# A share of a handful of rows means little: the one user who changed something today may lack an
+# answer, and a file's only line may be the one that was cut off.
 ALWAYS_QUARANTINED_ROWS = 20
 ALWAYS_QUARANTINED_LINES = 1
 
 
 @dataclass(frozen=True)
 class Count:
-    """Rows of one file of one day that met the same fate for the same reason."""
+    """Rows of one file of one day with the same outcome for the same reason."""
 
     day: dt.date
     file: str
-    fate: str
+    outcome: str
     reason: str
     rows: int
     consent_unread: int
 
 
 def tally(scratch: Path, dataset: str, days: Iterable[dt.date]) -> list[Count]:
-    """Count the rows of a pass; of those that stay, no file is known."""
+    """Count the rows of a pass; the file of accepted rows is not known."""
     counts = []
     for day in days:
         by_answer: Counter[bool] = Counter()
         for file in day_files(scratch / dataset, day):
             by_answer[file.parent.name == f"{UNREAD_DIRECTORY}=true"] += rows_in([file])
         counts += [
-            Count(day, "", OUT, "", rows, rows if is_unread else 0)
+            Count(day, "", ACCEPTED, "", rows, rows if is_unread else 0)
             for is_unread, rows in sorted(by_answer.items())
             if rows
         ]
-        for fate in sorted(left_directory(scratch, dataset).iterdir()):
+        for outcome in sorted(not_accepted_directory(scratch, dataset).iterdir()):
             reasons: Counter[str] = Counter()
-            for file in day_files(fate, day):
+            for file in day_files(outcome, day):
                 reasons.update(_heads(file))
             for head, rows in sorted(reasons.items()):
-                said = json.loads(head)
-                counts.append(
-                    Count(day, said.get("file", ""), fate.name, said.get("reason", ""), rows, 0)
-                )
+                of_row = json.loads(head)
+                file_name, reason = of_row.get("file", ""), of_row.get("reason", "")
+                counts.append(Count(day, file_name, outcome.name, reason, rows, 0))
     return counts
 
 
 def _heads(file: Path) -> Counter[str]:
-    """How many rows say the same in the first line of their `source`."""
+    """How many rows have the same first line in their `source`."""
     found: Counter[str] = Counter()
     # Not by pq.read_table, which takes the directory's name for a column.
     with pq.ParquetFile(file) as rows:
@@ -81,17 +79,17 @@ def _heads(file: Path) -> Counter[str]:
 
 
 def removed_by_rule(counts: Iterable[Count], day: dt.date) -> Counter[str]:
-    """A day's removed rows, by rule; those that came late are not among them."""
+    """A day's removed rows, by rule, without late rows."""
     found: Counter[str] = Counter()
     for count in counts:
-        if count.day == day and count.fate == REMOVED:
+        if count.day == day and count.outcome == REMOVED:
             found[count.reason] += count.rows
     return found
 
 
 def taken_as_no(counts: Iterable[Count]) -> int:
-    """Users that are kept as refusing only because their row says nothing readable of consent."""
-    return sum(count.consent_unread for count in counts if count.fate == OUT)
+    """Users whose consent is false only because their row has no readable answer."""
+    return sum(count.consent_unread for count in counts if count.outcome == ACCEPTED)
 
 
 def unreadable_files(
@@ -101,7 +99,7 @@ def unreadable_files(
     raw_root: Path | str,
     max_share: float,
 ) -> list[InputError]:
-    """What is to be said of each file of which too many lines cannot be read.
+    """An error for each file with too many unreadable lines.
 
     Args:
         counts: what became of the rows.
@@ -138,9 +136,9 @@ def refuse_too_many_quarantined(
     reasons: dict[dt.date, Counter[str]] = defaultdict(Counter)
     for count in counts:
         read[count.day] += count.rows
-        if count.fate == QUARANTINED:
+        if count.outcome == QUARANTINED:
             reasons[count.day][count.reason] += count.rows
-        elif count.fate == OUT and count.consent_unread:
+        elif count.outcome == ACCEPTED and count.consent_unread:
             reasons[count.day]["consent_unreadable"] += count.consent_unread
     for day, by_reason in sorted(reasons.items()):
         refused = sum(by_reason.values())

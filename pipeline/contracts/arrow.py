@@ -1,8 +1,8 @@
 """A contract in Arrow: its schema, and the check of a table against it.
 
 The types are the ones that Arrow reads from the Parquet files that Spark writes with
-`spark.sql.parquet.outputTimestampType=TIMESTAMP_MICROS` (`pipeline.spark_session` sets it): instants
-are microseconds in UTC. Pure; reads and writes nothing.
+`spark.sql.parquet.outputTimestampType=TIMESTAMP_MICROS` (`pipeline.spark_session` sets it):
+instants are microseconds in UTC. Pure; reads and writes nothing.
 """
 
 from __future__ import annotations

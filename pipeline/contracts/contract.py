@@ -40,7 +40,7 @@ class Column:
     min_length: int | None = None
     max_length: int | None = None
     pattern: str | None = None
-    personal: bool = False  # may identify a shopper or hold their words: never shown in Data Docs
+    personal: bool = False  # may identify a user or hold their words: never shown in Data Docs
 
 
 @dataclass(frozen=True)
@@ -141,12 +141,12 @@ def parse_contract(document: Any, where: str) -> Contract:
 
 
 def _check_names(contract: Contract, where: str) -> None:
-    """Refuse what is said twice, and what names nothing."""
+    """Refuse names that are defined twice, and keys and severities that do not exist."""
     names = [column.name for column in (*contract.columns, *contract.context)]
     rules = [rule.name for rule in contract.rules]
     rules += [rule.name for rule in contract.dataset_rules]
-    for what, said in (("column", names), ("rule", rules)):
-        twice = sorted({name for name in said if said.count(name) > 1})
+    for what, defined in (("column", names), ("rule", rules)):
+        twice = sorted({name for name in defined if defined.count(name) > 1})
         if twice:
             raise ContractError(f"{where}: {what} {', '.join(twice)} is defined more than once")
     for name in contract.key:

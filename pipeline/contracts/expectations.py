@@ -5,8 +5,9 @@ what only a whole dataset can show: its columns and their order, its key, its da
 expectation carries in its `meta` the name of what it checks (a row that breaks it in the cleaner
 is refused for the same `reason`), the contract's severity, and whether its values may be shown.
 
-Row rules and keys are expectations of our own (`contracts.spark_expectations`); so is what
-compares a delivery with the ones before it, which runs over the delivery's profile (`past_suite`).
+Row rules and keys are expectations of our own (`contracts.spark_expectations`). So are the drift
+rules, which compare a delivery with the ones before it, over the delivery's profile
+(`drift_suite`).
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from great_expectations.expectations.registry import get_expectation_impl
 from pipeline.contracts.contract import Contract, DatasetRule, RowRule
 from pipeline.contracts.day_profile import DayProfile
 from pipeline.contracts.documentation import in_words
-from pipeline.contracts.past_expectations import past_expectation
-from pipeline.contracts.past_rules import KINDS
+from pipeline.contracts.drift_expectations import drift_expectation
+from pipeline.contracts.drift_rules import KINDS
 from pipeline.contracts.row_checks import ColumnCheck, column_checks
 from pipeline.contracts.spark import spark_type
 from pipeline.contracts.spark_expectations import ExpectKeyToBeUnique, ExpectRowsToSatisfy
@@ -36,7 +37,7 @@ SEVERITY = {"stop": "critical", "warn": "warning"}
 
 
 def expectation_suite(contract: Contract) -> gx.ExpectationSuite:
-    """Everything the contract says of a dataset, in the contract's order.
+    """All checks of a contract over its dataset, in the contract's order.
 
     Raises:
         ContractError: a dataset rule names an expectation that Great Expectations does not have,
@@ -61,7 +62,7 @@ def expectation_suite(contract: Contract) -> gx.ExpectationSuite:
     )
 
 
-def past_suite(
+def drift_suite(
     contract: Contract,
     dataset: str,
     today: DayProfile,
@@ -81,9 +82,9 @@ def past_suite(
         ContractError: a rule has arguments that its kind does not take.
     """
     return gx.ExpectationSuite(
-        name=f"{contract.dataset}.v{contract.version}.past",
+        name=f"{contract.dataset}.v{contract.version}.drift",
         expectations=[
-            _past_rule(rule, contract, dataset, today, past, only_warn)
+            _drift_rule(rule, contract, dataset, today, past, only_warn)
             for rule in contract.dataset_rules
             if rule.expectation in KINDS
         ],
@@ -117,7 +118,7 @@ def _columns(contract: Contract) -> Any:
 
 
 def _types(contract: Contract) -> list[Any]:
-    """Top-level types only: what is inside arrays and structs, `spark.check_columns` compares."""
+    """Checks of top-level types; `spark.check_columns` compares types in arrays and structs."""
     return [
         gxe.ExpectColumnTypeToBe(
             column=column.name,
@@ -207,7 +208,7 @@ def _dataset_rule(rule: DatasetRule, contract: Contract) -> Any:
         raise ContractError(f"{where}: {error}") from None
 
 
-def _past_rule(  # noqa: PLR0917  what past_suite was given
+def _drift_rule(  # noqa: PLR0917  what drift_suite was given
     rule: DatasetRule,
     contract: Contract,
     dataset: str,
@@ -219,11 +220,11 @@ def _past_rule(  # noqa: PLR0917  what past_suite was given
     stated = _stated(
         contract, rule.name, rule.description, *_columns_of(rule.kwargs), severity=severity
     )
-    # What a rule says it found names values of columns that a contract lists, never personal ones.
-    stated["meta"] |= {"personal": False, "past": True}
+    # A rule's findings name values that a contract lists, never personal ones.
+    stated["meta"] |= {"personal": False, "drift": True}
     description = _plain(f"{rule.name}: {rule.description}")
     try:
-        return past_expectation(rule, dataset, today, past, description=description, **stated)
+        return drift_expectation(rule, dataset, today, past, description=description, **stated)
     except TypeError as error:
         where = f"{contract.dataset}.v{contract.version}: dataset rule {rule.name!r}"
         raise ContractError(f"{where}: {error}") from None
@@ -235,5 +236,5 @@ def _columns_of(kwargs: Mapping[str, Any]) -> list[str]:
 
 
 def _plain(text: str) -> str:
-    """To Great Expectations' renderer a description is a template, and already HTML."""
+    """Escaped: Great Expectations' renderer takes a description for a template and for HTML."""
     return html.escape(text.replace("$", "$$"), quote=False)

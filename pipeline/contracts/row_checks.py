@@ -1,4 +1,4 @@
-"""What a single row must satisfy, derived from a contract, in the order in which it is asked.
+"""The checks of a single row, derived from a contract, in the order in which they apply.
 
 Each check has the reason that a refused row is given, and the engine-neutral facts from which
 `contracts.spark` makes SQL and `contracts.expectations` makes expectations, so that quarantine and

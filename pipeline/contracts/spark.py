@@ -66,7 +66,7 @@ def row_rules(contract: Contract) -> list[tuple[str, str]]:
 def first_broken_rule(contract: Contract) -> SparkColumn:
     """The reason of the first rule that a row breaks, or null for a good row.
 
-    One CASE expression: a later predicate is not asked once an earlier one has answered.
+    One CASE expression: predicates behind the first broken one are not evaluated.
     """
     rules = row_rules(contract)
     if not rules:
@@ -124,8 +124,8 @@ def check_columns(frame: DataFrame, contract: Contract) -> DataFrame:
 def not_blank(name: str) -> str:
     """SQL that is true of a text with any character that is not white space.
 
-    A text that begins with a printing character of ASCII is told by its bytes: a regular expression
-    of each row's ids cost as much as parsing them.
+    A comparison of bytes answers for a text that begins with a printing character of ASCII: a
+    regular expression over each row's ids cost as much as parsing them.
     """
     return f"({name} BETWEEN '!' AND '~' OR {name} RLIKE {sql_string(NOT_BLANK)})"
 
@@ -133,7 +133,7 @@ def not_blank(name: str) -> str:
 def at_most(name: str, characters: int) -> str:
     """SQL that is true of a text of so many characters or fewer.
 
-    There are no more of them than bytes, which nobody has to count.
+    A text has no more characters than bytes, and the number of bytes is known.
     """
     return f"(octet_length({name}) <= {characters} OR length({name}) <= {characters})"
 
@@ -160,5 +160,5 @@ def _predicate(check: ColumnCheck) -> str:
         parts.append(at_most(name, check.max_length))
     if check.kind == "missing":
         return " AND ".join([f"{name} IS NOT NULL", *parts])
-    # A null is the missing check's to refuse, also where it may not be.
+    # Only the missing check refuses a null.
     return f"{name} IS NULL OR ({' AND '.join(parts)})"

@@ -91,7 +91,7 @@ class ExpectKeyToBeUnique(BatchExpectation):  # type: ignore[misc]  # GX is unty
 
     def _validate(self, metrics: Mapping[str, Any], **_: Any) -> dict[str, Any]:
         found = metrics["table.repeated_keys"]
-        said = f"{found['rows']:,} of {metrics['table.row_count']:,} rows share their key"
+        observed = f"{found['rows']:,} of {metrics['table.row_count']:,} rows share their key"
         if found["rows"] and not (self.meta or {}).get("personal"):
-            said += f", such as {', '.join(f'{key!r:.60}' for key in found['keys'])}"
-        return {"success": not found["rows"], "result": {"observed_value": said}}
+            observed += f", such as {', '.join(f'{key!r:.60}' for key in found['keys'])}"
+        return {"success": not found["rows"], "result": {"observed_value": observed}}

@@ -69,7 +69,7 @@ def parse_type(text: str) -> Type:
 
     Raises:
         ValueError: what is wrong and, for an unknown word, the nearest known type. The caller
-            knows the file and the column, and says so.
+            knows the file and the column, and names them.
     """
     tokens = _tokens(text)
     kind = _type(tokens, text)

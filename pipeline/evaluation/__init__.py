@@ -1,1 +1,1 @@
-"""How good the night's model is, against the baselines and the champion, and whether it may generate."""
+"""How good the night's model is beside the baselines and the champion, and whether it generates."""

@@ -1,7 +1,7 @@
-"""Two models on the same held-out users of one night, in pairs.
+"""Two models compared on the same held-out users of one night, in pairs.
 
-Reads the night's `histories` and `catalogue` and both models. Figures of different nights' `metrics`
-are of different users and say little about which model is better; this does.
+Reads the night's `histories` and `catalogue` and both models. The `metrics` of two nights are of
+different users and say little about which model is better; this comparison does.
 """
 
 from __future__ import annotations
@@ -11,20 +11,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.datasets import MODELS
 from pipeline.errors import InputError
-from pipeline.evaluation.bootstrap import Interval, difference_interval, mean_intervals
 from pipeline.evaluation.night_measures import Measures
-from pipeline.evaluation.ranking import Items, measurable, model_scorer, rank_users
 from pipeline.lake import Lake, Run
 from pipeline.model.catalogue import read_catalogue
 from pipeline.model.checkpoint import load_checkpoint
 from pipeline.model.user_history import held_out, read_histories
+from pipeline.ranking.bootstrap import Interval, difference_interval, mean_intervals
+from pipeline.ranking.held_out_ranks import Items, measurable, model_scorer, rank_users
 from pipeline.settings import Settings
 
 
 @dataclass(frozen=True)
-class Compared:
-    """One measure of both, and the difference first minus second."""
+class ComparedMeasure:
+    """One measure of both models, and the difference first minus second."""
 
     metric: str
     first: Interval
@@ -41,17 +42,17 @@ class Compared:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All measures, over whom and as of when."""
+    """All measures, with the night and the number of users they are of."""
 
     versions: tuple[str, str]
     run_date: dt.date
     k: int
     n_users: int
-    measures: list[Compared]
+    measures: list[ComparedMeasure]
 
 
 def compare(lake: Lake, first: Run, second: Run, date: dt.date, settings: Settings) -> Comparison:
-    """Rank the test half of a night with both.
+    """Rank the test half of a night with both models.
 
     Raises:
         InputError: a model is of a later night than the one compared on, or nobody is held out.
@@ -74,7 +75,7 @@ def compare(lake: Lake, first: Run, second: Run, date: dt.date, settings: Settin
     k = settings.evaluation.k
     measured, versions = [], []
     for run in (first, second):
-        checkpoint = load_checkpoint(lake.run_directory("models", run))
+        checkpoint = load_checkpoint(lake.run_directory(MODELS, run))
         versions.append(checkpoint.model_version)
         scorer = model_scorer(
             checkpoint.model,
@@ -83,7 +84,14 @@ def compare(lake: Lake, first: Run, second: Run, date: dt.date, settings: Settin
             settings.histories.max_events,
             checkpoint.prior,
         )
-        ranks = rank_users(scorer, users, items, k, log_scores=True)
+        ranks = rank_users(
+            scorer,
+            users,
+            items,
+            k,
+            mask_owned=settings.generation.exclude_owned,
+            log_scores=True,
+        )
         measured.append(Measures(checkpoint.model_version, "test", ranks, k).accuracy_B)
     one, other = measured
     return Comparison(
@@ -92,7 +100,7 @@ def compare(lake: Lake, first: Run, second: Run, date: dt.date, settings: Settin
         k,
         len(users),
         [
-            Compared(
+            ComparedMeasure(
                 name,
                 mean_intervals(one[name][:, None], settings.seed)[0],
                 mean_intervals(other[name][:, None], settings.seed)[0],

@@ -2,9 +2,10 @@
 
 Reads `histories`, `catalogue` and `models` of the night and the champion as of the night before.
 Writes `metrics` (contract `metrics.v1`) and `champions` (`champion.json`: which model generates as
-of this night, and which baseline where none can; the candidate's completed card). Guarantees:
-everybody ranks the same items for the same users; the test half is scored once and chooses no
-baseline; there is always an outcome: a candidate that is missing or damaged is not promoted.
+of this night, and which baseline where no model can; and the candidate's completed card).
+Guarantees: all models rank the same items for the same users; the test half is scored once and
+chooses no baseline; there is always an outcome: a candidate that is missing or damaged is not
+promoted.
 """
 
 from __future__ import annotations
@@ -21,21 +22,11 @@ import torch
 
 from pipeline.contracts.arrow import arrow_schema, check_table
 from pipeline.contracts.contract import load_contract
+from pipeline.datasets import CHAMPIONS, HISTORIES, METRICS, MODELS
 from pipeline.errors import InputError, NightcartError
-from pipeline.evaluation.baselines import POPULARITY, SHAPES, fit_markov, fit_popularity
-from pipeline.evaluation.best_baseline import best_baseline
 from pipeline.evaluation.evaluated_card import evaluated_card
-from pipeline.evaluation.gate import Decision, decide
-from pipeline.evaluation.metrics import Floats
-from pipeline.evaluation.night_measures import Measures, Shelf
-from pipeline.evaluation.ranking import (
-    Items,
-    Scorer,
-    history_scorer,
-    measurable,
-    model_scorer,
-    rank_users,
-)
+from pipeline.evaluation.night_measures import ItemFacts, Measures
+from pipeline.evaluation.promotion_gate import Decision, decide
 from pipeline.lake import Lake, Run, storage_errors
 from pipeline.model.catalogue import read_catalogue
 from pipeline.model.champion import (
@@ -45,21 +36,32 @@ from pipeline.model.champion import (
     write_champion,
 )
 from pipeline.model.checkpoint import Checkpoint, load_checkpoint
+from pipeline.model.list_methods import CANDIDATE, CHAMPION, POPULARITY, TRAINED_MODELS
 from pipeline.model.training_fault import read_fault
-from pipeline.model.user_history import UserHistory, held_out, read_histories
+from pipeline.model.user_history import held_out, read_histories
+from pipeline.ranking.baselines import SHAPES, fit_markov, fit_popularity, known_events
+from pipeline.ranking.best_baseline import best_baseline
+from pipeline.ranking.held_out_ranks import (
+    Items,
+    Scorer,
+    history_scorer,
+    measurable,
+    model_scorer,
+    rank_users,
+)
+from pipeline.ranking.metrics import Floats
 from pipeline.settings import Settings
 
 log = logging.getLogger("nightcart")
 
 SPLITS = ("validation", "test")
-MODELS = ("candidate", "champion")
 CARD_FILE = "model_card.md"
-# Between a person's reason and the gate's, in a night that was evaluated again.
-KEPT = "; the gate says: "
+# Stands between a person's reason and the gate's, in a night that was evaluated again.
+GATE_SAYS = "; the gate says: "
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedModel:
     """A model, or why there is none."""
 
     checkpoint: Checkpoint | None
@@ -97,28 +99,43 @@ def evaluate(
         tuple(item.item_id for item in catalogue),
         np.array([item.sellable for item in catalogue], dtype=np.bool_),
     )
-    candidate = Loaded(None, None, no_candidate) if no_candidate else _candidate(lake, run)
+    candidate = LoadedModel(None, None, no_candidate) if no_candidate else _candidate(lake, run)
     previous = _previous(lake, run)
-    known = _known(users, items, settings)
+    known = known_events(users, items.index, settings.histories.target_event_types)
     popularity = fit_popularity(*known, len(items.item_ids))
-    shelf = Shelf(items, catalogue, popularity)
-    scorers = _scorers(known[0], shelf, candidate, previous, settings)
+    facts = ItemFacts(items, catalogue, popularity)
+    scorers = _scorers(known[0], facts, candidate, previous, settings)
     halves = {
         split: measurable(held_out(users, split), items)[: settings.evaluation.max_users]
         for split in SPLITS
     }
     k = settings.evaluation.k
+    mask_owned = settings.generation.exclude_owned
     measured = [
-        Measures(name, split, rank_users(scorer, half, items, k, log_scores=name in MODELS), k)
+        Measures(
+            name,
+            split,
+            rank_users(
+                scorer,
+                half,
+                items,
+                k,
+                mask_owned=mask_owned,
+                log_scores=name in TRAINED_MODELS,
+            ),
+            k,
+        )
         for split, half in halves.items()
         for name, scorer in scorers.items()
     ]
-    rows = [row for each in measured for row in each.rows(halves[each.split], shelf, settings.seed)]
+    rows = [row for each in measured for row in each.rows(halves[each.split], facts, settings.seed)]
     ndcg_B_of = {each.model: each.ndcg_B for each in measured if each.split == "test"}
-    tried_B_of = {each.model: each.ndcg_B for each in measured if each.split == "validation"}
-    fallback = best_baseline(tried_B_of, settings.seed)
+    validation_ndcg_B_of = {
+        each.model: each.ndcg_B for each in measured if each.split == "validation"
+    }
+    fallback = best_baseline(validation_ndcg_B_of, settings.seed)
     decision = _decision(candidate, ndcg_B_of, settings)
-    record = _kept_by_hand(lake, run, _record(candidate, previous, decision, fallback))
+    record = _decided_by_hand(lake, run, _record(candidate, previous, decision, fallback))
     _write(lake, run, rows, record, _card(lake, candidate, rows, decision))
     log.info("%s: %s", "promoted" if record.promoted else "not promoted", record.why)
     report = {
@@ -135,38 +152,40 @@ def evaluate(
     }
     if candidate.fault:
         report["fault"] = candidate.fault
-    n_histories = lake.require("histories", run.run_date).rows
+    n_histories = lake.require(HISTORIES, run.run_date).rows
     n_measured = sum(len(half) for half in halves.values())
     return Evaluated(record, n_histories, len(users), n_measured, report)
 
 
-def _candidate(lake: Lake, run: Run) -> Loaded:
+def _candidate(lake: Lake, run: Run) -> LoadedModel:
     """This run's model, else the one the date points at; whatever is wrong becomes a fault."""
     fault = read_fault(lake, run)
     if fault is not None:
-        return Loaded(None, None, fault)
+        return LoadedModel(None, None, fault)
     try:
-        partition = lake.committed("models", run) or lake.current("models", run.run_date)
+        partition = lake.committed(MODELS, run) or lake.current(MODELS, run.run_date)
         if partition is None:
-            return Loaded(None, None, f"there is no model of {run.run_date}: run fine_tune first")
+            return LoadedModel(
+                None, None, f"there is no model of {run.run_date}: run fine_tune first"
+            )
         checkpoint = _sound(load_checkpoint(partition.path))
-        return Loaded(checkpoint, Run(partition.run_date, partition.directory_id))
+        return LoadedModel(checkpoint, Run(partition.run_date, partition.directory_id))
     except (NightcartError, OSError) as error:
         log.error("the candidate cannot be used: %s", error)
-        return Loaded(None, None, f"the candidate cannot be used: {error}")
+        return LoadedModel(None, None, f"the candidate cannot be used: {error}")
 
 
-def _previous(lake: Lake, run: Run) -> Loaded:
+def _previous(lake: Lake, run: Run) -> LoadedModel:
     """The champion as of the night before; none where it cannot be loaded any more."""
     try:
         record = champion_before(lake, run.run_date)
         if record is None or record.model_run is None:
-            return Loaded(None, None)
-        directory = lake.run_directory("models", record.model_run)
-        return Loaded(_sound(load_checkpoint(directory)), record.model_run)
+            return LoadedModel(None, None)
+        directory = lake.run_directory(MODELS, record.model_run)
+        return LoadedModel(_sound(load_checkpoint(directory)), record.model_run)
     except (NightcartError, OSError) as error:
         log.error("the champion cannot be used any more and is dropped: %s", error)
-        return Loaded(None, None, f"the previous champion cannot be used: {error}")
+        return LoadedModel(None, None, f"the previous champion cannot be used: {error}")
 
 
 def _sound(checkpoint: Checkpoint) -> Checkpoint:
@@ -178,37 +197,19 @@ def _sound(checkpoint: Checkpoint) -> Checkpoint:
     return checkpoint
 
 
-def _known(
-    users: Sequence[UserHistory], items: Items, settings: Settings
-) -> tuple[list[list[int]], list[list[bool]]]:
-    """Item numbers before the held-out event, and whether each was a target event."""
-    index = items.index
-    known = [
-        [
-            (index[item], kind in settings.histories.target_event_types)
-            for item, kind in zip(user.known_items, user.known_event_types, strict=True)
-            if item in index
-        ]
-        for user in users
-    ]
-    return [[item for item, _ in row] for row in known], [
-        [kind for _, kind in row] for row in known
-    ]
-
-
 def _scorers(
     histories: Sequence[Sequence[int]],
-    shelf: Shelf,
-    candidate: Loaded,
-    previous: Loaded,
+    facts: ItemFacts,
+    candidate: LoadedModel,
+    previous: LoadedModel,
     settings: Settings,
 ) -> dict[str, Scorer]:
-    items = shelf.items
-    scorers = {POPULARITY: history_scorer(shelf.popularity.scores, items)}
+    items = facts.items
+    scorers = {POPULARITY: history_scorer(facts.popularity.scores, items)}
     for name, shape in SHAPES.items():
-        counted = fit_markov(histories, shelf.popularity, len(items.item_ids), shape)
+        counted = fit_markov(histories, facts.popularity, len(items.item_ids), shape)
         scorers[name] = history_scorer(counted.scores, items)
-    for name, loaded in (("candidate", candidate), ("champion", previous)):
+    for name, loaded in ((CANDIDATE, candidate), (CHAMPION, previous)):
         if loaded.checkpoint is not None:
             scorers[name] = model_scorer(
                 loaded.checkpoint.model,
@@ -220,16 +221,18 @@ def _scorers(
     return scorers
 
 
-def _decision(candidate: Loaded, ndcg_B_of: Mapping[str, Floats], settings: Settings) -> Decision:
+def _decision(
+    candidate: LoadedModel, ndcg_B_of: Mapping[str, Floats], settings: Settings
+) -> Decision:
     if candidate.checkpoint is None:
         return Decision(False, candidate.fault or "there is no candidate")
     return decide(ndcg_B_of, settings.evaluation.champion_tolerance, settings.seed)
 
 
-def _kept_by_hand(lake: Lake, run: Run, record: ChampionRecord) -> ChampionRecord:
-    """What a person decided for this date stays when the date is evaluated again.
+def _decided_by_hand(lake: Lake, run: Run, record: ChampionRecord) -> ChampionRecord:
+    """The record of a person's decision, which stays when the date is evaluated again.
 
-    A record that cannot be read says nothing: this night's evaluation is what mends it.
+    A record that cannot be read is replaced by this evaluation's.
     """
     try:
         decided = champion_of(lake, run.run_date)
@@ -238,22 +241,22 @@ def _kept_by_hand(lake: Lake, run: Run, record: ChampionRecord) -> ChampionRecor
         return record
     if decided is None or decided.decided_by is None:
         return record
-    said = f"{decided.why.partition(KEPT)[0]}{KEPT}{record.why}"
-    return replace(decided, why=said, fallback=record.fallback)
+    why = f"{decided.why.partition(GATE_SAYS)[0]}{GATE_SAYS}{record.why}"
+    return replace(decided, why=why, fallback=record.fallback)
 
 
 def _card(
-    lake: Lake, candidate: Loaded, rows: Sequence[Mapping[str, Any]], decision: Decision
+    lake: Lake, candidate: LoadedModel, rows: Sequence[Mapping[str, Any]], decision: Decision
 ) -> str | None:
     """The candidate's card with what was measured; none without a candidate."""
     if candidate.run is None:
         return None
-    directory = lake.run_directory("models", candidate.run)
+    directory = lake.run_directory(MODELS, candidate.run)
     return evaluated_card(directory, rows, decision)
 
 
 def _record(
-    candidate: Loaded, previous: Loaded, decision: Decision, fallback: str | None
+    candidate: LoadedModel, previous: LoadedModel, decision: Decision, fallback: str | None
 ) -> ChampionRecord:
     chosen = candidate if decision.promoted else previous
     notes = [decision.why, previous.fault or ""]
@@ -278,15 +281,15 @@ def _write(
     record: ChampionRecord,
     card: str | None,
 ) -> None:
-    contract = load_contract("metrics")
+    contract = load_contract(METRICS)
     table = check_table(pa.Table.from_pylist(rows, schema=arrow_schema(contract)), contract)
-    directory = lake.begin("metrics", run)
+    directory = lake.begin(METRICS, run)
     with storage_errors(f"cannot write {directory}"):
         pq.write_table(table, directory / "part-00000.parquet")
-    lake.commit("metrics", run, rows=table.num_rows)
-    directory = lake.begin("champions", run)
+    lake.commit(METRICS, run, rows=table.num_rows)
+    directory = lake.begin(CHAMPIONS, run)
     write_champion(directory, record)
     if card is not None:
         with storage_errors(f"cannot write {directory}"):
             (directory / CARD_FILE).write_text(card, encoding="utf-8")
-    lake.commit("champions", run, rows=1, model_version=record.model_version)
+    lake.commit(CHAMPIONS, run, rows=1, model_version=record.model_version)

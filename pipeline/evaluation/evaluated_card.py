@@ -1,7 +1,7 @@
-"""The candidate's model card with what was measured of it, and what the gate said. Pure text.
+"""The candidate's model card, completed with its measures and the gate's decision. Pure text.
 
-The card that training wrote lies in the model's directory, which is closed and does not change;
-the completed one lies beside `champion.json` of the night that evaluated it.
+Training's card lies in the model's directory, which is committed and does not change. The completed
+card lies beside `champion.json` of the night that evaluated the model.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.evaluation.gate import MEASURED, Decision
+from pipeline.evaluation.promotion_gate import Decision
 from pipeline.evaluation.segments import ALL
+from pipeline.model.list_methods import COMPARED_MODELS
 
 TRAINING_CARD = "README.md"
 SECTION = "## Measured\n"
@@ -46,7 +47,7 @@ def _tables(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _table(title: str, rows: Sequence[Mapping[str, Any]], by: str = "metric") -> str:
-    models = [name for name in MEASURED if any(row["model"] == name for row in rows)]
+    models = [name for name in COMPARED_MODELS if any(row["model"] == name for row in rows)]
     names = list(dict.fromkeys((row[by], row["k"], row["n_users"]) for row in rows))
     lines = [
         f"{title} (in brackets: 95 % bootstrap interval over users)\n",

@@ -1,17 +1,20 @@
-"""What lists are like beyond being right: novel, diverse, even, or only the bestsellers again.
+"""Measures of lists beside accuracy: novelty, diversity, popularity, evenness, calibration.
 
-All between 0 and 1. A value a user, where a list has one:
+All are between 0 and 1. Measures with a value a user:
 
 - novelty: mean self-information of its items, -log2 of their smoothed share of events, as a share
-  of the most there could be (Vargas & Castells 2011): 0 is only what everybody has, 1 what nobody.
-- diversity: mean over pairs of 1 - Jaccard of what is known of the two items (their categories at
-  every level and their brand); two items of which nothing is known are no pair.
+  of the most there could be (Vargas & Castells 2011): 0 for items that everybody has, 1 for items
+  that nobody has.
+- diversity: mean over pairs of 1 - Jaccard of the features of the two items (their categories at
+  every level and their brand); two items without any feature are no pair.
 - average popularity: mean events of its items as a share of the bestseller's (Yin et al. 2012).
 - tail share: share of its items that are not in the head, the fewest items with 80 % of events.
 
-One value for all lists: Gini of how often each item is recommended (0: equally often, 1: one item
-only) and the expected calibration error of the scores (Naeini et al. 2015), read as probabilities
-that an item is the held-out one: mean distance of confidence and hit rate over ten equal bins.
+Measures with one value for all lists:
+
+- Gini of how often each item is recommended: 0 is equally often, 1 is one item only.
+- expected calibration error of the scores (Naeini et al. 2015), read as probabilities that an item
+  is the held-out one: mean distance of confidence and hit rate over ten equal bins.
 
 Shapes: B users, K list length, I items, F features.
 """
@@ -24,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from pipeline.evaluation.metrics import Booleans, Floats, Integers
+from pipeline.ranking.metrics import Booleans, Floats, Integers
 
 HEAD_SHARE = 0.8
 N_BINS = 10
@@ -57,7 +60,7 @@ def tail(events_I: Floats) -> Booleans:
 
 
 def diversities(top_BK: Integers, features_IF: sparse.csr_matrix) -> Floats:
-    """Mean distance of a list's items to each other; 0 where no pair can be told apart or alike.
+    """Mean distance of a list's items to each other; 0 where no two items have features.
 
     Args:
         features_IF: 1 where an item has a feature (`item_features`).
@@ -102,7 +105,7 @@ def gini(top_BK: Integers, sellable_I: Booleans) -> float:
 
 
 def calibration_bins(probability_BK: Floats, hit_BK: Booleans) -> list[tuple[int, float, float]]:
-    """(pairs, mean probability, hit rate) of every bin that holds anything, by rising probability."""
+    """(pairs, mean probability, hit rate) of every bin that is not empty, by rising probability."""
     probabilities, hits = probability_BK.ravel(), hit_BK.ravel()
     place = np.minimum((probabilities * N_BINS).astype(np.int64), N_BINS - 1)
     return [
@@ -116,7 +119,7 @@ def calibration_error(probability_BK: Floats, hit_BK: Booleans) -> float:
     """Expected calibration error over the pairs of user and recommended item."""
     bins = calibration_bins(probability_BK, hit_BK)
     pairs = sum(n for n, _, _ in bins)
-    return sum(n * abs(said - found) for n, said, found in bins) / pairs if pairs else 0.0
+    return sum(n * abs(expected - found) for n, expected, found in bins) / pairs if pairs else 0.0
 
 
 def _mean_of_list(top_BK: Integers, value_I: NDArray[np.floating]) -> Floats:

@@ -1,6 +1,6 @@
-"""What every night's model was worth and which model generates as of it: one line a night.
+"""One line a night: how good its model was, and which model generates as of that night.
 
-Reads the datasets `models`, `metrics` and `champions`. A part that is not there is none.
+Reads the datasets `models`, `metrics` and `champions`. A part that is missing is none.
 """
 
 from __future__ import annotations
@@ -8,13 +8,13 @@ from __future__ import annotations
 import datetime as dt
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
-from pipeline.errors import InputError
-from pipeline.lake import Lake
+from pipeline.datasets import CHAMPIONS, METRICS, MODELS
+from pipeline.errors import DamagedError, InputError
+from pipeline.lake import Lake, Partition
 from pipeline.model.champion import ChampionRecord, champion_of
 from pipeline.model.checkpoint import read_version
 
@@ -55,13 +55,13 @@ class ModelLine:
 
 def model_lines(lake: Lake) -> list[ModelLine]:
     """Every night with a model or a decision, newest first."""
-    dates = sorted({*lake.dates("models"), *lake.dates("champions")}, reverse=True)
+    dates = sorted({*lake.dates(MODELS), *lake.dates(CHAMPIONS)}, reverse=True)
     return [_line(lake, date) for date in dates]
 
 
 def _line(lake: Lake, date: dt.date) -> ModelLine:
-    model, metrics = lake.current("models", date), lake.current("metrics", date)
-    report = _training_report(model.path) if model else {}
+    model, metrics = lake.whole(MODELS, date), lake.whole(METRICS, date)
+    report = _training_report(model) if model else {}
     rows = [
         row
         for path in (metrics.files if metrics else ())
@@ -70,7 +70,7 @@ def _line(lake: Lake, date: dt.date) -> ModelLine:
     ]
     try:
         champion = champion_of(lake, date)
-    except InputError as error:
+    except (InputError, DamagedError) as error:
         champion = ChampionRecord(None, None, None, False, str(error))
     return ModelLine(
         run_date=date,
@@ -84,9 +84,10 @@ def _line(lake: Lake, date: dt.date) -> ModelLine:
     )
 
 
-def _training_report(directory: Path) -> dict[str, Any]:
+def _training_report(model: Partition) -> dict[str, Any]:
     try:
-        report = json.loads((directory / TRAINING_REPORT).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        (path,) = model.verified([model.path / TRAINING_REPORT])
+        report = json.loads(path.read_text(encoding="utf-8"))
+    except (KeyError, OSError, ValueError):
         return {}
     return report if isinstance(report, dict) else {}

@@ -1,7 +1,7 @@
-"""Everything measured of one scorer on one half of the held-out users: rows of `metrics.v1`.
+"""All measures of one scorer on one half of the held-out users, as rows of `metrics.v1`.
 
-Pure: ranks in, rows out. Measures of being right come by segment and with a bootstrap interval;
-those of the lists as a whole are of everybody.
+Pure: ranks in, rows out. Measures of accuracy come by segment and with a bootstrap interval;
+measures of the lists as a whole are of all users.
 
 Shapes: B users, K list length, I items.
 """
@@ -15,8 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.evaluation.baselines import Popularity
-from pipeline.evaluation.bootstrap import mean_intervals
 from pipeline.evaluation.list_measures import (
     average_popularities,
     calibration_error,
@@ -26,7 +24,13 @@ from pipeline.evaluation.list_measures import (
     novelties,
     tail_shares,
 )
-from pipeline.evaluation.metrics import (
+from pipeline.evaluation.segments import ALL, segments
+from pipeline.model.catalogue import CatalogueItem
+from pipeline.model.user_history import UserHistory
+from pipeline.ranking.baselines import Popularity
+from pipeline.ranking.bootstrap import mean_intervals
+from pipeline.ranking.held_out_ranks import Items, Ranks
+from pipeline.ranking.metrics import (
     Floats,
     Integers,
     average_precisions,
@@ -37,19 +41,15 @@ from pipeline.evaluation.metrics import (
     recalls,
     reciprocal_ranks,
 )
-from pipeline.evaluation.ranking import Items, Ranks
-from pipeline.evaluation.segments import ALL, segments
-from pipeline.model.catalogue import CatalogueItem
-from pipeline.model.user_history import UserHistory
 
 
 @dataclass(frozen=True)
-class Shelf:
-    """What is known of the items that lists are made of.
+class ItemFacts:
+    """The facts about items that measures need.
 
     Args:
         catalogue: in the order of `items.item_ids`.
-        popularity: fit on what may be known.
+        popularity: fit without the held-out events.
     """
 
     items: Items
@@ -63,18 +63,18 @@ class Shelf:
 
     @cached_property
     def categories(self) -> list[str]:
-        """Of each item."""
+        """The category of each item."""
         return [item.category for item in self.catalogue]
 
     @cached_property
     def features_IF(self) -> Any:
-        """Of each item."""
+        """The features of each item, for diversity."""
         return item_features(self.categories, [item.brand for item in self.catalogue])
 
 
 @dataclass(frozen=True)
 class Measures:
-    """One scorer's ranks of one half, and what they are worth."""
+    """One scorer's ranks of one half, and the measures of them."""
 
     model: str
     split: str
@@ -83,7 +83,7 @@ class Measures:
 
     @cached_property
     def accuracy_B(self) -> Mapping[str, Floats]:
-        """Measures of being right, a value a user."""
+        """Measures of accuracy, a value a user."""
         hit_BK, one_B = hits_of(self.ranks.rank_B, self.k), np.ones_like(self.ranks.rank_B)
         return {
             "recall": recalls(hit_BK, one_B),
@@ -95,35 +95,37 @@ class Measures:
 
     @property
     def ndcg_B(self) -> Floats:
-        """What the gate judges by."""
+        """The measure that the gate decides by."""
         return self.accuracy_B["ndcg"]
 
-    def rows(self, users: Sequence[UserHistory], shelf: Shelf, seed: int) -> list[dict[str, Any]]:
+    def rows(
+        self, users: Sequence[UserHistory], facts: ItemFacts, seed: int
+    ) -> list[dict[str, Any]]:
         """All rows of `metrics.v1`."""
         rows = []
-        inside_of = segments(users, shelf.items.index, shelf.events_I, shelf.categories)
+        inside_of = segments(users, facts.items.index, facts.events_I, facts.categories)
         for segment, inside_B in inside_of.items():
             values = {name: value_B[inside_B] for name, value_B in self.accuracy_B.items()}
             if segment == ALL:
-                values |= self._of_lists(shelf)
+                values |= self._of_lists(facts)
             rows += self._mean_rows(segment, values, seed)
         return rows + [
-            self._row(ALL, name, len(users), value) for name, value in self._of_all(shelf).items()
+            self._row(ALL, name, len(users), value) for name, value in self._of_all(facts).items()
         ]
 
-    def _of_lists(self, shelf: Shelf) -> dict[str, Floats]:
+    def _of_lists(self, facts: ItemFacts) -> dict[str, Floats]:
         top_BK: Integers = self.ranks.top_BK
         return {
-            "novelty": novelties(top_BK, shelf.events_I),
-            "diversity": diversities(top_BK, shelf.features_IF),
-            "average_popularity": average_popularities(top_BK, shelf.events_I),
-            "tail_share": tail_shares(top_BK, shelf.events_I),
+            "novelty": novelties(top_BK, facts.events_I),
+            "diversity": diversities(top_BK, facts.features_IF),
+            "average_popularity": average_popularities(top_BK, facts.events_I),
+            "tail_share": tail_shares(top_BK, facts.events_I),
         }
 
-    def _of_all(self, shelf: Shelf) -> dict[str, float]:
+    def _of_all(self, facts: ItemFacts) -> dict[str, float]:
         return {
-            "coverage": coverage(self.ranks.top_BK, int(shelf.items.sellable_I.sum())),
-            "gini": gini(self.ranks.top_BK, shelf.items.sellable_I),
+            "coverage": coverage(self.ranks.top_BK, int(facts.items.sellable_I.sum())),
+            "gini": gini(self.ranks.top_BK, facts.items.sellable_I),
             "calibration_error": calibration_error(
                 self.ranks.probability_BK, hits_of(self.ranks.rank_B, self.k)
             ),

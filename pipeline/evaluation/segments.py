@@ -1,8 +1,9 @@
-"""Which users a figure is of: everybody, and the groups for whom a model may fail unseen.
+"""Segments of users: everybody, and groups for whom a model may fail without being noticed.
 
-- `history:new`, `history:short`, `history:long`: users with up to 2, up to 9, and more known events.
-- `item:new`, `item:known`: whose held-out item had fewer than 5 known events, or more.
-- `category:<name>`: whose held-out item is of that top category; the largest `MAX_CATEGORIES`.
+- `history:new`, `history:short`, `history:long`: users with up to 2, up to 9, more known events.
+- `item:new`, `item:known`: users whose held-out item had fewer than 5 known events, or more.
+- `category:<name>`: users whose held-out item is of that top category, for the largest
+  `MAX_CATEGORIES`.
 
 Pure. Shapes: B users, I items.
 """
@@ -14,8 +15,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from pipeline.evaluation.metrics import Booleans, Floats
 from pipeline.model.user_history import UserHistory
+from pipeline.ranking.metrics import Booleans, Floats
 
 ALL = "all"
 NEW_USER_EVENTS = 2
@@ -30,7 +31,7 @@ def segments(
     events_I: Floats,
     categories: Sequence[str],
 ) -> dict[str, Booleans]:
-    """Who is in which segment, `ALL` first; a segment without anybody is not there.
+    """The users of each segment, `ALL` first; a segment without anybody is left out.
 
     Args:
         users: with a held-out item that is in `index`.

@@ -1,1 +1,1 @@
-"""Who gets what: ranked lists for every active shopper, and a sentence for the first item."""
+"""Ranked lists for every active user, and a sentence for the first item of each."""

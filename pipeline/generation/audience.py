@@ -1,7 +1,7 @@
-"""Whom tonight's lists are for: the active users who consent, shard by shard.
+"""The users whom tonight's lists are for: those who are active and consent, shard by shard.
 
 Reads the night's histories a few thousand rows at a time, so that no more than one shard's users
-are in memory. A user who is inactive, or else has not consented, is counted and left out.
+are in memory. A user who is inactive, or is active and has not consented, is counted and left out.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from pipeline.generation.columns import Column, compute
+from pipeline.arrow_columns import Column, compute
+from pipeline.datasets import HISTORIES
 from pipeline.generation.sharded_rows import ShardedRows, contract_columns, read_batches
 from pipeline.lake import Partition
 
@@ -41,9 +42,9 @@ class Audience:
 
 
 def count_audience(files: Sequence[Path]) -> Audience:
-    """Who is due tonight, and why the others are not."""
+    """How many users are due tonight, and why the others are not."""
     rows = due = active_rows = 0
-    for batch in read_batches(files, contract_columns("histories", _FLAGS)):
+    for batch in read_batches(files, contract_columns(HISTORIES, _FLAGS)):
         rows += batch.num_rows
         active_rows += compute.sum(batch.column("active")).as_py() or 0
         due += compute.sum(_is_due(batch)).as_py() or 0
@@ -51,13 +52,13 @@ def count_audience(files: Sequence[Path]) -> Audience:
 
 
 def users_by_shard(histories: Partition, n_shards: int, scratch: Path) -> ShardedRows:
-    """The users due tonight, those of each shard apart."""
-    schema = contract_columns("histories", (*COLUMNS, *_FLAGS))
+    """The users due tonight, by shard."""
+    schema = contract_columns(HISTORIES, (*COLUMNS, *_FLAGS))
     return ShardedRows(histories, schema, n_shards, scratch, keep=due_users)
 
 
 def due_users(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Who is due, with what their lists are made from."""
+    """The users who are due, with the columns that lists are made from."""
     return batch.filter(_is_due(batch)).select(list(COLUMNS))
 
 

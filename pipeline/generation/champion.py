@@ -16,8 +16,9 @@ from typing import Any
 
 import torch
 
+from pipeline.datasets import CHAMPIONS
+from pipeline.engine.precision import Precision
 from pipeline.errors import NightcartError, SettingsError
-from pipeline.generation.precision import Precision
 from pipeline.lake import MANIFEST, Lake
 from pipeline.model.champion import ChampionRecord, champion_of
 from pipeline.model.checkpoint import Checkpoint, load_checkpoint
@@ -33,7 +34,7 @@ NO_MODEL = "none"
 
 @dataclass(frozen=True)
 class Champion:
-    """A checkpoint, or the reason why every list comes from the fallback; how it is computed."""
+    """A checkpoint and its precision, or the reason why every list comes from the fallback."""
 
     checkpoint: Checkpoint | None
     fallback_reason: str | None
@@ -41,7 +42,7 @@ class Champion:
 
     @property
     def model_version(self) -> str:
-        """What the rows say made them."""
+        """The model version that rows name."""
         return self.checkpoint.model_version if self.checkpoint else NO_MODEL
 
 
@@ -51,26 +52,26 @@ def read_champion(lake: Lake, run_date: dt.date) -> ChampionRecord:
     Raises:
         InputError: evaluation has not run for this date, or its file is not one.
     """
-    lake.require("champions", run_date)
+    lake.require(CHAMPIONS, run_date)
     record = champion_of(lake, run_date)
     assert record is not None
     return record
 
 
 def identity(lake: Lake, record: ChampionRecord) -> dict[str, Any]:
-    """What a list depends on: the record's words and the checksums of the model it names."""
+    """What a list depends on: the champion record and the checksums of its model's files."""
     files: Any = None
     directory = record.model_directory(lake)
     if directory is not None:
         try:
             files = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))["files"]
         except (OSError, ValueError, KeyError, TypeError):
-            files = None  # nothing to load either: `load_champion` says so
+            files = None  # the model cannot be loaded either, and `load_champion` says so
     return {"champion": asdict(record), "model_files": files}
 
 
 def load_champion(lake: Lake, record: ChampionRecord, settings: Generation) -> Champion:
-    """Load the champion's checkpoint; whatever is wrong with it becomes a fallback reason.
+    """Load the champion's checkpoint; any fault of it becomes a fallback reason.
 
     Raises:
         SettingsError: this machine has no such device.

@@ -1,8 +1,9 @@
-"""Everything a night is made from, read when it is first needed, and a fingerprint of it all."""
+"""Everything that a night is made from, read when it is first needed, and its fingerprint."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import cached_property
 from typing import Any
@@ -10,28 +11,30 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.evaluation.best_baseline import DEFAULT
+from pipeline.arrow_columns import column, compute
+from pipeline.code_digest import code_digest
+from pipeline.datasets import CATALOGUE, HISTORIES, ITEM_WORDS
 from pipeline.generation.audience import users_by_shard
-from pipeline.generation.candidates import Candidates, sellable_candidates
 from pipeline.generation.champion import Champion, identity, load_champion, read_champion
-from pipeline.generation.columns import column, compute
-from pipeline.generation.fallback import fit_fallback
-from pipeline.generation.lists import ListMaker, ListRules
-from pipeline.generation.promotions import as_facts, read_promotions
-from pipeline.generation.reasons import ItemWords, Pair
-from pipeline.generation.sent import Before
+from pipeline.generation.lists.candidates import Candidates, sellable_candidates
+from pipeline.generation.lists.earlier_lists import EarlierLists
+from pipeline.generation.lists.fallback import fit_fallback
+from pipeline.generation.lists.list_maker import ListMaker
+from pipeline.generation.lists.model_lists import ModelLists
+from pipeline.generation.lists.promotions import as_facts, read_promotions
+from pipeline.generation.lists.reranker import Reranker
+from pipeline.generation.lists.reused_lists import ReusedLists
+from pipeline.generation.reasons.reason_writer import ItemWords, Pair
 from pipeline.generation.shards import fingerprint
-from pipeline.generation.slates import Slates
-from pipeline.generation.unchanged import Unchanged
 from pipeline.lake import Lake, Run, storage_errors
+from pipeline.ranking.best_baseline import DEFAULT
 from pipeline.settings import Settings, shop_timezone
+from pipeline.stages import GENERATE
 
-# Part of the fingerprint: raise it when the same inputs come to mean other rows.
-FORMAT = 5
-# As many shards as the setting asks for, doubled until none has more users: what bounds memory.
+# The number of shards is the setting's, doubled until none has more users: this bounds memory.
 USERS_PER_SHARD = 20_000
-# Settings that change nothing in a list: who makes it, with how many others, and how long it may
-# take (a list made too late is marked as such).
+# Settings that change nothing in a list: which runner makes it, how long it may take (a list made
+# too late is marked as such), whether lists are reused; for one list also how users are batched.
 _NOT_IN_LISTS = ("runner", "deadline_minutes", "reuse")
 _NOT_IN_A_LIST = (*_NOT_IN_LISTS, "shards", "batch_users", "max_error_share")
 
@@ -40,9 +43,9 @@ _CATALOGUE_COLUMNS = ["item_id", "title", "brand", "category", "price", "sellabl
 
 
 def shards_for(n_users: int, at_least: int) -> int:
-    """How many shards so many users make.
+    """The number of shards for so many users.
 
-    Doubled, not divided to fit: the number stays the same on most nights as a shop grows, and a
+    The number is doubled, not fitted: it stays the same on most nights as a shop grows, and a
     night's lists are read again in the shards that they were written in.
     """
     shards = max(1, at_least)
@@ -54,24 +57,30 @@ def shards_for(n_users: int, at_least: int) -> int:
 class NightInputs:
     """The partitions of a night.
 
+    Args:
+        is_late: whether the night's deadline is past; lists then are last night's or a fallback's.
+
     Raises:
         InputError: histories, catalogue or champions of the date are missing.
     """
 
-    def __init__(self, lake: Lake, run: Run, settings: Settings) -> None:
+    def __init__(
+        self, lake: Lake, run: Run, settings: Settings, is_late: Callable[[], bool]
+    ) -> None:
         self.lake = lake
         self.run = run
         self.settings = settings
-        self.histories = lake.require("histories", run.run_date)
-        self.catalogue = lake.require("catalogue", run.run_date)
-        self.item_words = lake.current("item_words", run.run_date)
+        self.is_late = is_late
+        self.histories = lake.require(HISTORIES, run.run_date)
+        self.catalogue = lake.require(CATALOGUE, run.run_date)
+        self.item_words = lake.current(ITEM_WORDS, run.run_date)
         self.champion_record = read_champion(lake, run.run_date)
         generation = settings.generation
         self.promotions = read_promotions(generation.promotions, run.run_date, generation.k)
         self.n_shards = shards_for(self.histories.rows, generation.shards)
-        self.scratch = lake.work("generate", run)
+        self.scratch = lake.work(GENERATE, run)
         self.users = users_by_shard(self.histories, self.n_shards, self.scratch)
-        self.before = Before(
+        self.earlier = EarlierLists(
             lake,
             run.run_date,
             shop_timezone(settings),
@@ -82,33 +91,39 @@ class NightInputs:
 
     @cached_property
     def fingerprint(self) -> str:
-        """The same for the same files, champion and settings, and for nothing else."""
+        """Equal for the same files, champion, settings and code, and different for any others."""
         partitions = (self.histories, self.catalogue, self.item_words)
         return fingerprint(
             {
-                "format": FORMAT,
+                "code": code_digest("pipeline.generation.night"),
                 "files": [
                     partition.manifest["files"] if partition else None for partition in partitions
                 ],
                 "champion": identity(self.lake, self.champion_record),
                 "generation": self._generation(_NOT_IN_LISTS),
                 "promotions": as_facts(self.promotions),
-                "sent": [partition.manifest["files"] for partition in self.before.partitions],
+                "sent": [partition.manifest["files"] for partition in self.earlier.partitions],
                 "reasons": asdict(self.settings.reasons),
                 "max_events": self.settings.histories.max_events,
+                # The next two decide the fallback's lists, and what was touched since it was sent.
+                "target_event_types": sorted(self.settings.histories.target_event_types),
+                "timezone": self.settings.shop.timezone,
             }
         )
 
     @cached_property
     def list_key(self) -> str:
-        """The same where a user whose past has not changed would get the same list."""
+        """Equal on two nights where a user with the same past would get the same list of the model.
+
+        Only the model's lists are kept, so what decides the fallback's alone is no part of it.
+        """
         shop = hashlib.sha256()
         for name in ("item_id", "category"):
             for text in self.candidates.facts.column(name).to_pylist():
                 shop.update(f"{text}\0".encode())
         return fingerprint(
             {
-                "format": FORMAT,
+                "code": code_digest(__name__),
                 "model": identity(self.lake, self.champion_record)["model_files"],
                 "shop": shop.hexdigest(),
                 "generation": self._generation(_NOT_IN_A_LIST),
@@ -123,12 +138,12 @@ class NightInputs:
 
     @cached_property
     def champion(self) -> Champion:
-        """Who generates."""
+        """The model that generates."""
         return load_champion(self.lake, self.champion_record, self.settings.generation)
 
     @cached_property
     def candidates(self) -> Candidates:
-        """What may be sold tonight."""
+        """The items that may be sold tonight."""
         return sellable_candidates(self._catalogue_table, str(self.catalogue.path))
 
     @cached_property
@@ -138,23 +153,32 @@ class NightInputs:
 
     @cached_property
     def list_maker(self) -> ListMaker:
-        """The engine with all it needs."""
+        """The maker of lists, with everything it needs."""
         generation = self.settings.generation
-        rules = ListRules(
+        models = ModelLists(
+            self.champion,
+            self.candidates,
             k=generation.k,
-            exclude_owned=generation.exclude_owned,
-            batch_users=generation.batch_users,
             max_events=self.settings.histories.max_events,
+            batch_users=generation.batch_users,
+            is_late=self.is_late,
         )
         item_ids = column(self._catalogue_table, "item_id")
         baseline = self.champion_record.fallback or DEFAULT
         return ListMaker(
-            self.champion,
+            models,
             self.candidates,
             self.titles,
-            lambda: fit_fallback(self.histories.files, item_ids, self.candidates, baseline),
-            rules,
-            slates=Slates(
+            lambda: fit_fallback(
+                self.histories.files,
+                item_ids,
+                self.candidates,
+                self.settings.histories.target_event_types,
+                baseline,
+            ),
+            k=generation.k,
+            exclude_owned=generation.exclude_owned,
+            reranker=Reranker(
                 self.candidates,
                 self._texts("category"),
                 self.promotions,
@@ -162,26 +186,26 @@ class NightInputs:
                 per_category=generation.max_per_category,
                 diversity=generation.diversity,
             ),
-            before=self.before,
-            unchanged=self.unchanged,
+            earlier=self.earlier,
+            reused=self.reused,
         )
 
     def forget_engine(self) -> None:
-        """Once all lists are made: what the fallback has counted may be as large as the model."""
+        """Free memory once all lists are made: the fallback may be as large as the model."""
         self.__dict__.pop("list_maker", None)
 
     @cached_property
-    def unchanged(self) -> Unchanged | None:
-        """What may be kept of the night before; nothing where each night must differ from it."""
+    def reused(self) -> ReusedLists | None:
+        """Lists of the night before, to be reused; none where each night must differ from it."""
         generation = self.settings.generation
         if not generation.reuse or generation.no_repeat_nights:
             return None
-        return Unchanged(self.lake, self.run.run_date, self.list_key, self.n_shards, self.scratch)
+        return ReusedLists(self.lake, self.run.run_date, self.list_key, self.n_shards, self.scratch)
 
     def set_apart(self) -> None:
-        """Set the rows of each shard apart, of all that a shard reads; nothing that is there yet."""
-        before = [self.before.sharded(night) for night in self.before.partitions]
-        for rows in (self.users, *before, *(self.unchanged.sharded if self.unchanged else ())):
+        """Set the rows of each shard apart in everything that a shard reads, unless it was done."""
+        earlier = [self.earlier.sharded(night) for night in self.earlier.partitions]
+        for rows in (self.users, *earlier, *(self.reused.sharded if self.reused else ())):
             rows.prepare()
 
     @cached_property
@@ -195,7 +219,7 @@ class NightInputs:
             for row in rows:
                 pair = row["item_id"], row["language"]
                 words[pair] = row["words"]
-                aspects[pair] = [told["aspect"] for told in row["aspects"]]
+                aspects[pair] = [entry["aspect"] for entry in row["aspects"]]
         return ItemWords(words, self._texts("brand"), self._texts("title"), aspects)
 
     @cached_property

@@ -1,15 +1,17 @@
-"""A dataset's rows, those of each shard apart: one pass over the files, whatever the shards.
+"""A dataset's rows by shard: one pass over its files, however many shards there are.
 
 Reads the Parquet files of a partition whose rows have a `user_id`, a few thousand rows at a time.
-Writes one file a shard (Arrow streams, one after another) into a directory of a run's scratch, aside,
-and renames the directory once it is whole, so that it is there whole or not at all; a rerun and the
-workers of a cluster use what is there. Its name says what it was made from. Guarantees: at most
-`CHUNK_BYTES` of rows in memory on the way, however many users there are; rows of a shard keep their
-order; a partition that was written in the same shards is read as it is; a file that is not what was written is noticed when it is read. Two processes that make the
-same directory at once do no harm.
+Writes one file a shard (Arrow streams, one after another) into a directory of the run's scratch.
+The directory is written aside and renamed once it is whole; a rerun and the workers of a cluster
+use the one that is there. Its name is a fingerprint of what it was made from.
 
-Gives up: nothing is flushed to the disk. What a power cut leaves has other checksums, and is made
-anew.
+Guarantees: at most `CHUNK_BYTES` of rows are in memory on the way, however many users there are;
+rows of a shard keep their order; a partition that was written in the same shards is read from its
+own files; a file that is not what was written is noticed when it is read. Two processes that make
+the same directory at once do no harm.
+
+Gives up: nothing is flushed to the disk. The files that a power cut leaves have other checksums and
+are made anew.
 """
 
 from __future__ import annotations
@@ -28,12 +30,13 @@ import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet as pq
 
+from pipeline.arrow_columns import column
 from pipeline.contracts.arrow import arrow_schema
 from pipeline.contracts.contract import load_contract
 from pipeline.errors import StorageError
-from pipeline.generation.columns import column
 from pipeline.generation.shards import fingerprint, shard_of
-from pipeline.lake import Partition, file_sha256, storage_errors
+from pipeline.intact import file_sha256
+from pipeline.lake import Partition, storage_errors
 
 BATCH_ROWS = 4096
 CHUNK_BYTES = 16 * 1024 * 1024
@@ -82,18 +85,18 @@ class ShardedRows:
         self.n_shards = n_shards
         self._schema = schema
         self._keep = keep
-        made_from: dict[str, Any] = {
+        inputs: dict[str, Any] = {
             "files": partition.manifest["files"],
             "schema": str(schema),
             "keep": keep.__name__ if keep else None,
             "shards": n_shards,
         }
         dataset = partition.path.parent.parent.name
-        self.directory = scratch / f"{dataset}-by-shard-{fingerprint(made_from)[:16]}"
+        self.directory = scratch / f"{dataset}-by-shard-{fingerprint(inputs)[:16]}"
 
     def prepare(self) -> None:
         """Let every shard be there to be read, here or in another process."""
-        if self._as_it_is(0) is None:
+        if self._own_file(0) is None:
             self.make()
 
     def make(self) -> None:
@@ -126,7 +129,7 @@ class ShardedRows:
         Raises:
             StorageError: they are not what was written, or cannot be written or read.
         """
-        rows = self._as_it_is(shard)
+        rows = self._own_file(shard)
         if rows is not None:
             return rows
         self.make()
@@ -145,12 +148,12 @@ class ShardedRows:
             )
         return pa.concat_tables(_tables(content)).combine_chunks()
 
-    def _as_it_is(self, shard: int) -> pa.Table | None:
+    def _own_file(self, shard: int) -> pa.Table | None:
         """The partition's own file, if it has a file a shard."""
-        files = self.partition.files
-        if self._keep or len(files) != self.n_shards:
+        paths = self.partition.paths
+        if self._keep or len(paths) != self.n_shards:
             return None
-        batches = read_batches([files[shard]], self._schema)
+        batches = read_batches(self.partition.verified([paths[shard]]), self._schema)
         rows = pa.Table.from_batches(batches, self._schema).combine_chunks()
         mine = shard_of(column(rows, "user_id"), self.n_shards) == shard
         return rows if len(mine) and mine.all() else None
@@ -158,12 +161,12 @@ class ShardedRows:
     def _write(self, directory: Path) -> None:
         """A file a shard, and the checksums of all."""
         paths = [directory / _file_name(shard) for shard in range(self.n_shards)]
-        chunk = [self._kept(pa.RecordBatch.from_pylist([], schema=self._schema))]
+        chunk = [self._wanted(pa.RecordBatch.from_pylist([], schema=self._schema))]
         # Nobody's shard has a file too, which says what columns there are.
         for path in paths:
             _append(path, chunk[0])
         for batch in read_batches(self.partition.files, self._schema):
-            chunk.append(self._kept(batch))
+            chunk.append(self._wanted(batch))
             if sum(some.nbytes for some in chunk) > CHUNK_BYTES:
                 self._set_apart(chunk, paths)
                 del chunk[1:]
@@ -171,7 +174,7 @@ class ShardedRows:
         sums = {path.name: file_sha256(path) for path in paths}
         (directory / _SUMS).write_text(json.dumps(sums), encoding="utf-8")
 
-    def _kept(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+    def _wanted(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         return self._keep(batch) if self._keep else batch
 
     def _set_apart(self, chunk: Sequence[pa.RecordBatch], paths: Sequence[Path]) -> None:

@@ -1,25 +1,21 @@
-"""Shards: a night's users in parts that are each done once, whatever is killed in between.
+"""Shards: a night's users in parts, each of which is made once, whatever is killed in between.
 
 A shard is one Parquet file, written aside, flushed and renamed, and then a sidecar JSON beside it
 with its rows, its SHA-256, its counts and the fingerprint of everything it was made from. A shard
-is done when its sidecar is there, has tonight's fingerprint, and the file has its checksum; what
-remains to be done is derived from that and from nothing else. What is read back is held against the
+is done when its sidecar is there and has tonight's fingerprint, and the file has its checksum. What
+remains to be done is derived from that alone. A shard that is read back is checked against its
 sidecar once more.
 
 Two processes that make the same shard at once (a task that Spark runs twice) do no harm: both write
-the same bytes, each aside under a name of its own.
+the same bytes, each to a temporary file of its own.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import logging
-import os
-import socket
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,9 +25,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from pipeline import durable
+from pipeline.arrow_columns import Column, compute
 from pipeline.errors import ContractError, StorageError
-from pipeline.generation.columns import Column, compute
-from pipeline.lake import file_sha256, storage_errors, write_json
+from pipeline.intact import file_sha256
+from pipeline.lake import storage_errors, write_json
 
 log = logging.getLogger("nightcart")
 
@@ -70,7 +68,7 @@ def fingerprint(inputs: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Shards:
-    """Where a stage keeps its shards, and what they must have been made from."""
+    """The directory of a stage's shards, and the fingerprint of what they must be made from."""
 
     directory: Path
     inputs: str
@@ -80,34 +78,33 @@ class Shards:
         return self.directory / f"{name}.parquet"
 
     def counts(self, name: str) -> dict[str, Any] | None:
-        """What the shard's sidecar counted, or none if the shard has yet to be done."""
+        """The counts in the shard's sidecar, or none if the shard has yet to be made."""
         sidecar = self._sidecar(name)
         with storage_errors(f"cannot read {sidecar}"):
             try:
-                said = json.loads(sidecar.read_text(encoding="utf-8"))
-                whole = file_sha256(self.path(name)) == said["sha256"]
-                done = whole and said["inputs"] == self.inputs
-                return dict(said["counts"]) if done else None
+                content = json.loads(sidecar.read_text(encoding="utf-8"))
+                whole = file_sha256(self.path(name)) == content["sha256"]
+                done = whole and content["inputs"] == self.inputs
+                return dict(content["counts"]) if done else None
             except (FileNotFoundError, ValueError, KeyError, TypeError):
-                return None  # not there, or not one of ours: to be done
+                return None  # missing, or not a sidecar of ours: the shard has yet to be made
 
     def commit(self, name: str, table: pa.Table, counts: Mapping[str, Any]) -> None:
-        """Write a shard so that it is either there whole or not there.
+        """Write a shard so that it is either whole or missing.
 
         Raises:
             StorageError: the disk refuses; what was committed before stays.
         """
         path = self.path(name)
         with storage_errors(f"cannot write shard {path}"):
-            self.directory.mkdir(parents=True, exist_ok=True)
             write_parquet(path, table)
-            said = {
+            content = {
                 "rows": table.num_rows,
                 "sha256": file_sha256(path),
                 "inputs": self.inputs,
                 "counts": dict(counts),
             }
-            write_json(self._sidecar(name), said)
+            write_json(self._sidecar(name), content)
 
     def read(self, name: str) -> pa.Table:
         """A committed shard.
@@ -127,30 +124,7 @@ class Shards:
         return self.directory / f"{name}.json"
 
 
-@contextmanager
-def alone(path: Path, doing: str) -> Iterator[None]:
-    """Hold a lock file, waiting for whoever has it; the system lets go of it whatever ends us."""
-    with storage_errors(f"cannot lock {path}"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("a")
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            log.info("another process is %s (it holds %s); waiting for it", doing, path)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 def write_parquet(path: Path, table: pa.Table) -> None:
     """Write Parquet aside, flush it to the disk and rename it. The same table, the same bytes."""
-    # Several machines may write beside each other, and two may have a process of one number.
-    aside = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
-    try:
-        with aside.open("wb") as file:
-            pq.write_table(table, file, compression="zstd")
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+    with durable.in_place(path) as file:
+        pq.write_table(table, file, compression="zstd")

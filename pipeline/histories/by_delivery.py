@@ -1,4 +1,4 @@
-"""Writing what is made once of each delivery: a partition for its day, however many nights follow."""
+"""Writing a dataset that is made once of each delivery: one partition for its day."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 from pyspark.sql import DataFrame
@@ -17,6 +16,7 @@ from pipeline.contracts.arrow import arrow_schema
 from pipeline.contracts.contract import load_contract
 from pipeline.histories.past import DELIVERED
 from pipeline.lake import Lake, Run, storage_errors
+from pipeline.lineage import Lineage
 
 
 def write_by_delivery(
@@ -25,7 +25,7 @@ def write_by_delivery(
     run: Run,
     *,
     name: str,
-    days: Mapping[dt.date, Any],
+    days: Mapping[dt.date, Lineage],
     order: Sequence[str],
 ) -> None:
     """Commit a partition for each of some delivery days; a day without a row gets an empty one.
@@ -33,7 +33,7 @@ def write_by_delivery(
     Args:
         frame: the contract's columns and the delivery day, no row of any other day; a day's rows
             that are to be in one file are in one task.
-        days: what each day's partition is made from, for its manifest.
+        days: what each day's partition is made from.
         order: of the rows of a day.
     """
     scratch = lake.work(name, run)
@@ -51,7 +51,7 @@ def write_by_delivery(
     shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _commit(lake: Lake, name: str, run: Run, made: Path, made_from: Any) -> None:
+def _commit(lake: Lake, name: str, run: Run, made: Path, lineage: Lineage) -> None:
     directory = lake.begin(name, run)
     files = sorted(made.glob("part-*.parquet"))
     with storage_errors(f"cannot write {directory}"):
@@ -61,4 +61,4 @@ def _commit(lake: Lake, name: str, run: Run, made: Path, made_from: Any) -> None
             empty = arrow_schema(load_contract(name)).empty_table()
             pq.write_table(empty, directory / "part-00000.parquet")
         rows = sum(pq.read_metadata(file).num_rows for file in directory.glob("*.parquet"))
-    lake.commit(name, run, rows=rows, made_from=made_from)
+    lake.commit(name, run, rows=rows, **lineage.facts())

@@ -1,12 +1,8 @@
 """One row per user with item events: the ordered past as known at the end of a night's day.
 
-Pure `DataFrame -> DataFrame`. In: the night's `acts` and `shoppers`. Out: the `histories` contract.
-What is owned, new and cancelled was decided where the whole past was at hand (`acts.py`); here the
-tail of each user's past becomes arrays.
-
-A session is the retailer's own where two neighbouring events both name one: another id, another
-session. Else it ends with `session_gap_minutes` without an item event. Searches are not counted
-in, because only the last few of them are remembered.
+Pure `DataFrame -> DataFrame`. In: the night's `acts` and `user_attributes`. Out: the `histories`
+contract. What is owned, new and cancelled is decided where the whole past is at hand
+(`acts/act_log.py`); here the tail of each user's past becomes arrays.
 
 Scale: one shuffle by `user_id`; the windows and the aggregation that follow sort within it and
 spill to disk, and only the last `max_events` events of a user are ever held as an array.
@@ -16,18 +12,22 @@ from __future__ import annotations
 
 import datetime as dt
 
-from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from pipeline.contracts.contract import load_contract
 from pipeline.contracts.spark import conform
-from pipeline.histories.act_order import OWNING_EVENTS, is_item_event, newest_first
-from pipeline.histories.acts import MAX_QUERIES
+from pipeline.datasets import HISTORIES
+from pipeline.histories.activity import is_active
+from pipeline.histories.acts.act_log import MAX_QUERIES
+from pipeline.histories.acts.act_order import OWNING_EVENTS, is_item_event
+from pipeline.histories.holdout import holdout_index, holdout_split
+from pipeline.histories.sessions import session_numbers, with_sessions
 
 _PLACE = "place"  # counts down to the newest, so that an array sorted by it ends with the newest
 
 
-def pasts(
+def event_histories(
     acts: DataFrame,
     *,
     night: dt.date,
@@ -36,18 +36,19 @@ def pasts(
     session_gap_minutes: int,
     partitions: int,
 ) -> DataFrame:
-    """One row per user with item events: the history's columns but for consent and split.
+    """One row per user with item events: the history's columns without consent and split.
 
     Args:
         acts: the night's.
-        night: the last day that is known; what is dated after it is left out.
+        night: the last day that is known; later acts are left out.
         active_days: an event of any kind within so many days makes a user active.
         max_events: how many item events the arrays keep.
         session_gap_minutes: so long without an event ends a session.
         partitions: into how many tasks to cut the users.
     """
     known = acts.where(F.col("event_date") <= F.lit(night)).repartition(partitions, "user_id")
-    placed = _with_sessions(known, session_gap_minutes)
+    aged = with_sessions(known, session_gap_minutes)
+    placed = aged.select("*", (-F.col("age")).alias(_PLACE))
     is_item = is_item_event()
     of_item = F.struct(
         _PLACE, "event_time", "event_type", "item_id", "new_target", "cancelled", "sessions_after"
@@ -71,72 +72,32 @@ def pasts(
         "owned_item_ids",
         "n_events",
         "last_event_time",
-        (F.date_diff(F.lit(night), "last_event_date") < active_days).alias("active"),
-        _holdout_index().alias("holdout_index"),
+        is_active("last_event_date", night, active_days).alias("active"),
+        holdout_index("past").alias("holdout_index"),
     )
 
 
-def with_users(pasts_of_users: DataFrame, shoppers: DataFrame) -> DataFrame:
-    """Pasts beside what the shop last said of each user; `consent` is null where it never did."""
-    said = shoppers.select("user_id", "consent", "language", "region")
-    return pasts_of_users.join(said, on="user_id", how="left")
+def with_user_attributes(histories_of_events: DataFrame, user_attributes: DataFrame) -> DataFrame:
+    """Histories with each user's attributes; `consent` is null for users without any."""
+    attributes = user_attributes.select("user_id", "consent", "language", "region")
+    return histories_of_events.join(attributes, on="user_id", how="left")
 
 
 def histories(joined: DataFrame, seed: int) -> DataFrame:
-    """`with_users` as the `histories` contract: no word on consent is no consent."""
+    """`with_user_attributes` as the `histories` contract: unknown consent is no consent."""
     rows = joined.withColumn("consent", F.coalesce("consent", F.lit(False))).withColumn(
         "holdout_split", F.when(F.col("holdout_index").isNotNull(), holdout_split(seed))
     )
-    return conform(rows, load_contract("histories"))
-
-
-def holdout_split(seed: int) -> Column:
-    """`validation` or `test`, half of the users each; the same every night, whatever the order.
-
-    MD5 because it is an expression of every engine: the split is not a secret.
-    """
-    digest = F.md5(F.concat_ws(":", F.lit("holdout"), F.lit(str(seed)), F.col("user_id")))
-    return F.when(F.substring(digest, 1, 1) < "8", F.lit("validation")).otherwise(F.lit("test"))
-
-
-def _with_sessions(acts: DataFrame, gap_minutes: int) -> DataFrame:
-    """Acts with `age` (1: the user's newest), `place` and `sessions_after`.
-
-    Item events and searches rank among themselves. `sessions_after` counts the sessions that begin
-    after the event's own.
-    """
-    by_user = Window.partitionBy("user_id", is_item_event()).orderBy(*newest_first())
-    earlier_time = F.lead("event_time").over(by_user)
-    earlier_session = F.lead("session_id").over(by_user)
-    pause = F.unix_micros("event_time") - F.unix_micros(earlier_time)
-    begins = F.coalesce(
-        F.col("session_id") != earlier_session, pause > gap_minutes * 60_000_000, F.lit(False)
-    )
-    aged = acts.select(
-        "*", F.row_number().over(by_user).alias("age"), begins.cast("int").alias("begins")
-    )
-    newer = by_user.rowsBetween(Window.unboundedPreceding, -1)
-    after = F.coalesce(F.sum("begins").over(newer), F.lit(0)).cast("int")
-    return aged.select("*", after.alias("sessions_after"), (-F.col("age")).alias(_PLACE))
+    return conform(rows, load_contract(HISTORIES))
 
 
 def _arrays() -> list[Column]:
-    oldest = F.get("past", F.lit(0))["sessions_after"]
-    numbers = F.transform("past", lambda event: oldest - event["sessions_after"] + 1)
     return [
         F.col("past.item_id").alias("item_ids"),
         F.col("past.event_type").alias("event_types"),
         F.col("past.event_time").alias("event_times"),
-        numbers.alias("session_numbers"),
+        session_numbers("past").alias("session_numbers"),
         F.col("past.cancelled").alias("cancelled"),
         F.col("searches.query").alias("queries"),
         F.col("searches.event_time").alias("query_times"),
     ]
-
-
-def _holdout_index() -> Column:
-    """The last new target's place in the arrays; null where it is the first, or before them."""
-    places = F.transform("past", lambda event, place: F.when(event["new_target"], place))
-    # array_max of an empty array, or of nulls alone, is null.
-    last = F.array_max(places)
-    return F.when(last >= 1, last)

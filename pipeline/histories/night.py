@@ -1,4 +1,4 @@
-"""What the steps of one night's `build_histories` share: what each dataset is made from, and where."""
+"""What the steps of one night's `build_histories` share: what each dataset is made from."""
 
 from __future__ import annotations
 
@@ -10,39 +10,47 @@ from pathlib import Path
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from pipeline.code_digest import SPARK_SESSION, code_digest
 from pipeline.contracts.contract import load_contract
 from pipeline.contracts.spark import spark_schema
-from pipeline.histories.acts import Memory
-from pipeline.histories.increment import Increment, code_of, increment_of, oldest_day
-from pipeline.histories.past import file_count, read_deliveries
+from pipeline.datasets import (
+    ACTS,
+    CATALOGUE,
+    CLEANED_EVENTS,
+    CLEANED_ITEMS,
+    CLEANED_REVIEWS,
+    CLEANED_USERS,
+    RETRACTIONS,
+    USER_ATTRIBUTES,
+)
+from pipeline.histories.acts.act_log import Memory
+from pipeline.histories.increment import Increment, increment_of, oldest_day
+from pipeline.histories.past import read_deliveries
+from pipeline.histories.sorted_files import file_count
 from pipeline.lake import Lake, Run
 from pipeline.ledger import LedgerLine
 from pipeline.settings import Settings
+from pipeline.stages import BUILD_HISTORIES
 
 log = logging.getLogger("nightcart")
 
-STAGE = "build_histories"
-ACTED = ("cleaned_events", "cleaned_reviews")
-_ACT_MODULES = (
-    "acts",
-    "acts_files",
-    "act_order",
-    "build_acts",
-    "cancellations",
-    "past",
-    "quiet_users",
-)
-# What of a delivery is dated, and by which column.
+# The modules that make and write the rows of each continued dataset.
+_WRITERS = {
+    ACTS: ("pipeline.histories.acts.build_acts",),
+    CATALOGUE: ("pipeline.histories.catalogue.build_catalogue",),
+    USER_ATTRIBUTES: ("pipeline.histories.build_user_attributes",),
+}
+# The datasets of a delivery that bring dated rows, and the column of the date.
 _DATED = {
-    "cleaned_events": "event_date",
-    "cleaned_reviews": "review_date",
-    "retractions": "event_date",
+    CLEANED_EVENTS: "event_date",
+    CLEANED_REVIEWS: "review_date",
+    RETRACTIONS: "event_date",
 }
 
 
 @dataclass(frozen=True)
 class HistoryNight:
-    """One night: what its carried datasets go on from, and the settings they are made with."""
+    """One night: what its continued datasets are made from, and the settings."""
 
     spark: SparkSession
     lake: Lake
@@ -50,7 +58,7 @@ class HistoryNight:
     settings: Settings
     acts: Increment
     catalogue: Increment
-    shoppers: Increment
+    user_attributes: Increment
 
     @property
     def date(self) -> dt.date:
@@ -66,7 +74,7 @@ class HistoryNight:
         return read_deliveries(self.spark, self.lake, name, increment.new[name])
 
     def before(self, increment: Increment, name: str) -> DataFrame | None:
-        """What an earlier night made of the dataset, if this one goes on from it."""
+        """The partition of the earlier night that this one continues, if there is one."""
         if increment.before is None:
             return None
         files = [str(file) for file in increment.before.files]
@@ -84,13 +92,19 @@ class HistoryNight:
     def line(self, name: str, rows_in: int, rows_out: int, **removed: int) -> LedgerLine:
         """A line of the ledger that balances, or fails the night."""
         by_rule = {rule: n for rule, n in removed.items() if n}
-        line = LedgerLine(self.date, self.run.run_id, STAGE, name, rows_in, rows_out, {}, by_rule)
+        line = LedgerLine(
+            self.date, self.run.run_id, BUILD_HISTORIES, name, rows_in, rows_out, {}, by_rule
+        )
         return line.check()
 
     def built(self) -> dict[str, str]:
-        """How each carried dataset was made: `incremental`, or why it was rebuilt."""
-        carried = {"acts": self.acts, "catalogue": self.catalogue, "shoppers": self.shoppers}
-        return {name: increment.built for name, increment in carried.items()}
+        """How each continued dataset was made: `incremental`, or why it was rebuilt."""
+        continued = {
+            "acts": self.acts,
+            "catalogue": self.catalogue,
+            "user_attributes": self.user_attributes,
+        }
+        return {name: increment.built for name, increment in continued.items()}
 
 
 def memory_of(settings: Settings, night: dt.date) -> Memory:
@@ -107,16 +121,15 @@ def memory_of(settings: Settings, night: dt.date) -> Memory:
 def history_night(
     spark: SparkSession, lake: Lake, run: Run, settings: Settings, *, rebuild: bool
 ) -> HistoryNight:
-    """Find what the night can go on from, and log where it is rebuilt."""
+    """Find what the night can continue, and log what is rebuilt."""
     why = "it was asked for" if rebuild else ""
     if not why and not settings.histories.incremental:
         why = "histories.incremental is false"
 
-    def catalogue_code() -> dict[str, str]:
-        return {"code": code_of(["catalogue", "past"], ["catalogue", "cleaned_items"])}
-
-    def shoppers_code() -> dict[str, str]:
-        return {"code": code_of(["shoppers", "past"], ["shoppers", "cleaned_users"])}
+    def continued(name: str, source: str) -> Increment:
+        return increment_of(
+            lake, name, [source], date, code=_code_of(name), settings={}, why_rebuild=why
+        )
 
     date = run.run_date
     night = HistoryNight(
@@ -125,24 +138,33 @@ def history_night(
         run,
         settings,
         _acts_increment(lake, date, settings, why),
-        increment_of(lake, "catalogue", ["cleaned_items"], date, catalogue_code(), why_rebuild=why),
-        increment_of(lake, "shoppers", ["cleaned_users"], date, shoppers_code(), why_rebuild=why),
+        continued(CATALOGUE, CLEANED_ITEMS),
+        continued(USER_ATTRIBUTES, CLEANED_USERS),
     )
     for name, built in night.built().items():
         log.info("%s: %s", name, built)
     return night
 
 
+def _code_of(name: str) -> str:
+    return code_digest(*_WRITERS[name], SPARK_SESSION)
+
+
 def _acts_increment(lake: Lake, date: dt.date, settings: Settings, why: str) -> Increment:
     memory = memory_of(settings, date)
     chosen = {
-        "code": code_of(_ACT_MODULES, ["acts", *_DATED]),
         "cleaning.late_horizon_days": memory.horizon_days,
         "histories.cancellation_days": memory.cancellation_days,
         "histories.max_events": memory.max_events,
         "histories.target_event_types": list(memory.targets),
     }
-    found = increment_of(lake, "acts", list(_DATED), date, chosen, why_rebuild=why)
+
+    def looked_for(why: str) -> Increment:
+        return increment_of(
+            lake, ACTS, list(_DATED), date, code=_code_of(ACTS), settings=chosen, why_rebuild=why
+        )
+
+    found = looked_for(why)
     if found.before is None:
         return found
     oldest = [oldest_day(found.new[name], column) for name, column in _DATED.items()]
@@ -154,7 +176,7 @@ def _acts_increment(lake: Lake, date: dt.date, settings: Settings, why: str) -> 
         f"a delivery since {found.before.run_date} is of acts of {reaches}, and of what was before "
         f"{settled} only a part is remembered"
     )
-    return increment_of(lake, "acts", list(_DATED), date, chosen, why_rebuild=why)
+    return looked_for(why)
 
 
 def row_of(frame: DataFrame) -> dict[str, int]:

@@ -1,1 +1,1 @@
-"""GPT-2, its vocabulary, the prompts it reads and the directory it is saved in."""
+"""GPT-2: its vocabulary, its prompts and its checkpoint; what all stages of the model share."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pyarrow.parquet as pq
 
+from pipeline.datasets import CATALOGUE
 from pipeline.lake import Lake
 
 _COLUMNS = ["item_id", "title", "brand", "category", "sellable", "first_seen_date"]
@@ -25,7 +26,7 @@ class CatalogueItem:
 
     @property
     def description(self) -> str:
-        """Everything that its words are learned from, on one line; may be empty."""
+        """The text that the item's words are learned from, on one line; may be empty."""
         return " ".join(part for part in (self.title, self.brand, self.category) if part)
 
 
@@ -44,7 +45,7 @@ def read_catalogue(lake: Lake, run_date: dt.date) -> list[CatalogueItem]:
             sellable=row["sellable"],
             first_seen=row["first_seen_date"],
         )
-        for file in lake.require("catalogue", run_date).files
+        for file in lake.require(CATALOGUE, run_date).files
         for row in pq.read_table(file, columns=_COLUMNS).to_pylist()
     ]
     return sorted(items, key=lambda item: item.item_id)

@@ -1,8 +1,9 @@
-"""Which model generates as of a night, and what where it cannot: `champions/…/champion.json`.
+"""The champion record, `champions/…/champion.json`: which model generates as of a night.
 
-Written by evaluate for every night, whatever its outcome, and by a person who promotes or rolls back
-(`nightcart models`): a new directory beside the old one, which stays. Read back by the next night's
-fine_tune (to start from) and evaluate (to beat). A night looks only at nights before it, so that a
+It also names the baseline that makes the lists that the model cannot. Evaluate writes a record for
+every night, whatever its outcome. A person who promotes or rolls back (`nightcart models`) writes
+one too, in a new directory beside the old one, which stays. The next night's fine_tune starts from
+the champion, and its evaluate must beat it. A night looks only at nights before it, so that a
 backfilled date meets the champion of its own time.
 """
 
@@ -14,7 +15,8 @@ import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from pipeline.errors import InputError
+from pipeline.datasets import CHAMPIONS, MODELS
+from pipeline.errors import DamagedError, InputError
 from pipeline.lake import Lake, Run, write_json
 from pipeline.model.list_methods import BASELINES
 
@@ -25,10 +27,10 @@ CHAMPION_FILE = "champion.json"
 
 @dataclass(frozen=True)
 class ChampionRecord:
-    """What `champion.json` says. The first three are null where no model ever won.
+    """The content of `champion.json`. The first three are null where no model was ever promoted.
 
-    `decided_by` and `decided_at` are of a person; null where the gate decided. `fallback` is the
-    baseline that makes the lists that the model cannot; null where too little was measured to say.
+    `decided_by` and `decided_at` name a person's decision; null where the gate decided. `fallback`
+    is the baseline for lists that the model cannot make; null where too few users were measured.
     """
 
     model_run_date: str | None
@@ -42,14 +44,14 @@ class ChampionRecord:
 
     @property
     def model_run(self) -> Run | None:
-        """The run whose model is meant."""
+        """The run that made the champion."""
         if self.model_run_date is None or self.model_run_id is None:
             return None
         return Run(dt.date.fromisoformat(self.model_run_date), self.model_run_id)
 
     def model_directory(self, lake: Lake) -> Path | None:
-        """Where that model is."""
-        return None if self.model_run is None else lake.run_directory("models", self.model_run)
+        """The directory of the champion."""
+        return None if self.model_run is None else lake.run_directory(MODELS, self.model_run)
 
 
 def write_champion(directory: Path, record: ChampionRecord) -> None:
@@ -63,7 +65,7 @@ def champion_before(lake: Lake, run_date: dt.date) -> ChampionRecord | None:
     Raises:
         InputError: that night's file is damaged.
     """
-    dates = lake.dates("champions", run_date - dt.timedelta(days=1))
+    dates = lake.dates(CHAMPIONS, run_date - dt.timedelta(days=1))
     if not dates:
         return None
     record = champion_of(lake, dates[-1])
@@ -71,18 +73,21 @@ def champion_before(lake: Lake, run_date: dt.date) -> ChampionRecord | None:
 
 
 def champion_of(lake: Lake, run_date: dt.date) -> ChampionRecord | None:
-    """What was decided for a date, or none where nothing was.
+    """The record of a date, or none where there is none.
 
     Raises:
         InputError: its file is damaged.
     """
-    partition = lake.current("champions", run_date)
-    if partition is None:
-        return None
-    path = partition.path / CHAMPION_FILE
+    try:
+        partition = lake.current(CHAMPIONS, run_date)
+        if partition is None:
+            return None
+        (path,) = partition.verified([partition.path / CHAMPION_FILE])
+    except DamagedError as error:
+        raise InputError(str(error)) from None
     try:
         record = ChampionRecord(**json.loads(path.read_text(encoding="utf-8")))
-        _ = record.model_run  # a date or run id that is none is noticed here
+        _ = record.model_run  # a date or run id that is not valid is noticed here
         if record.fallback not in (None, *BASELINES):
             raise ValueError(f"{record.fallback!r} is no baseline")
     except (OSError, ValueError, TypeError) as error:

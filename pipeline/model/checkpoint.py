@@ -2,9 +2,9 @@
 
 Writes `config.json`, `generation_config.json`, `model.safetensors`, the vocabulary's files and
 `nightcart.json` (the model version); and, where there is one, the prior that is added to the
-model's scores (`pipeline.model.transitions`), which transformers does not look at. The version is `<run_date>-<first 8 hex of the weights'
-SHA-256>`, so equal weights of one night have equal versions and a damaged file is noticed.
-Reads safetensors only: nothing here can execute what it loads.
+model's scores (`pipeline.model.transitions`), which transformers does not read. The version is
+`<run_date>-<first 8 hex digits of the weights' SHA-256>`, so that equal weights of one night have
+equal versions and a damaged file is noticed. Only safetensors are read, which cannot execute code.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from typing import Any
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from pipeline.errors import InputError
-from pipeline.lake import file_sha256
+from pipeline.intact import FaultError, check_contents, file_sha256, read_sealed_json
+from pipeline.lake import MANIFEST
 from pipeline.model.transitions import Prior, load_prior
 from pipeline.model.vocabulary import ITEMS_FILE, TOKENIZER_FILE, Vocabulary, load_vocabulary
 
@@ -29,7 +30,7 @@ VERSION_FILE = "nightcart.json"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model, the vocabulary it speaks, which model it is, and what is added to its scores."""
+    """A model, its vocabulary, its version, and the prior that is added to its scores."""
 
     model: GPT2LMHeadModel
     vocabulary: Vocabulary
@@ -48,8 +49,8 @@ def save_checkpoint(
     config = model.generation_config
     assert config is not None  # every GPT2LMHeadModel has one
     config.eos_token_id = config.bos_token_id = vocabulary.control["end"]
-    # Only generation knows the pad token: in the model's config it would have every forward pass
-    # look for padding and warn of a missing mask, which right padding does not need.
+    # Only the generation config has the pad token: in the model's config it would make every
+    # forward pass look for padding and warn of a missing mask, which right padding does not need.
     config.pad_token_id = vocabulary.control["pad"]
     model.save_pretrained(directory, max_shard_size="1000GB")
     vocabulary.save(directory)
@@ -73,6 +74,7 @@ def load_checkpoint(directory: Path) -> Checkpoint:
                 f"the model in {directory} lacks {name}; it was not saved whole. "
                 "Run fine_tune for this date again"
             )
+    _check_contents(directory)
     version = str(_read_json(directory / VERSION_FILE).get("model_version", ""))
     found = file_sha256(directory / WEIGHTS_FILE)[:8]
     if not version.endswith(f"-{found}"):
@@ -103,6 +105,19 @@ def load_checkpoint(directory: Path) -> Checkpoint:
     return Checkpoint(model, vocabulary, version, load_prior(directory, len(vocabulary.item_ids)))
 
 
+def _check_contents(directory: Path) -> None:
+    """Compare every file with the manifest, where there is one: a model need not be of a lake."""
+    manifest = directory / MANIFEST
+    if not manifest.exists():
+        return
+    try:
+        check_contents(directory, read_sealed_json(manifest)["files"])
+    except FaultError as fault:
+        raise InputError(
+            f"the model in {directory} cannot be used: {fault}. Run fine_tune for this date again"
+        ) from None
+
+
 def read_version(directory: Path) -> str | None:
     """The version of the model in a directory, without loading it; none where there is none."""
     try:
@@ -121,7 +136,7 @@ def small_config(
     n_positions: int,
     dropout: float,
 ) -> GPT2Config:
-    """A GPT-2 that starts from nothing."""
+    """The configuration of a small GPT-2 without a base model."""
     end = vocabulary.control["end"]
     return GPT2Config(
         vocab_size=vocabulary.size,

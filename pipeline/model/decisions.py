@@ -1,10 +1,10 @@
-"""A person's word on which model generates: promoted or rolled back, as a new champion record.
+"""A person's decision on which model generates: promote or roll back, as a new champion record.
 
 Writes `champions/run_date=D/run_id=manual-…/champion.json` with who, when and why, and points the
-date at it; the gate's record stays beside it. It holds from D on: D's generation uses it if it is
-run again, and the next night starts from it and must not be worse. Evaluating D again keeps it.
-Guarantees: a model of a later night is never made the champion of an earlier date; a model that
-cannot be loaded is never made champion at all.
+date at it; the gate's record stays beside it. The decision holds from D on: D's generation uses it
+if it is run again, and the next night's model starts from it and must not be worse. Evaluating D
+again keeps the decision. Guarantees: a model of a later night is never made the champion of an
+earlier date; a model that cannot be loaded is never made champion.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from pathlib import Path
 
 import torch
 
-from pipeline.errors import InputError
+from pipeline.datasets import CHAMPIONS, MODELS
+from pipeline.errors import DamagedError, InputError
 from pipeline.lake import Lake, Run, run_id_of, storage_errors
 from pipeline.model.champion import CHAMPION_FILE, ChampionRecord, champion_of, write_champion
 from pipeline.model.checkpoint import load_checkpoint, read_version
@@ -25,7 +26,7 @@ log = logging.getLogger("nightcart")
 
 
 def find_model(lake: Lake, name: str) -> Run:
-    """The run whose model is meant.
+    """The run of the model that a person names.
 
     Args:
         name: a model version (`2026-03-01-0a1b2c3d`), a night (`2026-03-01`: the model its pointer
@@ -45,14 +46,14 @@ def find_model(lake: Lake, name: str) -> Run:
     if run_id:
         runs = [Run(date, run_id_of(run_id))]
     elif len(date_text) > 10:
-        paths = sorted(lake.date_directory("models", date).glob("run_id=*"))
+        paths = sorted(lake.date_directory(MODELS, date).glob("run_id=*"))
         runs = [Run(date, path.name.removeprefix("run_id=")) for path in paths]
-        runs = [run for run in runs if read_version(lake.run_directory("models", run)) == name]
+        runs = [run for run in runs if read_version(lake.run_directory(MODELS, run)) == name]
     else:
-        current = lake.current("models", date)
+        current = lake.current(MODELS, date)
         runs = [Run(date, current.directory_id)] if current else []
     for run in runs:
-        if read_version(lake.run_directory("models", run)) is not None:
+        if read_version(lake.run_directory(MODELS, run)) is not None:
             return run
     raise InputError(f"there is no model {name!r} in {lake.root}. {_there_are(lake)}")
 
@@ -69,14 +70,14 @@ def promote(  # noqa: PLR0917  who, when and why belong to it
 
 
 def _decide(  # noqa: PLR0917
-    lake: Lake, model: Run, date: dt.date, by: str, at: dt.datetime, said: str
+    lake: Lake, model: Run, date: dt.date, by: str, at: dt.datetime, reason: str
 ) -> ChampionRecord:
     if model.run_date > date:
         raise InputError(
             f"the model of {model.run_date} was trained on what happened after {date}: it cannot "
             f"be the champion as of that date. Give --date {model.run_date} or later"
         )
-    checkpoint = load_checkpoint(lake.run_directory("models", model))
+    checkpoint = load_checkpoint(lake.run_directory(MODELS, model))
     for name, weights in checkpoint.model.named_parameters():
         if not bool(torch.isfinite(weights).all()):
             raise InputError(
@@ -87,7 +88,7 @@ def _decide(  # noqa: PLR0917
         model.run_id,
         checkpoint.model_version,
         model.run_date == date,  # whether this night's own model generates
-        said,
+        reason,
         by,
         at.isoformat(timespec="seconds"),
         _measured_fallback(lake, date),
@@ -97,10 +98,10 @@ def _decide(  # noqa: PLR0917
 
 
 def _measured_fallback(lake: Lake, date: dt.date) -> str | None:
-    """What evaluation named for the date, which nobody decides; none where that cannot be read."""
+    """The fallback that evaluation named for the date, which stays; none if it cannot be read."""
     try:
         now = champion_of(lake, date)
-    except InputError as error:
+    except (InputError, DamagedError) as error:
         log.warning("the new record of %s names no fallback: %s", date, error)
         return None
     return now.fallback if now else None
@@ -121,12 +122,12 @@ def rollback(  # noqa: PLR0917
     if now is None or now.model_run is None:
         raise InputError(f"there is no champion as of {date}, so there is nothing to roll back")
     target = to or _champion_before_this(lake, date, now)
-    said = f"rolled back from {now.model_version} by {by}: {why}"
-    return _decide(lake, target, date, by, at, said)
+    reason = f"rolled back from {now.model_version} by {by}: {why}"
+    return _decide(lake, target, date, by, at, reason)
 
 
 def _champion_before_this(lake: Lake, date: dt.date, now: ChampionRecord) -> Run:
-    for earlier in reversed(lake.dates("champions", date - dt.timedelta(days=1))):
+    for earlier in reversed(lake.dates(CHAMPIONS, date - dt.timedelta(days=1))):
         record = champion_of(lake, earlier)
         if record is not None and record.model_run not in (None, now.model_run):
             assert record.model_run is not None
@@ -138,23 +139,23 @@ def _champion_before_this(lake: Lake, date: dt.date, now: ChampionRecord) -> Run
 
 
 def _write(lake: Lake, date: dt.date, record: ChampionRecord, at: dt.datetime) -> None:
-    before = lake.current("champions", date)
+    before = lake.whole(CHAMPIONS, date)
     run = Run(date, f"manual-{at:%Y%m%dT%H%M%S}")
-    directory = lake.begin("champions", run)
-    # Cards and whatever else lies beside the record are still what the night measured.
-    for path in before.files if before else ():
+    directory = lake.begin(CHAMPIONS, run)
+    # The card and other files beside the record are still what the night measured.
+    for path in before.files if before and before.is_intact() else ():
         if path.name != CHAMPION_FILE:
             with storage_errors(f"cannot write {directory}"):
                 shutil.copy2(path, directory / path.name)
     write_champion(directory, record)
-    lake.commit("champions", run, rows=1, model_version=record.model_version)
+    lake.commit(CHAMPIONS, run, rows=1, model_version=record.model_version)
 
 
 def _there_are(lake: Lake) -> str:
     found = [
         version
-        for date in lake.dates("models")[-5:]
-        if (current := lake.current("models", date)) is not None
+        for date in lake.dates(MODELS)[-5:]
+        if (current := lake.whole(MODELS, date)) is not None
         and (version := read_version(Path(current.path))) is not None
     ]
     return f"The newest are {', '.join(found)}" if found else "No model was trained yet"

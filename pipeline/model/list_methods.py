@@ -1,19 +1,48 @@
-"""Who can have made a list other than the model: names and words.
+"""Who can have made a list, and who is measured: names and words. Standard library only.
 
-The names are those of `method` in lists, of `model` in metrics and of `fallback` in `champion.json`.
+The names are those of `method` and `reason_method` in lists, of `model` in metrics and of
+`fallback` in `champion.json`; the contracts list them too.
 """
 
 from __future__ import annotations
 
-# What evaluation measures a model by, and what stands in for it.
-BASELINES = ("popularity", "markov", "item_knn")
+# -- `method`: who made a list -----------------------------------------------------------------
 
-# What such a list holds.
+MODEL = "model"
+LAST_NIGHT = "last_night"
+MARKOV = "markov"
+ITEM_KNN = "item_knn"
+POPULARITY = "popularity"
+
+METHODS = (MODEL, LAST_NIGHT, MARKOV, ITEM_KNN, POPULARITY)
+
+# What evaluation measures a model by, and what stands in for it.
+BASELINES = (POPULARITY, MARKOV, ITEM_KNN)
+
+# Of a row of lists, in SQL.
+IS_FALLBACK = f"method <> '{MODEL}'"
+
+# -- `reason_method`: who wrote the reason; the model, or nobody -------------------------------
+
+TEMPLATE = "template"
+
+# -- `model` of metrics: who was measured ------------------------------------------------------
+
+CANDIDATE = "candidate"  # tonight's model
+CHAMPION = "champion"  # the one that generated before it
+
+TRAINED_MODELS = (CANDIDATE, CHAMPION)
+# In the order of tables and pictures.
+COMPARED_MODELS = (*TRAINED_MODELS, *reversed(BASELINES))
+
+# -- words for people --------------------------------------------------------------------------
+
+# What a list holds that the model did not make.
 WORDS = {
-    "item_knn": "what shoppers with the same items also chose",
-    "markov": "what others chose next",
-    "popularity": "bestsellers",
-    "last_night": "the list of the night before",
+    ITEM_KNN: "what shoppers with the same items also chose",
+    MARKOV: "what others chose next",
+    POPULARITY: "bestsellers",
+    LAST_NIGHT: "the list of the night before",
 }
 # The same where there is little room, as beside a picture's bars.
-SHORT_WORDS = WORDS | {"item_knn": "chosen by the same"}
+SHORT_WORDS = WORDS | {ITEM_KNN: "chosen by the same"}

@@ -34,7 +34,7 @@ def next_item_logits(
 def last_states(
     model: GPT2LMHeadModel, vocabulary: Vocabulary, prompts: Sequence[Prompt]
 ) -> torch.Tensor:
-    """What items' vectors are multiplied with: `hidden_BD`, the states after each whole prompt."""
+    """`hidden_BD`: the states after each whole prompt, which items' vectors are multiplied with."""
     device = model.transformer.wte.weight.device
     tokens_BT, types_BT = padded(prompts, vocabulary.control["pad"])
     last_B = torch.tensor([len(prompt) - 1 for prompt in prompts])

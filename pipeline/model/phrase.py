@@ -1,8 +1,8 @@
-"""Whether a sentence says a phrase: the same test when it is learned from and when it is written.
+"""Whether a sentence contains a phrase: one test for training's sentences and for the model's.
 
 A phrase is one word or several ("low noise", "音质 好"). Its words must stand in the sentence near
-each other, in any order: "low noise" is said by "the noise is really low". In a script without
-spaces a word may stand anywhere in a clause; in others it is a whole word. Reads and writes nothing.
+each other, in any order: "the noise is really low" contains "low noise". In a script without spaces
+a word may stand anywhere in a clause; in other scripts it is a whole word. Pure.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ import re
 from collections.abc import Sequence
 
 UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
-# How many other words, or characters without spaces, may stand between a phrase's own.
+# How many other words (characters in scripts without spaces) may stand between a phrase's own.
 MAX_BETWEEN = 4
 
 _UNSPACED = re.compile(f"[{UNSPACED}]")
 
 
 def is_unspaced(text: str) -> bool:
-    """Whether a script without spaces is in it."""
+    """Whether a text has characters of a script without spaces."""
     return _UNSPACED.search(text) is not None
 
 
 def stands_in(phrase: str, sentence: str) -> bool:
-    """Whether the sentence says the phrase; case does not matter, and nothing says nothing."""
+    """Whether the sentence contains the phrase, in any case; an empty phrase is in no sentence."""
     words = phrase.casefold().split()
     if not words:
         return False
@@ -50,7 +50,7 @@ def _near(places: Sequence[Sequence[int]], words: Sequence[str], text: str) -> b
             continue
         end = max(at for at in after if at is not None)
         between = text[start:end]
-        # A clause of another thing: "the noise is low, the ..." may end, but not lie between.
+        # The end of a clause may not lie between: what follows is about another thing.
         if re.search(r"[.!?;。！？；，]", between):
             continue
         length = len(between) if is_unspaced(words[0]) else len(between.split())

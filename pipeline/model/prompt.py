@@ -1,4 +1,4 @@
-"""What the model is shown: a user's past, or an item and words to write a sentence from.
+"""Prompts: a user's past, or an item and the phrases to write a sentence from.
 
 A prompt is two parallel lists: token ids, and the ids that GPT-2 in transformers embeds with the
 same table and adds to them (`token_type_ids`): the event's type at an item of a history, `text`
@@ -24,8 +24,8 @@ MAX_QUERY_TOKENS = 16
 MAX_TITLE_TOKENS = 24
 MAX_WORD_TOKENS = 8
 
-# Scripts that are written without spaces between words (Thai to Khmer, kana, Han): a word of
-# theirs is met in mid-sentence without a space before it.
+# Scripts that are written without spaces between words (Thai to Khmer, kana, Han): in mid-sentence
+# no space stands before such a word.
 _SPACELESS = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 
 
@@ -50,7 +50,7 @@ def history_prompt(  # noqa: PLR0917  the four parts of a past, in its order
     *,
     max_tokens: int | None = None,
 ) -> Prompt:
-    """A user's past; the logits at its last position score the next item.
+    """The prompt of a user's past; the logits at its last position score the next item.
 
     Items that are not in the vocabulary are skipped; the newest `max_events` of the others and the
     newest queries are kept. An empty past is a valid prompt.
@@ -78,7 +78,7 @@ def history_prompt(  # noqa: PLR0917  the four parts of a past, in its order
 def reason_prompt(
     vocabulary: Vocabulary, item_id: str, words: Sequence[str], language: str | None
 ) -> Prompt:
-    """An item and the words to use of it; the model goes on with text until `control["end"]`."""
+    """The prompt for a sentence: the model goes on with text until `control["end"]`."""
     item = vocabulary.item_token(item_id)
     tokens = [*_language(vocabulary, language), *([] if item is None else [item])]
     for word in words:
@@ -87,14 +87,14 @@ def reason_prompt(
 
 
 def title_prompt(vocabulary: Vocabulary, text: str) -> Prompt:
-    """A title; the logits at its last position score the item it is of."""
+    """The prompt of a title; the logits at its last position score the title's item."""
     tokens = vocabulary.encode_text(text)[:MAX_TITLE_TOKENS]
     control = vocabulary.control
     return _with_types(vocabulary, [control["title"], *tokens, control["history"]], [])
 
 
 def name_prompt(vocabulary: Vocabulary, item_id: str) -> Prompt:
-    """An item; the model goes on with its title."""
+    """The prompt of an item; the model goes on with its title."""
     item = vocabulary.item_token(item_id)
     tokens = [] if item is None else [item]
     return _with_types(vocabulary, [*tokens, vocabulary.control["title"]], [])

@@ -1,7 +1,7 @@
-"""Why a run's training came to nothing, for the evaluation that follows it.
+"""The note that a run's training failed, and why, for the evaluation that follows.
 
-`<lake>/runs/run_date=D/run_id=R/training_fault.json`, written by fine_tune when the model it trained
-is broken and not the shop's data: the night then goes on with the champion.
+fine_tune writes `<lake>/runs/run_date=D/run_id=R/training_fault.json` if the model that it trained
+is broken although the shop's data is not. The night then goes on with the champion.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ FAULT_FILE = "training_fault.json"
 
 
 def write_fault(lake: Lake, run: Run, why: str) -> None:
-    """Leave a note."""
+    """Write the note."""
     path = lake.records(run) / FAULT_FILE
     with storage_errors(f"cannot write {path}"):
         write_json(path, {"why": why})
 
 
 def clear_fault(lake: Lake, run: Run) -> None:
-    """Take back what an earlier attempt of the run left."""
+    """Remove the note of an earlier attempt of the run."""
     path = lake.records(run) / FAULT_FILE
     with storage_errors(f"cannot remove {path}"):
         path.unlink(missing_ok=True)

@@ -1,17 +1,18 @@
-"""What follows what, counted: item-to-item transitions over a window, and a prior made of them.
+"""Item-to-item transitions: counts of which items follow which, and a prior made of them.
 
 A pair of different items counts 1 / sqrt(d) where the second stands d events after the first,
-d up to a window (or another decay). A pair's strength is log(1 + count): a tenth meeting says less
-than a second. A user's score of an item is the sum of the strengths from all the user's events,
-the newest counting 1, the one before `age_decay`, and so on (the counts of PCTM, RecSys 2026;
-figures in docs/experiments.md).
+d up to a window (or another decay). A pair's strength is log(1 + count): the tenth time adds less
+than the second. A user's score of an item is the sum of the strengths from all the user's events;
+the newest counts 1, the one before it `age_decay`, and so on (the counts of PCTM, RecSys 2026;
+figures in docs/experiments/quality.md).
 
-A shop whose orders are sets has no order to count. A shape that is `together` counts the users who
-have both items; a pair's strength is the cosine, count / sqrt(users of one * users of the other).
-With an `age_decay` of 1 that is item-kNN (Sarwar et al., WWW 2001).
+Where the lines of an order have no order, pairs are not counted by distance: a shape with
+`together` counts the users who have both items, and a pair's strength is the cosine,
+count / sqrt(users of one * users of the other). With an `age_decay` of 1 that is item-kNN (Sarwar
+et al., WWW 2001).
 
 `Prior` adds such scores, times a weight chosen on validation, to a model's log-probabilities. It is
-saved beside the model in files that plain transformers does not look at. A weight of 0 adds nothing.
+saved beside the model in files that plain transformers does not read. A weight of 0 adds nothing.
 
 Pure but for `Prior.save` and `load_prior`. Only numpy and scipy.
 
@@ -32,14 +33,14 @@ from safetensors.numpy import load_file, save_file
 from scipy import sparse
 
 from pipeline.errors import InputError
-from pipeline.lake import file_sha256
+from pipeline.intact import file_sha256
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 PRIOR_FILE = "prior.json"
 TRANSITIONS_FILE = "transitions.safetensors"
-# Histories are scored by their newest events: 0.6^20 is below a hundred thousandth.
+# A history is scored by its newest events: 0.6^20 is less than 1 in 10,000.
 NEWEST_EVENTS = 20
 
 
@@ -76,7 +77,7 @@ def transition_counts(
 ) -> sparse.csr_matrix:
     """`counts_II[a, b]`: how often b came within the window after a, by distance.
 
-    Together: how many users have both, and on the diagonal how many have the item.
+    With `together`: how many users have both, and on the diagonal how many have the item.
 
     Args:
         histories: item numbers per user, oldest first, held-out events left out.
@@ -114,25 +115,6 @@ def _users_of_both(
     return (has_UI.T @ has_UI).tocsr()
 
 
-def counts_by_distance(  # noqa: PLR0917  the columns of the dataset
-    before: Integers,
-    after: Integers,
-    distance: Integers,
-    n: Integers,
-    n_items: int,
-    shape: TransitionShape,
-) -> sparse.csr_matrix:
-    """`counts_II` from the rows of the dataset `transitions`, items as numbers.
-
-    Distances beyond the shape's window are left out.
-    """
-    inside = distance <= shape.window
-    weights = shape.distance_weights()[distance[inside] - 1] * n[inside]
-    counts = sparse.csr_matrix((weights, (before[inside], after[inside])), shape=(n_items, n_items))
-    counts.sum_duplicates()
-    return counts
-
-
 @dataclass(frozen=True)
 class Transitions:
     """Counts with the shape they were made in."""
@@ -147,9 +129,9 @@ class Transitions:
 
     @cached_property
     def strengths_II(self) -> sparse.csr_matrix:
-        """What an event of one item says for another: log(1 + count); together, the cosine.
+        """The strength of each pair of items: log(1 + count); with `together`, the cosine.
 
-        Together an item says most for itself: where it may come again, it often does.
+        With `together` an item is strongest for itself: where it may come again, it often does.
         """
         counts_II = self.counts_II
         if self.shape.together:
@@ -158,7 +140,7 @@ class Transitions:
             strength_P *= by_length_I[counts_II.indices]
         else:
             strength_P = np.log1p(counts_II.data)
-        # The same places as the counts', not a copy of them.
+        # The index arrays of the counts, not a copy of them.
         strengths = (strength_P, counts_II.indices, counts_II.indptr)
         return sparse.csr_matrix(strengths, shape=counts_II.shape)
 
@@ -168,7 +150,7 @@ def fit_transitions(
     n_items: int,
     shape: TransitionShape | None = None,
 ) -> Transitions:
-    """Count, in the default shape or another."""
+    """Count transitions, in the default shape or another."""
     shape = shape or TransitionShape()
     return Transitions(transition_counts(histories, n_items, shape), shape)
 
@@ -178,7 +160,7 @@ def weighed_histories(
 ) -> sparse.csr_matrix:
     """`weights_UI`: each user's items, the newest 1, older ones decaying; repetitions add up.
 
-    Together every event counts, and an item once, as its newest event.
+    With `together` every event counts, and an item once, as its newest event.
     """
     newest = [np.asarray(history, dtype=np.int64)[::-1] for history in histories]
     if shape.together:
@@ -190,19 +172,19 @@ def weighed_histories(
     weights = shape.age_decay ** np.concatenate(ages or [np.zeros(0)])
     rows = np.repeat(np.arange(len(newest)), [len(row) for row in newest])
     weighed_UI = sparse.csr_matrix((weights, (rows, columns)), shape=(len(newest), n_items))
-    weighed_UI.eliminate_zeros()  # a decay of 0 looks at the newest event only
+    weighed_UI.eliminate_zeros()  # with a decay of 0 only the newest event counts
     return weighed_UI
 
 
 @dataclass(frozen=True)
 class Prior:
-    """Transitions between a vocabulary's items, and how much they count beside its model."""
+    """Transitions between a vocabulary's items, and their weight beside its model."""
 
     transitions: Transitions
     weight: float
 
     def scores(self, histories: Sequence[Sequence[int] | Integers]) -> sparse.csr_matrix:
-        """`scores_UI`: what is added to each user's log-probabilities; sparse, never negative.
+        """`scores_UI`, which are added to each user's log-probabilities; sparse, never negative.
 
         Args:
             histories: numbers of the vocabulary's items, oldest first; other items left out.

@@ -1,8 +1,8 @@
-"""A user's past as the model's stages hold it, read from the night's `histories`.
+"""A user's past as the model's stages read it from the night's `histories`.
 
 Guarantees: consenting users only, in the order of their ids, whatever the order of files and rows.
-Users who did not consent to personalised marketing are neither trained on nor measured: profiling
-for it is what they object to.
+Users who did not consent to personalised marketing are neither trained on nor measured: they object
+to being profiled for it.
 
 Gives up: all consenting users are held in memory (about 4 KB each at 50 events).
 """
@@ -16,6 +16,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from pipeline.datasets import HISTORIES
 from pipeline.lake import Lake
 
 _COLUMNS = [
@@ -78,16 +79,16 @@ class UserHistory:
 
     @property
     def held_out_item(self) -> str:
-        """The item to be guessed; only of a user who has a held-out event."""
+        """The item of the held-out event; only for a user who has one."""
         assert self.holdout_index is not None
         return self.item_ids[self.holdout_index]
 
     def owned_before_holdout(self) -> frozenset[str]:
-        """Items owned at the moment of the held-out event: what its list must not repeat.
+        """Items owned at the moment of the held-out event, which the list must not repeat.
 
-        `owned_item_ids` covers the whole past; what was first owned at or after the held-out
-        event is taken off, what was owned before it (also in the arrays) stays on. A cancelled
-        purchase owns nothing.
+        `owned_item_ids` covers the whole past. An item that was first owned at or after the
+        held-out event is removed; an item that was owned before it (also in the arrays) stays. A
+        cancelled purchase gives no ownership.
         """
         owning = [
             (place, item)
@@ -106,7 +107,7 @@ def read_histories(lake: Lake, run_date: dt.date) -> list[UserHistory]:
     Raises:
         InputError: the night has no histories.
     """
-    partition = lake.require("histories", run_date)
+    partition = lake.require(HISTORIES, run_date)
     rows: list[UserHistory] = []
     for file in partition.files:
         table = pq.read_table(file, columns=_COLUMNS)

@@ -12,7 +12,6 @@ Gives up: an item is one token. `item_token_ids` is per item so that several can
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +23,7 @@ from tokenizers import Tokenizer, decoders, pre_tokenizers, trainers
 from tokenizers.models import BPE
 
 from pipeline.errors import InputError
+from pipeline.language_tag import tag_and_primary
 
 EVENT_TYPES = ("view", "cart", "purchase", "return", "rating")
 # `end` comes first: the text tokens and `end` are then one contiguous range of ids.
@@ -70,12 +70,12 @@ class Vocabulary:
         return {item_id: n for n, item_id in enumerate(self.item_ids)}
 
     def item_token(self, item_id: str) -> int | None:
-        """The item's token, or none where the model has never heard of the item."""
+        """The item's token, or none where the model does not know the item."""
         index = self.item_index.get(item_id)
         return None if index is None else self.first_item_token + index
 
     def event_type_token(self, event_type: str) -> int:
-        """The token that is summed to an item's to say what happened.
+        """The token of an event type, whose embedding is added to the item's.
 
         Raises:
             InputError: the contract has no such event type.
@@ -86,7 +86,7 @@ class Vocabulary:
 
     def language_token(self, tag: str | None) -> int | None:
         """The token of a BCP 47 tag, else of its primary language, else none."""
-        for name in _tag_and_primary(tag):
+        for name in tag_and_primary(tag):
             if f"lang:{name}" in self.control:
                 return self.control[f"lang:{name}"]
         return None
@@ -103,7 +103,7 @@ class Vocabulary:
         return text
 
     def tokens(self) -> list[str]:
-        """Every token's name, by id: what a warm start matches rows by."""
+        """Every token's name, by id; a warm start matches rows by these names."""
         return [str(self.tokenizer.id_to_token(n)) for n in range(self.size)]
 
     def save(self, directory: Path) -> None:
@@ -176,7 +176,7 @@ def build_vocabulary(
     else:
         text_vocab, merges = _bpe_of(base_tokenizer)
     items = tuple(sorted(set(item_ids)))
-    tags = tuple(sorted({part for tag in languages for part in _tag_and_primary(tag)}))
+    tags = tuple(sorted({part for tag in languages for part in tag_and_primary(tag)}))
     n_text = len(text_vocab)
     names = [f"<|{name}|>" for name in control_names(tags)] + [item_name(item) for item in items]
     clash = sorted(set(names) & text_vocab.keys())
@@ -192,16 +192,8 @@ def control_names(languages: Iterable[str]) -> list[str]:
 
 
 def item_name(item_id: str) -> str:
-    """What an item's token is called inside the tokenizer."""
+    """The name of an item's token inside the tokenizer."""
     return f"<|item:{item_id}|>"
-
-
-def _tag_and_primary(tag: str | None) -> tuple[str, ...]:
-    if not tag or not tag.strip():
-        return ()
-    full = tag.strip().lower().replace("_", "-")
-    primary = re.split("-", full, maxsplit=1)[0]
-    return (full,) if full == primary else (full, primary)
 
 
 def _byte_level(model: BPE) -> Tokenizer:
@@ -227,8 +219,8 @@ def _trained_bpe(texts: Iterable[str], size: int) -> tuple[dict[str, int], list[
 def _bpe_of(tokenizer: Tokenizer) -> tuple[dict[str, int], list[tuple[str, str]]]:
     """The vocabulary and merges of a BPE, its added tokens taken in at their ids.
 
-    Added tokens are matched in text before BPE runs, which is how a review could smuggle one in;
-    as plain entries of the vocabulary they keep their embedding and lose that power.
+    Added tokens are matched in text before BPE runs, so a review could contain one. As plain
+    entries of the vocabulary they keep their embedding and are no longer matched.
     """
     document: dict[str, Any] = json.loads(tokenizer.to_str())
     model = document["model"]

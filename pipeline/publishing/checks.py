@@ -20,8 +20,10 @@ import pyarrow.parquet as pq
 
 from pipeline.contracts.arrow import arrow_schema
 from pipeline.contracts.contract import load_contract
+from pipeline.datasets import RECOMMENDATIONS
 from pipeline.errors import GateError, StorageError
 from pipeline.lake import Partition
+from pipeline.model.list_methods import IS_FALLBACK
 from pipeline.publishing.list_rules import CHECKS, VIEWS, Check
 from pipeline.publishing.sql_values import sql_files, sql_text
 
@@ -90,7 +92,7 @@ def _engine_errors(inputs: Inputs) -> Iterator[None]:
 
 
 def _schema() -> pa.Schema:
-    return arrow_schema(load_contract("recommendations"))
+    return arrow_schema(load_contract(RECOMMENDATIONS))
 
 
 def _check_schema(generated: Partition) -> None:
@@ -166,7 +168,7 @@ def _counts(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
         "SELECT method, count(*) FROM generated GROUP BY method ORDER BY method"
     ).fetchall()
     reasons = connection.execute(
-        "SELECT fallback_reason, count(*) FROM generated WHERE method <> 'model' "
+        f"SELECT fallback_reason, count(*) FROM generated WHERE {IS_FALLBACK} "  # noqa: S608
         "GROUP BY fallback_reason ORDER BY fallback_reason"
     ).fetchall()
     versions = connection.execute(

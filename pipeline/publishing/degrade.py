@@ -1,10 +1,10 @@
 """Last night's lists for tonight, marked: what readers get of a night that cannot be made in time.
 
-Reads the newest `recommendations` before the date and every shopper entry delivered up to it. Writes
-`recommendations/run_date=D/run_id=R/` in the same way as `publish`, with `method` `last_night`, the
-reason in `fallback_reason` and the story in the manifest (`degraded`). Shoppers who have withdrawn
-consent since are left out. A night that has its own lists already is left alone, and the same run
-publishes its own over these as soon as it can be made (`nightcart redo`).
+Reads the newest `recommendations` before the date and every shopper entry in the lake.
+Writes `recommendations/run_date=D/run_id=R/` in the same way as `publish`, with `method`
+`last_night`, the reason in `fallback_reason` and the story in the manifest (`degraded`). Shoppers
+who have withdrawn consent by now are left out. A night that has its own lists is left alone, and
+the same run publishes its own over these as soon as it can be made (`nightcart redo`).
 
 Gives up: titles, prices and stock are those of the night that made the lists, and shoppers who
 became active since have none.
@@ -27,25 +27,27 @@ import pyarrow.parquet as pq
 from pipeline.code_version import code_version
 from pipeline.contracts.arrow import arrow_schema
 from pipeline.contracts.contract import load_contract
+from pipeline.datasets import CLEANED_USERS, RECOMMENDATIONS
 from pipeline.errors import InputError
-from pipeline.lake import Lake, Partition, Run, file_sha256, storage_errors
+from pipeline.intact import file_sha256
+from pipeline.lake import Lake, Partition, Run, storage_errors
 from pipeline.ledger import LedgerLine, write_ledger
-from pipeline.publishing.list_rules import VIEWS
-from pipeline.publishing.made_from import (
+from pipeline.model.list_methods import LAST_NIGHT
+from pipeline.publishing.consent import known_until
+from pipeline.publishing.list_origin import (
     DEGRADED,
     LISTS_OF,
     is_degraded,
+    lineage_of_lists,
     lists_night,
-    made_from,
 )
+from pipeline.publishing.list_rules import VIEWS
 from pipeline.publishing.sql_values import sql_files
 from pipeline.publishing.views import views_beside
+from pipeline.stages import DEGRADE
 
 log = logging.getLogger("nightcart")
 
-STAGE = "degrade"
-DATASET = "recommendations"
-METHOD = "last_night"
 # Why, as readers find it in `fallback_reason`.
 REASONS = {"deadline": "night_out_of_time", "failed": "night_failed"}
 
@@ -70,19 +72,25 @@ def degrade(lake: Lake, run: Run, why: str, said: str) -> Degraded:
         InputError: there is no earlier night.
         StorageError: the disk or a permission refuses; nothing was switched.
     """
-    current = lake.current(DATASET, run.run_date)
+    with lake.writing(RECOMMENDATIONS, run):
+        return _degrade(lake, run, why, said)
+
+
+def _degrade(lake: Lake, run: Run, why: str, said: str) -> Degraded:
+    current = lake.whole(RECOMMENDATIONS, run.run_date)
     if current is not None and not is_degraded(current):
         log.info("%s has lists of its own: %s", run.run_date, current.path)
         return Degraded(current, 0, {"kept": str(current.path)})
-    earlier = [date for date in lake.dates(DATASET) if date < run.run_date]
-    if not earlier:
+    earlier = reversed(lake.dates(RECOMMENDATIONS, run.run_date - dt.timedelta(days=1)))
+    found = (lake.whole(RECOMMENDATIONS, date) for date in earlier)
+    source = next((lists for lists in found if lists is not None), None)
+    if source is None:
         raise InputError(
             f"there is no night before {run.run_date} in {lake.root} whose lists could stand in "
             "for it; readers have nothing until the night is made"
         )
-    source = lake.require(DATASET, earlier[-1])
-    withdrawn = _withdrawn(lake, source, run.run_date)
-    scratch = lake.work(STAGE, run)
+    withdrawn = _withdrawn(lake, source, known_until(lake, run.run_date))
+    scratch = lake.work(DEGRADE, run)
     with storage_errors(f"cannot write {scratch}"):
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(parents=True)
@@ -95,15 +103,15 @@ def degrade(lake: Lake, run: Run, why: str, said: str) -> Degraded:
     line = LedgerLine(
         run_date=run.run_date,
         run_id=run.run_id,
-        stage=STAGE,
-        dataset=DATASET,
+        stage=DEGRADE,
+        dataset=RECOMMENDATIONS,
         rows_in=source.rows,
         rows_out=rows,
         removed={"consent_withdrawn": source.rows - rows} if rows < source.rows else {},
     )
-    write_ledger(lake, run, STAGE, [line])
+    write_ledger(lake, run, DEGRADE, [line])
     is_latest = lake.publish(
-        DATASET, partition, lambda newest: views_beside(lake, newest, adding=partition)
+        RECOMMENDATIONS, partition, lambda newest: views_beside(lake, newest, adding=partition)
     )
     shutil.rmtree(scratch, ignore_errors=True)
     night = lists_night(partition)
@@ -120,7 +128,7 @@ def degrade(lake: Lake, run: Run, why: str, said: str) -> Degraded:
 
 def _withdrawn(lake: Lake, source: Partition, upto: dt.date) -> list[str]:
     """Shoppers of some lists who do not consent as of a date, by the rule of `publish`."""
-    users = [file for part in lake.past("cleaned_users", upto) for file in part.files]
+    users = [file for part in lake.past(CLEANED_USERS, upto) for file in part.files]
     if not users:
         return _column(f"SELECT user_id FROM read_parquet({sql_files(source.files)})")  # noqa: S608
     return _column(
@@ -138,7 +146,7 @@ def _column(sql: str) -> list[str]:
 
 def _mark(source: Path, target: Path, withdrawn: list[str], reason: str) -> int:
     """One file, row group by row group; returns the rows that stay."""
-    schema = arrow_schema(load_contract(DATASET))
+    schema = arrow_schema(load_contract(RECOMMENDATIONS))
     gone, rows = pa.array(withdrawn, pa.string()), 0
     with (
         pq.ParquetFile(source) as file,
@@ -148,7 +156,7 @@ def _mark(source: Path, target: Path, withdrawn: list[str], reason: str) -> int:
             table = file.read_row_group(number)
             leaves = pa.compute.is_in(table.column("user_id"), value_set=gone)
             table = table.filter(pa.compute.invert(leaves))
-            for name, value in (("method", METHOD), ("fallback_reason", reason)):
+            for name, value in (("method", LAST_NIGHT), ("fallback_reason", reason)):
                 place = table.schema.get_field_index(name)
                 table = table.set_column(
                     place, name, pa.array([value] * table.num_rows, pa.string())
@@ -161,7 +169,7 @@ def _mark(source: Path, target: Path, withdrawn: list[str], reason: str) -> int:
 def _closed_before(lake: Lake, run: Run, scratch: Path) -> Partition | None:
     """The same lists, closed by an earlier attempt of this run."""
     files = {path.name: file_sha256(path) for path in scratch.iterdir()}
-    for attempt in lake.attempts(DATASET, run):
+    for attempt in lake.attempts(RECOMMENDATIONS, run):
         there = {entry["path"]: entry["sha256"] for entry in attempt.manifest["files"]}
         if there == files and is_degraded(attempt):
             return attempt
@@ -169,20 +177,20 @@ def _closed_before(lake: Lake, run: Run, scratch: Path) -> Partition | None:
 
 
 def _close(lake: Lake, run: Run, source: Partition, rows: int, story: dict[str, str]) -> Partition:
-    directory, scratch = lake.begin(DATASET, run), lake.work(STAGE, run)
+    directory, scratch = lake.begin(RECOMMENDATIONS, run), lake.work(DEGRADE, run)
     with storage_errors(f"cannot publish to {directory}"):
         for path in sorted(scratch.iterdir()):
             shutil.copyfile(path, directory / path.name)
     said = source.manifest
     return lake.close(
-        DATASET,
+        RECOMMENDATIONS,
         run,
         rows=rows,
         schema=said["schema"],
         k=said["k"],
         source=said["source"],
         generated_by=run.run_id,
-        made_from=made_from(lake, source),
         code=code_version(),
+        **lineage_of_lists(lake, source).facts(),
         **{LISTS_OF: lists_night(source).isoformat(), DEGRADED: story},
     )

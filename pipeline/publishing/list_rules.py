@@ -5,13 +5,16 @@ and the views here) and the words in braces, and runs them.
 
 Consent is read again here, from the newest entry of each user delivered up to the night, because
 hours pass between building the histories and publishing, and a shop may clean a withdrawal again
-in between. It is consent as of the night, like everything of a backfilled date; a later withdrawal
-reaches readers with the later night, which `recommendations_latest` then shows.
+in between. It is consent as of the night, like everything of a backfilled date, and a list against
+it is a fault. Who has withdrawn since the night is no fault; `consent` leaves them out.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from pipeline.model.list_methods import IS_FALLBACK, METHODS
+from pipeline.publishing.sql_values import sql_text
 
 
 @dataclass(frozen=True)
@@ -134,11 +137,11 @@ CHECKS = (
     Check(
         "method_unexplained",
         "a method is unknown or not this night's own, or a fallback does not say why",
-        """
+        f"""
         SELECT user_id FROM generated
-        WHERE method NOT IN ('model', 'last_night', 'markov', 'item_knn', 'popularity')
-            OR (method <> 'model' AND fallback_reason IS NULL)
-        """,
+        WHERE method NOT IN ({", ".join(map(sql_text, METHODS))})
+            OR ({IS_FALLBACK} AND fallback_reason IS NULL)
+        """,  # noqa: S608
     ),
 )
 

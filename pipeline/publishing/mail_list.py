@@ -12,12 +12,13 @@ from dataclasses import dataclass
 
 import duckdb
 
+from pipeline.datasets import CLEANED_USERS, MAIL_LISTS, RECOMMENDATIONS
 from pipeline.errors import StorageError
 from pipeline.lake import Lake, Partition, Run, storage_errors
+from pipeline.publishing.consent import known_until
 from pipeline.publishing.list_rules import VIEWS
 from pipeline.publishing.sql_values import sql_files, sql_text
 
-DATASET = "mail_lists"
 FILE = "mail_list.csv"
 FACTS = ("item_id", "title", "price")
 
@@ -38,10 +39,15 @@ def export_mail_list(lake: Lake, run: Run) -> Exported:
         InputError: nothing is published for the date.
         StorageError: the disk or a permission refuses; the last export stays.
     """
-    published = lake.require("recommendations", run.run_date)
-    newest = max([*lake.dates("cleaned_users"), run.run_date])
-    users = [file for part in lake.past("cleaned_users", newest) for file in part.files]
-    directory = lake.begin(DATASET, run)
+    with lake.writing(MAIL_LISTS, run):
+        return _export(lake, run)
+
+
+def _export(lake: Lake, run: Run) -> Exported:
+    published = lake.require(RECOMMENDATIONS, run.run_date)
+    newest = known_until(lake, run.run_date)
+    users = [file for part in lake.past(CLEANED_USERS, newest) for file in part.files]
+    directory = lake.begin(MAIL_LISTS, run)
     columns = ["user_id", "language", "method", "reason"]
     for rank in range(1, int(published.manifest["k"]) + 1):
         columns += [f"items[{rank}].{fact} AS {fact}_{rank}" for fact in FACTS]
@@ -64,7 +70,11 @@ def export_mail_list(lake: Lake, run: Run) -> Exported:
             raise StorageError(f"cannot write {directory / FILE}: {error}") from error
     rows = int(written[0]) if written else 0
     partition = lake.close(
-        DATASET, run, rows=rows, exported=published.directory_id, consent_until=newest.isoformat()
+        MAIL_LISTS,
+        run,
+        rows=rows,
+        exported=published.directory_id,
+        consent_until=newest.isoformat(),
     )
-    lake.publish(DATASET, partition)
+    lake.publish(MAIL_LISTS, partition)
     return Exported(partition, published.rows, published.rows - rows)

@@ -1,13 +1,14 @@
 """Which published nights were made without rows that are in the lake now.
 
-Reads pointers and manifests, and the rows of a delivery that was cleaned again to other bytes. Two things are told apart:
+Reads pointers and manifests, and the rows of a delivery that was cleaned again to other bytes. Two
+things are told apart:
 
     late     a later delivery brought rows of days up to the night. The night knew what it knew, and
              made again it would be the same (docs/adr/0007); the nights from that delivery on have
              the rows.
     changed  a delivery that the night read was cleaned again to other rows since (a file of it came
-             late or was corrected, rows were released): made again the night would have them. What a
-             night read is in the manifest of its histories (`read`).
+             late or was corrected, rows were released): made again the night would have them. What
+             a night read is in the lineage of its histories.
 
 A row of an event can come late by `cleaning.late_horizon_days`; nights before that are settled.
 """
@@ -15,18 +16,18 @@ A row of an event can come late by `cleaning.late_horizon_days`; nights before t
 from __future__ import annotations
 
 import datetime as dt
-from collections import Counter, defaultdict
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from pipeline.datasets import ACTED, HISTORIES, RECOMMENDATIONS, source_of
 from pipeline.lake import Lake, Partition
-from pipeline.publishing.made_from import input_of, is_degraded
+from pipeline.lineage import Lineage, inputs_upto, lineage_of
+from pipeline.publishing.list_origin import input_of, is_degraded
 
-DATASET = "recommendations"
-READ = "read"
-_LATE = {"cleaned_events": "events", "cleaned_reviews": "reviews"}
+_LATE = {name: source_of(name) for name in ACTED}
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,10 @@ def outdated_nights(lake: Lake, horizon_days: int) -> list[Outdated]:
     # Lists that stand in for a night's own are known to be wanting, and `status` says so.
     nights = [
         night
-        for night in lake.dates(DATASET)
-        if night >= oldest and not is_degraded(lake.require(DATASET, night))
+        for night in lake.dates(RECOMMENDATIONS)
+        if night >= oldest
+        and (lists := lake.whole(RECOMMENDATIONS, night)) is not None
+        and not is_degraded(lists)
     ]
     late = {
         (name, day): lake.require(name, day).manifest.get("late", {})
@@ -71,7 +74,7 @@ def outdated_nights(lake: Lake, horizon_days: int) -> list[Outdated]:
             if day > night and brought:
                 rows[_LATE[name]] += brought
                 last = max(last or day, day)
-        changed = reader.changed_since(lake.require(DATASET, night))
+        changed = reader.changed_since(lake.require(RECOMMENDATIONS, night))
         if rows or changed:
             found.append(Outdated(night, dict(rows), last, tuple(changed)))
     return found
@@ -82,35 +85,31 @@ class _Reader:
 
     def __init__(self, lake: Lake, newest: dt.date) -> None:
         self._lake = lake
-        self._now: defaultdict[str, dict[str, str]] = defaultdict(dict)
-        for name in _LATE:
-            pointers = lake.pointers(name, newest)
-            self._now[name] = {day.isoformat(): directory for day, directory in pointers.items()}
+        self._now = Lineage(inputs_upto(lake, _LATE, newest))
 
     def changed_since(self, lists: Partition) -> list[dt.date]:
         """Deliveries up to a night of which the lists were made from other rows."""
-        said = input_of(self._lake, "histories", lists).manifest.get(READ, {})
-        changed = set()
-        for name, then in said.items():
-            now = {
-                day: directory
-                for day, directory in self._now[name].items()
-                if day <= lists.run_date.isoformat()
+        then = lineage_of(input_of(self._lake, HISTORIES, lists))
+        if then is None:
+            return []
+        now = self._now.upto(lists.run_date)
+        differing = then.other_inputs(now)
+        return sorted(
+            {
+                day
+                for name in _LATE
+                if name in then.inputs
+                for day in map(dt.date.fromisoformat, differing.get(name, ()))
+                if not self._same(name, day, then, now)
             }
-            changed |= {
-                dt.date.fromisoformat(day)
-                for day in {*then, *now}
-                if then.get(day) != now.get(day) and not self._same(name, day, then, now)
-            }
-        return sorted(changed)
+        )
 
-    def _same(self, name: str, day: str, then: dict[str, str], now: dict[str, str]) -> bool:
+    def _same(self, name: str, day: dt.date, then: Lineage, now: Lineage) -> bool:
         """Whether two directories hold the same rows: a day cleaned again mostly does."""
-        if day not in then or day not in now:
+        old, new = (which.directory(name, day) for which in (then, now))
+        if old is None or new is None:
             return False
-        date = dt.date.fromisoformat(day)
-        old, new = (self._lake.partition(name, date, which[day]) for which in (then, now))
-        return _same_rows(old, new)
+        return _same_rows(*(self._lake.partition(name, day, which) for which in (old, new)))
 
 
 def _same_rows(old: Partition, new: Partition) -> bool:

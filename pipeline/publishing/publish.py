@@ -1,6 +1,7 @@
 """Stage `publish`: checked lists become what readers see, all at once or not at all.
 
-Reads `generated` of the same run, and what `checks` compares it with. Writes, in this order:
+Reads `generated` of the same run, what `checks` compares it with, and who has withdrawn consent by
+now, also after the night: they are left out. Writes, in this order:
 
 1. `recommendations/run_date=D/run_id=R/`: each file linked (or copied, across file systems) under
    a hidden name, its SHA-256 compared with the generated manifest's, then renamed;
@@ -18,28 +19,37 @@ anew with other rows, they are published beside it as `R.2`, `R.3` ….
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline import durable
 from pipeline.code_version import code_version
+from pipeline.datasets import CATALOGUE, CLEANED_USERS, GENERATED, HISTORIES, RECOMMENDATIONS
 from pipeline.errors import GateError, InputError, StorageError
-from pipeline.lake import Lake, Partition, Run, file_sha256, storage_errors
+from pipeline.intact import file_sha256
+from pipeline.lake import Lake, Partition, Run, storage_errors
 from pipeline.ledger import LedgerLine, write_ledger
 from pipeline.publishing.checks import Inputs, check_recommendations
-from pipeline.publishing.made_from import made_from
+from pipeline.publishing.consent import known_until, withdrawn_from
+from pipeline.publishing.list_origin import lineage_of_lists
 from pipeline.publishing.views import views_beside
 from pipeline.settings import Settings
+from pipeline.stages import PUBLISH
 
 log = logging.getLogger("nightcart")
 
-STAGE = "publish"
-DATASET = "recommendations"
-GENERATED = "generated"
-SCHEMA = "recommendations.v1"
+SCHEMA = f"{RECOMMENDATIONS}.v1"
 
 
 @dataclass(frozen=True)
@@ -61,53 +71,74 @@ def publish(lake: Lake, run: Run, settings: Settings) -> Published:
     """
     pointed = _pointed(lake, run)
     try:
-        return _publish(lake, run, settings)
+        with lake.writing(RECOMMENDATIONS, run):
+            return _publish(lake, run, settings)
     except StorageError as error:
-        raise StorageError(f"{error}. {_what_readers_see(lake, run, pointed)}") from error
+        raise type(error)(f"{error}. {_what_readers_see(lake, run, pointed)}") from error
 
 
 def _publish(lake: Lake, run: Run, settings: Settings) -> Published:
     generated = _generated(lake, run)
-    scratch = lake.work(STAGE, run)
+    scratch = lake.work(PUBLISH, run)
     with storage_errors(f"cannot check {generated.path}"):
         counts = check_recommendations(_inputs(lake, generated, settings, scratch))
         shutil.rmtree(scratch, ignore_errors=True)
     log.info("checked %s lists: fit to be published", f"{counts['users']:,}")
 
-    partition = _published_before(lake, run, generated)
+    withdrawn = withdrawn_from(lake, generated)
+    if withdrawn:
+        log.warning(
+            "%s users of the lists of %s have withdrawn consent since: they are left out",
+            f"{len(withdrawn):,}",
+            run.run_date,
+        )
+    made_of = _fingerprint(generated, withdrawn)
+    partition = _published_before(lake, run, made_of)
     if partition is None:
-        _put_files(lake, run, generated)
+        _put_files(lake, run, generated, withdrawn)
         partition = lake.close(
-            DATASET,
+            RECOMMENDATIONS,
             run,
-            rows=generated.rows,
+            rows=generated.rows - len(withdrawn),
             schema=SCHEMA,
             k=settings.generation.k,
             source=settings.shop.source,
             seed=settings.seed,
             generated_by=run.run_id,
-            made_from=made_from(lake, generated),
             code=code_version(),
             counts=counts,
+            withdrawn=len(withdrawn),
+            consent_until=known_until(lake, run.run_date).isoformat(),
+            made_of=made_of,
+            **lineage_of_lists(lake, generated).facts(),
         )
-    line = LedgerLine(run.run_date, run.run_id, STAGE, GENERATED, generated.rows, partition.rows)
-    write_ledger(lake, run, STAGE, [line])
+    line = LedgerLine(
+        run_date=run.run_date,
+        run_id=run.run_id,
+        stage=PUBLISH,
+        dataset=GENERATED,
+        rows_in=generated.rows,
+        rows_out=partition.rows,
+        removed={"consent_withdrawn": len(withdrawn)} if withdrawn else {},
+    )
+    write_ledger(lake, run, PUBLISH, [line])
     is_latest = lake.publish(
-        DATASET, partition, lambda newest: views_beside(lake, newest, adding=partition)
+        RECOMMENDATIONS, partition, lambda newest: views_beside(lake, newest, adding=partition)
     )
     log.info("published %s as %s", partition.path, "the latest" if is_latest else "history")
     report = counts | {
         "path": str(partition.path),
         "run_id": partition.directory_id,
-        "files": len(partition.files),
+        "files": len(partition.paths),
         "latest": is_latest,
+        **({"withdrawn": len(withdrawn)} if withdrawn else {}),
     }
     return Published(partition, line, report)
 
 
 def _pointed(lake: Lake, run: Run) -> list[Path]:
     """What the pointers name of this date; a publish of another date may move the rest any time."""
-    named = (lake.current(DATASET, run.run_date), lake.latest(DATASET))
+    named = (lake.whole(RECOMMENDATIONS, run.run_date), lake.whole_latest(RECOMMENDATIONS))
     return [
         partition.path for partition in named if partition and partition.run_date == run.run_date
     ]
@@ -115,7 +146,7 @@ def _pointed(lake: Lake, run: Run) -> list[Path]:
 
 def _what_readers_see(lake: Lake, run: Run, before: list[Path]) -> str:
     """What the pointers say after a failure: they decide, not how far the code believes it got."""
-    latest = lake.latest(DATASET)
+    latest = lake.whole_latest(RECOMMENDATIONS)
     seen = f"readers see {latest.path}" if latest else "readers have no night yet"
     if _pointed(lake, run) == before:
         return f"Nothing was published: {seen}"
@@ -138,26 +169,36 @@ def _inputs(lake: Lake, generated: Partition, settings: Settings, scratch: Path)
     night = generated.run_date
     return Inputs(
         generated=generated,
-        histories=lake.require("histories", night),
-        catalogue=lake.require("catalogue", night),
-        users=lake.past("cleaned_users", night),
+        histories=lake.require(HISTORIES, night),
+        catalogue=lake.require(CATALOGUE, night),
+        users=lake.past(CLEANED_USERS, night),
         k=settings.generation.k,
         exclude_owned=settings.generation.exclude_owned,
         scratch=scratch,
     )
 
 
-def _published_before(lake: Lake, run: Run, generated: Partition) -> Partition | None:
-    """The same files in a directory that an earlier attempt of this run has closed."""
-    for attempt in lake.attempts(DATASET, run):
-        if attempt.manifest["files"] == generated.manifest["files"]:
+def _fingerprint(generated: Partition, withdrawn: Sequence[str]) -> str:
+    """What says which rows are published: the generated files, and who is left out of them."""
+    text = json.dumps([generated.manifest["files"], list(withdrawn)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _published_before(lake: Lake, run: Run, made_of: str) -> Partition | None:
+    """The same rows in a directory that an earlier attempt of this run has closed."""
+    for attempt in lake.attempts(RECOMMENDATIONS, run):
+        if attempt.manifest.get("made_of") == made_of and attempt.is_intact():
             return attempt
     return None
 
 
-def _put_files(lake: Lake, run: Run, generated: Partition) -> None:
-    """Fill a directory with verified files; what an unfinished attempt left is removed."""
-    directory = lake.begin(DATASET, run)
+def _put_files(lake: Lake, run: Run, generated: Partition, withdrawn: Sequence[str]) -> None:
+    """Fill a directory with verified files; what an unfinished attempt left is removed.
+
+    A file with rows of users who have withdrawn is written again without these.
+    """
+    gone = pa.array(withdrawn, pa.string())
+    directory = lake.begin(RECOMMENDATIONS, run)
     with storage_errors(f"cannot publish to {directory}"):
         for entry in generated.manifest["files"]:
             source, final = generated.path / entry["path"], directory / entry["path"]
@@ -171,6 +212,18 @@ def _put_files(lake: Lake, run: Run, generated: Partition) -> None:
                     "generate again"
                 )
             aside.replace(final)
+            if withdrawn:
+                _leave_out(final, gone)
+
+
+def _leave_out(file: Path, gone: pa.StringArray) -> None:
+    """Put a file without some users in the place of a link to the generated one."""
+    with pq.ParquetFile(file) as whole:
+        rows = whole.read()
+    stay = pc.invert(pc.is_in(rows.column("user_id"), value_set=gone))
+    if not pc.all(stay).as_py():
+        with durable.in_place(file) as target:
+            pq.write_table(rows.filter(stay), target, compression="zstd")
 
 
 def _link_or_copy(source: Path, target: Path) -> None:
@@ -180,7 +233,4 @@ def _link_or_copy(source: Path, target: Path) -> None:
     except FileNotFoundError:
         raise
     except OSError:  # another file system, or one without links
-        with source.open("rb") as reader, target.open("wb") as writer:
-            shutil.copyfileobj(reader, writer, 1 << 20)
-            writer.flush()
-            os.fsync(writer.fileno())
+        durable.copy(source, target)

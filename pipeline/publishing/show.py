@@ -1,8 +1,9 @@
 """One shopper's page: who they are to the shop, what they did, what they get and why.
 
 `show_user` reads the latest published night: its `recommendations`, and the `histories` and
-`catalogue` that they were made from. `print_page` writes for people, on a terminal. Titles, queries and
-reasons are strangers' text: they are printed as they stand, without markup and control characters.
+`catalogue` that they were made from. `print_page` writes for people, on a terminal. Titles, queries
+and reasons are strangers' text: they are printed as they stand, without markup and control
+characters.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.datasets import CATALOGUE, HISTORIES, RECOMMENDATIONS
 from pipeline.errors import InputError
 from pipeline.lake import Lake, Partition
-from pipeline.model.list_methods import WORDS
+from pipeline.model.list_methods import LAST_NIGHT, TEMPLATE, WORDS
 from pipeline.pseudonym import pseudonym
-from pipeline.publishing.made_from import input_of
+from pipeline.publishing.consent import withdrawn_from
+from pipeline.publishing.list_origin import input_of
 from pipeline.publishing.plain_text import visible
 from pipeline.publishing.sql_values import sql_files
 
@@ -75,10 +78,10 @@ def show_user(lake: Lake, user: str, key: bytes | None) -> ShopperPage:
     Raises:
         InputError: nothing is published, or there is no such shopper; says what to try.
     """
-    latest = lake.latest("recommendations")
+    latest = lake.latest(RECOMMENDATIONS)
     if latest is None:
         raise InputError(f"nothing is published in {lake.root} yet; run a night first")
-    histories = input_of(lake, "histories", latest)
+    histories = input_of(lake, HISTORIES, latest)
     candidates = [user.lower()] if _PSEUDONYM.fullmatch(user.lower()) else []
     if key is not None:
         candidates.append(pseudonym(user, key))
@@ -135,7 +138,7 @@ def _print_recommendations(page: ShopperPage, console: Console, currency: str) -
         )
     console.print(table)
     if given["reason"]:
-        by = " (from a template)" if given["reason_method"] == "template" else ""
+        by = " (from a template)" if given["reason_method"] == TEMPLATE else ""
         console.print(Text(f"Told: {visible(given['reason'])}").append(by, style="dim"))
     console.print(Text(visible(_chosen_by(given)), style="dim"))
 
@@ -144,7 +147,7 @@ def _chosen_by(given: dict[str, Any]) -> str:
     method = given["method"]
     if method not in WORDS:
         return f"Chosen by model {given['model_version']}"
-    late = method == "last_night"
+    late = method == LAST_NIGHT
     why = "this one could not be made in time" if late else "the model could not"
     return f"Fallback: {WORDS[method]} ({why})"
 
@@ -169,19 +172,20 @@ def _page(lake: Lake, latest: Partition, history: dict[str, Any]) -> ShopperPage
     titles = {
         row["item_id"]: row["title"]
         for row in _rows(
-            input_of(lake, "catalogue", latest),
+            input_of(lake, CATALOGUE, latest),
             "list_contains(?, item_id)",
             [history["item_ids"]],
         )
     }
     acts = zip(history["event_times"], history["event_types"], history["item_ids"], strict=True)
-    given = _rows(latest, "user_id = ?", [history["user_id"]])
+    gone = history["user_id"] in withdrawn_from(lake, latest)
+    given = [] if gone else _rows(latest, "user_id = ?", [history["user_id"]])
     return ShopperPage(
         night=latest.run_date,
         user_id=history["user_id"],
         language=history["language"],
         region=history["region"],
-        consent=history["consent"],
+        consent=history["consent"] and not gone,
         active=history["active"],
         n_events=history["n_events"],
         past=tuple(

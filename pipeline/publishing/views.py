@@ -7,7 +7,8 @@ night and meets directories that are being written.
 
 So a connection that has read `views.sql` keeps seeing the same nights. `publish` replaces the file
 by an atomic rename each time; `nightcart query` makes the views anew each time. Paths are absolute:
-a lake that was moved has good views in `nightcart query` at once, in the file after the next publish.
+a lake that was moved has good views in `nightcart query` at once, in the file after the next
+publish.
 
     duckdb -init <lake>/views.sql
 """
@@ -15,19 +16,28 @@ a lake that was moved has good views in `nightcart query` at once, in the file a
 from __future__ import annotations
 
 import datetime as dt
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from pipeline import durable
 from pipeline.contracts.contract import Contract, load_contract
+from pipeline.datasets import (
+    CATALOGUE,
+    CATALOGUE_CHANGES,
+    HISTORIES,
+    LEDGER,
+    METRICS,
+    RECOMMENDATIONS,
+    RETRACTIONS,
+    cleaned,
+)
 from pipeline.errors import InputError
-from pipeline.lake import Lake, Partition, storage_errors
-from pipeline.publishing.made_from import input_of
+from pipeline.lake import VIEWS_FILE, Lake, Partition, storage_errors
+from pipeline.publishing.consent import refusing
+from pipeline.publishing.list_origin import input_of
 from pipeline.publishing.sql_values import sql_files, sql_text
-
-DATASET = "recommendations"
-VIEWS_FILE = "views.sql"
+from pipeline.verification import seal_lines
 
 _FLAT = """
     SELECT run_date, run_id, user_id, entry.rank, entry.item_id, entry.title, entry.brand,
@@ -75,31 +85,32 @@ def view_statements(
     Raises:
         InputError: nothing is published.
     """
-    latest = latest or lake.latest(DATASET)
+    latest = latest or lake.latest(RECOMMENDATIONS)
     if latest is None:
         raise InputError(
             f"nothing is published in {lake.root} yet; run a night first: nightcart run --date "
             "YYYY-MM-DD, or nightcart demo"
         )
-    nights = {night.run_date: night for night in lake.past(DATASET, dt.date.max)}
+    nights = {night.run_date: night for night in lake.past_whole(RECOMMENDATIONS, dt.date.max)}
     if adding is not None:
         nights[adding.run_date] = adding
     all_nights = [nights[date] for date in sorted(nights)]
+    refused = refusing(lake)
     views = {
-        "recommendations_wide_latest": _wide([latest]),
+        "recommendations_wide_latest": _consenting(_wide([latest]), refused),
         "recommendations_latest": _FLAT.format(wide="recommendations_wide_latest"),
-        "recommendations_wide": _wide(all_nights),
+        "recommendations_wide": _consenting(_wide(all_nights), refused),
         "recommendations": _FLAT.format(wide="recommendations_wide"),
-        "catalogue_latest": _input(lake, "catalogue", latest),
-        "histories_latest": _input(lake, "histories", latest),
+        "catalogue_latest": _input(lake, CATALOGUE, latest),
+        "histories_latest": _input(lake, HISTORIES, latest),
         "events": _standing(lake, "events", "event"),
         "reviews": _standing(lake, "reviews", "review"),
         "catalogue_changes": _stored(
-            load_contract("catalogue_changes"), lake.past("catalogue_changes", dt.date.max)
+            load_contract(CATALOGUE_CHANGES), lake.past(CATALOGUE_CHANGES, dt.date.max)
         ),
         "item_versions": _VERSIONS.format(changes="catalogue_changes"),
         "ledger": _ledger(lake),
-        "metrics": _grown(load_contract("metrics"), lake.past("metrics", dt.date.max)),
+        "metrics": _grown(load_contract(METRICS), lake.past_whole(METRICS, dt.date.max)),
     }
     return [f"CREATE OR REPLACE VIEW {name} AS {select.strip()};" for name, select in views.items()]
 
@@ -112,26 +123,28 @@ def views_beside(lake: Lake, latest: Partition, adding: Partition) -> Iterator[N
     after it needs no room. The arguments are those of `view_statements`.
     """
     path = lake.root / VIEWS_FILE
-    aside = path.with_name(f".{VIEWS_FILE}.{os.getpid()}.tmp")
     lines = [
         "-- Written by Nightcart at each publish. Made for DuckDB: duckdb -init views.sql",
         *view_statements(lake, latest, adding),
     ]
-    with storage_errors(f"cannot write {path}"):
-        try:
-            with aside.open("w", encoding="utf-8") as file:
-                file.write("\n\n".join(lines) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            yield
-            aside.replace(path)
-        finally:
-            aside.unlink(missing_ok=True)
+    with storage_errors(f"cannot write {path}"), durable.beside(path) as (file, flush):
+        file.write(seal_lines("\n\n".join(lines) + "\n").encode())
+        flush()
+        yield
 
 
 def _wide(nights: Sequence[Partition]) -> str:
     """One row per user."""
-    return _grown(load_contract(DATASET), nights)
+    return _grown(load_contract(RECOMMENDATIONS), nights)
+
+
+def _consenting(lists: str, refused: str | None) -> str:
+    """Lists without those of users who have withdrawn since: of whatever night they are."""
+    if refused is None:
+        return lists
+    return f"""
+    SELECT lists.* FROM ({lists}) AS lists
+    ANTI JOIN ({refused}) AS refused ON lists.user_id = refused.user_id"""  # noqa: S608 (paths are quoted)
 
 
 def _input(lake: Lake, name: str, lists: Partition) -> str:
@@ -143,11 +156,11 @@ def _standing(lake: Lake, dataset: str, act: str) -> str:
     """All events, or reviews, that were delivered so far and stand."""
     deliveries = {
         name: _stored(load_contract(name), lake.past(name, dt.date.max))
-        for name in (f"cleaned_{dataset}", "retractions")
+        for name in (cleaned(dataset), RETRACTIONS)
     }
     return _STANDING.format(
-        delivered=deliveries[f"cleaned_{dataset}"],
-        retractions=deliveries["retractions"],
+        delivered=deliveries[cleaned(dataset)],
+        retractions=deliveries[RETRACTIONS],
         dataset=sql_text(dataset),
         own_day=f"{act}_date",
         key=f"{act}_id",
@@ -155,7 +168,7 @@ def _standing(lake: Lake, dataset: str, act: str) -> str:
 
 
 def _stored(contract: Contract, partitions: Sequence[Partition]) -> str:
-    return _parquet(contract, [file for partition in partitions for file in partition.files])
+    return _parquet(contract, [file for partition in partitions for file in partition.paths])
 
 
 def _parquet(contract: Contract, files: Sequence[Path]) -> str:
@@ -175,7 +188,7 @@ def _parquet(contract: Contract, files: Sequence[Path]) -> str:
 
 def _grown(contract: Contract, partitions: Sequence[Partition]) -> str:
     """Every night's, also where older ones lack columns that came later: those are null then."""
-    files = [file for partition in partitions for file in partition.files]
+    files = [file for partition in partitions for file in partition.paths]
     if not files:
         return _no_rows(contract)
     names = ", ".join(contract.column_names)
@@ -188,8 +201,8 @@ def _grown(contract: Contract, partitions: Sequence[Partition]) -> str:
 
 def _ledger(lake: Lake) -> str:
     """The ledger has no pointer: every line of every run, by its own columns."""
-    contract = load_contract("ledger")
-    files = sorted(lake.dataset("ledger").glob("run_date=*/run_id=*/*.jsonl"))
+    contract = load_contract(LEDGER)
+    files = sorted(lake.dataset(LEDGER).glob("run_date=*/run_id=*/*.jsonl"))
     if not files:
         return _no_rows(contract)
     kinds = ", ".join(

@@ -1,1 +1,1 @@
-"""The page that says how a night went, for marketers and operators."""
+"""The report of a night: one HTML page for marketers and operators."""

@@ -1,8 +1,8 @@
-"""The page's pictures, as SVG text that takes its colours and font from the page.
+"""The page's charts, as SVG text that takes its colours and font from the page.
 
-Pure: figures in, SVG out, the same bytes for the same figures. Text stays text, so a phone scales
-it and a screen reader reads it; colours are CSS variables, so that a picture follows the page
-into the dark. Only numbers and words of our own go in here, never the shop's.
+Pure: numbers in, SVG out; the same numbers give the same bytes. Text stays text, so that a phone
+scales it and a screen reader reads it. Colours are CSS variables, so that a chart follows the
+page's dark mode. Only our own numbers and words go in here, never the shop's.
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipeline.evaluation.gate import MEASURED
-from pipeline.model.list_methods import SHORT_WORDS
+from pipeline.model.list_methods import CANDIDATE, CHAMPION, COMPARED_MODELS, SHORT_WORDS
 from pipeline.report.learning import Epoch, Ranking
 
-# A colour that matplotlib knows, and the page's variable that takes its place in the SVG.
+# Colours that matplotlib draws with; each is replaced in the SVG by a variable of the page.
 INK, MUTED, GRID, FIRST, SECOND, THIRD, FOURTH, FIFTH, PAPER = (
     "#0a0101",
     "#0a0102",
@@ -43,10 +42,10 @@ _VARIABLES = {
     FIFTH: "var(--c5)",
     PAPER: "var(--card)",
 }
-MODEL_COLOURS = dict(zip(MEASURED, (FIRST, SECOND, FIFTH, THIRD, FOURTH), strict=True))
+MODEL_COLOURS = dict(zip(COMPARED_MODELS, (FIRST, SECOND, FIFTH, THIRD, FOURTH), strict=True))
 MODEL_NAMES = {
-    "candidate": "tonight's model",
-    "champion": "champion before",
+    CANDIDATE: "tonight's model",
+    CHAMPION: "champion before",
     **SHORT_WORDS,
 }
 METRIC_NAMES = {
@@ -85,7 +84,7 @@ _STYLE: dict[Any, Any] = {
 
 
 def training_chart(epochs: Sequence[Epoch]) -> str | None:
-    """Loss and ranking quality by epoch, one above the other; none without anything to draw."""
+    """Loss and ranking quality by epoch, one above the other; none if there is nothing to draw."""
     losses = [(e.epoch, e.train_loss) for e in epochs if e.train_loss is not None]
     scores = [(e.epoch, e.validation_ndcg) for e in epochs if e.validation_ndcg is not None]
     panels = [
@@ -180,7 +179,7 @@ def _svg(figure: Figure, label: str) -> str:
     text = re.sub(r"\s*<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r"\s*<style type=\"text/css\">.*?</style>", "", text, flags=re.DOTALL)
     text = re.sub(r"font-family: [^;\"]*;? ?", "", text)
-    # Two pictures share a page: only the ids that a picture refers to (hashes, salted) stay.
+    # Two charts share a page: only the ids that a chart refers to (hashes, salted) stay.
     text = re.sub(r" id=\"[a-z]+[0-9a-z.]*_[^\"]*\"", "", text)
     text = re.sub(r"<svg ([^>]*?) ?width=\"[^\"]*\"", r"<svg \1", text, count=1)
     text = re.sub(r"<svg ([^>]*?) ?height=\"[^\"]*\"", r"<svg \1", text, count=1)

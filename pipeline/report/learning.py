@@ -1,4 +1,4 @@
-"""What the night's model learned: the training curve, the ranking metrics, the promotion.
+"""The model's part of the page: the training curve, the ranking metrics, the promotion.
 
 Reads `training_log.json` of the night's `models` partition, the `metrics` partition (contract
 `metrics.v1`) and `champion.json` of the `champions` partition. Writes nothing.
@@ -14,8 +14,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from pipeline.evaluation.gate import MEASURED
 from pipeline.lake import Partition
+from pipeline.model.list_methods import CANDIDATE, COMPARED_MODELS
 
 TRAINING_LOG = "training_log.json"
 CHAMPION = "champion.json"
@@ -44,11 +44,13 @@ class Ranking:
 
     @property
     def models(self) -> tuple[str, ...]:
-        """Who was measured, in the order of the page."""
-        return tuple(name for name in MEASURED if any(name in row for row in self.values.values()))
+        """The models that were measured, in the order of the page."""
+        return tuple(
+            name for name in COMPARED_MODELS if any(name in row for row in self.values.values())
+        )
 
-    def lift(self, metric: str, over: str, model: str = "candidate") -> float | None:
-        """How many times as good as another; none where that is zero or was not measured."""
+    def lift(self, metric: str, over: str, model: str = CANDIDATE) -> float | None:
+        """How many times as good as another model; none where that is zero or was not measured."""
         row = self.values.get(metric, {})
         if model not in row or not row.get(over):
             return None
@@ -67,7 +69,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Promotion:
-    """Which model generated, and why; which baseline where it could not."""
+    """Which model generated and why, and which baseline made the lists that it could not."""
 
     model_version: str | None
     model_run_date: str | None
@@ -79,7 +81,8 @@ class Promotion:
 
 def read_training_log(models: Partition) -> list[Epoch]:
     """The epochs of the night's fine-tuning, in order."""
-    text = (models.path / TRAINING_LOG).read_text(encoding="utf-8")
+    (path,) = models.verified([models.path / TRAINING_LOG])
+    text = path.read_text(encoding="utf-8")
     epochs = [
         Epoch(
             epoch=int(entry["epoch"]),
@@ -94,7 +97,8 @@ def read_training_log(models: Partition) -> list[Epoch]:
 
 def read_promotion(champions: Partition) -> Promotion:
     """The champion as of the night."""
-    content = json.loads((champions.path / CHAMPION).read_text(encoding="utf-8"))
+    (path,) = champions.verified([champions.path / CHAMPION])
+    content = json.loads(path.read_text(encoding="utf-8"))
     return Promotion(
         model_version=content.get("model_version"),
         model_run_date=content.get("model_run_date"),
@@ -106,7 +110,7 @@ def read_promotion(champions: Partition) -> Promotion:
 
 
 def read_rankings(metrics: Partition, k: int) -> list[Ranking]:
-    """Every split at the cut-off `k` (the largest there is when `k` was not measured), test first."""
+    """Every split at the cut-off `k` (the largest if `k` was not measured), test first."""
     rows: list[dict[str, Any]] = []
     for path in metrics.files:
         if path.suffix == ".parquet":
@@ -137,10 +141,10 @@ def read_segments(metrics: Partition, k: int) -> list[Segment]:
 
 def rankings(rows: Iterable[Mapping[str, Any]], k: int) -> list[Ranking]:
     """Rows of `metrics.v1` as one table a split."""
-    kept = [row for row in rows if row.get("segment") in (None, EVERYBODY)]
+    of_everybody = [row for row in rows if row.get("segment") in (None, EVERYBODY)]
     found = []
     for split in ("test", "validation"):
-        of_split = [row for row in kept if row["split"] == split]
+        of_split = [row for row in of_everybody if row["split"] == split]
         cut_offs = {row["k"] for row in of_split}
         if not cut_offs:
             continue

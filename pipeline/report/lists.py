@@ -1,8 +1,8 @@
-"""What the published lists look like from above: coverage, variety, fallbacks, favourites.
+"""Counts over all published lists: coverage, variety, fallbacks, favourites.
 
 Reads Parquet files of `recommendations` and `catalogue` through DuckDB, which aggregates in one
 pass and spills to disk, so that five million lists need no more memory than five thousand.
-Writes nothing. Gives up: the count of different lists is of 64-bit hashes of the lists.
+Writes nothing. Gives up: different lists are counted by 64-bit hashes.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 import duckdb
 
 from pipeline.lake import Partition
+from pipeline.model.list_methods import IS_FALLBACK
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Favourite:
 class Lists:
     """All lists of a night, counted."""
 
-    n_shoppers: int
+    n_users: int
     n_model: int
     n_different: int
     n_items_shown: int
@@ -52,16 +53,16 @@ class Lists:
     @property
     def fallback_share(self) -> float:
         """Lists that the model did not make."""
-        return 1 - self.n_model / self.n_shoppers if self.n_shoppers else 0.0
+        return 1 - self.n_model / self.n_users if self.n_users else 0.0
 
     @property
     def different_share(self) -> float:
         """Different lists among all lists; near 0 when everybody gets the same."""
-        return self.n_different / self.n_shoppers if self.n_shoppers else 0.0
+        return self.n_different / self.n_users if self.n_users else 0.0
 
     @property
     def coverage(self) -> float | None:
-        """Sellable items that at least one shopper gets."""
+        """Sellable items that at least one user gets, as a share."""
         return self.n_items_shown / self.n_sellable if self.n_sellable else None
 
 
@@ -77,9 +78,9 @@ def read_lists(recommendations: Partition, catalogue: Partition | None) -> Lists
             "CREATE VIEW slots AS SELECT unnest(items).item_id AS item_id,"
             " unnest(items).title AS title FROM lists"
         )
-        n_shoppers, n_model, n_different = _row(
+        n_users, n_model, n_different = _row(
             db,
-            "SELECT count(*), count(*) FILTER (method = 'model'),"
+            f"SELECT count(*), count(*) FILTER (NOT {IS_FALLBACK}),"  # noqa: S608
             " count(DISTINCT hash([item.item_id for item in items])) FROM lists",
         )
         n_items_shown, n_slots = _row(db, "SELECT count(DISTINCT item_id), count(*) FROM slots")
@@ -101,7 +102,7 @@ def read_lists(recommendations: Partition, catalogue: Partition | None) -> Lists
                 week_ago=recommendations.run_date - dt.timedelta(days=7),
             )
         return Lists(
-            n_shoppers=n_shoppers,
+            n_users=n_users,
             n_model=n_model,
             n_different=n_different,
             n_items_shown=n_items_shown,
@@ -110,10 +111,8 @@ def read_lists(recommendations: Partition, catalogue: Partition | None) -> Lists
             n_sellable=n_sellable,
             n_new_items=n_new,
             n_new_items_shown=n_new_shown,
-            fallback_methods=_counts(db, "method", "method <> 'model'"),
-            fallback_reasons=_counts(
-                db, "coalesce(fallback_reason, 'not said')", "method <> 'model'"
-            ),
+            fallback_methods=_counts(db, "method", IS_FALLBACK),
+            fallback_reasons=_counts(db, "coalesce(fallback_reason, 'not said')", IS_FALLBACK),
             rules=_rules(db),
             reason_methods=_counts(db, "coalesce(reason_method, 'none')"),
             languages=_counts(db, "coalesce(language, 'not said')"),
@@ -123,7 +122,7 @@ def read_lists(recommendations: Partition, catalogue: Partition | None) -> Lists
 
 
 def _rules(db: duckdb.DuckDBPyConnection) -> tuple[tuple[str, int], ...]:
-    """How many lists each of the shop's rules changed; none for lists from before there were any."""
+    """How many lists each of the shop's rules changed; empty for lists older than the rules."""
     columns = {name for name, *_ in db.execute("DESCRIBE lists").fetchall()}
     if "rules" not in columns:
         return ()
@@ -150,7 +149,7 @@ def open_duckdb() -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def view(db: duckdb.DuckDBPyConnection, name: str, partition: Partition) -> None:
-    """Name a partition's Parquet files, so that a query never holds a path."""
+    """Make a view of a partition's Parquet files, so that a query never contains a path."""
     files = [str(path) for path in partition.files if path.suffix == ".parquet"]
     db.read_parquet(files, hive_partitioning=False).create_view(name)
 
@@ -164,7 +163,7 @@ def _row(db: duckdb.DuckDBPyConnection, query: str, **parameters: Any) -> Sequen
 def _counts(
     db: duckdb.DuckDBPyConnection, value: str, where: str = "true"
 ) -> tuple[tuple[str, int], ...]:
-    """Lists by an expression of ours, the most frequent first."""
+    """How many lists have each value of an expression, the most frequent first."""
     query = (
         f"SELECT {value} AS value, count(*) AS n FROM lists WHERE {where}"  # noqa: S608
         " GROUP BY value ORDER BY n DESC, value"

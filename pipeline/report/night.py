@@ -1,8 +1,8 @@
-"""What happened in a night: its stages, the rows they counted, and what readers see now.
+"""The night's part of the page: its stages, the rows they counted, and what readers see now.
 
 Reads the run records `<lake>/runs/run_date=D/run_id=R/<stage>.json`, the ledger lines of the run
-and the pointers of `recommendations`. Writes nothing. A failed night is as readable as a good
-one: a stage without a record has not run, a record that still says `running` was cut off.
+and the pointers of `recommendations`. Writes nothing. A failed night can be read like a good one: a
+stage without a record has not run, and a stage whose record still says `running` was killed.
 """
 
 from __future__ import annotations
@@ -15,24 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.datasets import GENERATED, RECOMMENDATIONS
 from pipeline.lake import Lake, Partition, Run
 from pipeline.ledger import LedgerLine
-
-STAGE_TITLES = {
-    "wait_for_raw": "Wait for the shop's files",
-    "clean": "Clean",
-    "validate_cleaned": "Check the cleaned day",
-    "build_histories": "Build histories",
-    "validate_histories": "Check the histories",
-    "fine_tune": "Fine-tune the model",
-    "evaluate": "Compare and promote",
-    "generate": "Make the lists",
-    "validate_generated": "Check the lists",
-    "publish": "Publish",
-}
-OWN_STAGE = "report"
-RECOMMENDATIONS = "recommendations"
-GENERATED = "generated"
+from pipeline.stages import NAMES, REPORT, names_before, stage_named
 
 PUBLISHED, REPLACED, UNPUBLISHED = "published", "replaced", "unpublished"
 ANOTHER_RUNS = "another run's"
@@ -102,14 +88,15 @@ def read_stages(lake: Lake, run: Run) -> list[StageLine]:
     records: dict[str, Record] = {}
     for path in sorted(lake.records(run).glob("*.json")):
         record = _record(path)
-        if record is not None and path.stem != OWN_STAGE:
+        if record is not None and path.stem != REPORT:
             records[path.stem] = record
-    names = [*STAGE_TITLES, *(name for name in records if name not in STAGE_TITLES)]
+    others = (name for name in records if name not in NAMES)
+    names = [*names_before(REPORT), *others]
     return [_stage_line(name, records.get(name)) for name in names]
 
 
 def read_outcome(lake: Lake, run: Run, stages: Iterable[StageLine]) -> Outcome:
-    """What the night led to: the pointers decide, not what a stage says of itself."""
+    """Whether the night was published: the pointers decide, not the stages' own records."""
     current = lake.current(RECOMMENDATIONS, run.run_date)
     seen = current or lake.latest(RECOMMENDATIONS)
     if current is not None and made_by(current, run):
@@ -129,15 +116,15 @@ def read_outcome(lake: Lake, run: Run, stages: Iterable[StageLine]) -> Outcome:
 
 def _night_of(lists: Partition) -> dt.date | None:
     """The night that made lists which stand in for another's (`pipeline.publishing.degrade`)."""
-    said = lists.manifest.get("lists_of")
-    return dt.date.fromisoformat(said) if said else None
+    night = lists.manifest.get("lists_of")
+    return dt.date.fromisoformat(night) if night else None
 
 
 def made_by(partition: Partition, run: Run) -> bool:
     """Whether a run made a published partition.
 
-    What a run publishes a second time, with other rows, lies beside the first as `R.2`; its
-    manifest says which run generated it.
+    If a run publishes twice with other rows, the second partition lies beside the first as `R.2`;
+    its manifest says which run generated it.
     """
     return bool(partition.manifest.get("generated_by", partition.run_id) == run.run_id)
 
@@ -159,7 +146,7 @@ def funnels(lines: Iterable[LedgerLine]) -> list[Funnel]:
     groups: dict[tuple[str, str], list[LedgerLine]] = defaultdict(list)
     for line in lines:
         groups[line.stage, line.dataset].append(line)
-    order = {name: position for position, name in enumerate(STAGE_TITLES)}
+    order = {name: position for position, name in enumerate(NAMES)}
     return [
         Funnel(
             stage=stage,
@@ -177,9 +164,9 @@ def funnels(lines: Iterable[LedgerLine]) -> list[Funnel]:
 
 
 def run_partition(lake: Lake, name: str, run: Run) -> Partition | None:
-    """What this run committed, else what the date points at, else none.
+    """The partition that this run committed, else the one that the date points at, else none.
 
-    A night that was taken up again in the middle reads what an earlier run of the date made.
+    A night that was resumed in the middle reads partitions of an earlier run of the date.
     """
     return lake.committed(name, run) or lake.current(name, run.run_date)
 
@@ -193,7 +180,7 @@ def _record(path: Path) -> Record | None:
 
 
 def _stage_line(name: str, record: Record | None) -> StageLine:
-    title = STAGE_TITLES.get(name, name.replace("_", " ").capitalize())
+    title = stage_named(name).title if name in NAMES else name.replace("_", " ").capitalize()
     if record is None:
         return StageLine(name, title, "not run", None, None, None, ())
     status = str(record["status"])
@@ -234,9 +221,9 @@ def _plain_figures(report: Any, limit: int = 4) -> tuple[tuple[str, str], ...]:
 
 
 def _warnings(report: Any) -> tuple[str, ...]:
-    """What a stage went on in spite of, such as a file that could not be read."""
-    said = report.get("warnings") if isinstance(report, dict) else None
-    return tuple(str(text) for text in said) if isinstance(said, list) else ()
+    """Faults that a stage went on in spite of, such as a file that could not be read."""
+    warnings = report.get("warnings") if isinstance(report, dict) else None
+    return tuple(str(text) for text in warnings) if isinstance(warnings, list) else ()
 
 
 def _plain(value: bool | int | float | str) -> str:

@@ -1,10 +1,10 @@
 """The report: one HTML page of a night that needs nothing but itself.
 
-Reads what the other modules of this room read; writes `report.html` among the run's records,
-aside and then renamed. Titles, queries, reviews and error texts are hostile input: the template
-escapes everything, and the page's content security policy lets nothing run and nothing load.
-A part that is missing or cannot be read is left out and named on the page; a failed night has a
-report too. The same lake gives the same bytes.
+Reads what the other modules of this room read; writes `report.html` among the run's records, to a
+temporary file that is then renamed. Titles, queries, reviews and error texts are hostile input: the
+template escapes everything, and the page's content security policy lets nothing run and nothing
+load. A part that is missing or cannot be read is left out and named on the page; a failed night has
+a report too. The same lake gives the same bytes.
 """
 
 from __future__ import annotations
@@ -21,9 +21,13 @@ import duckdb
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from pipeline import durable
+from pipeline.datasets import CATALOGUE, CHAMPIONS, HISTORIES, METRICS, MODELS
+from pipeline.error_words import in_words
 from pipeline.lake import Lake, Partition, Run, storage_errors
 from pipeline.ledger import read_ledger
-from pipeline.model.list_methods import WORDS
+from pipeline.model.list_methods import MODEL, POPULARITY, TEMPLATE, WORDS
+from pipeline.ranking.best_baseline import DEFAULT
 from pipeline.report.charts import (
     METRIC_NAMES,
     MODEL_COLOURS,
@@ -31,6 +35,7 @@ from pipeline.report.charts import (
     ranking_chart,
     training_chart,
 )
+from pipeline.report.example_users import ExampleUser, read_example_users
 from pipeline.report.learning import (
     Epoch,
     Promotion,
@@ -53,7 +58,6 @@ from pipeline.report.night import (
     read_stages,
     run_partition,
 )
-from pipeline.report.shoppers import Shopper, read_shoppers
 from pipeline.settings import Settings
 
 REPORT_FILE = "report.html"
@@ -64,7 +68,7 @@ T = TypeVar("T")
 
 @dataclass
 class Night:
-    """Everything that the page shows; a part that is not there is none or empty."""
+    """Everything that the page shows; a part that is missing is none or empty."""
 
     run: Run
     stages: list[StageLine]
@@ -77,7 +81,7 @@ class Night:
     lists: Lists | None = None
     lists_run_id: str | None = None
     lists_state: str = UNPUBLISHED
-    shoppers: list[Shopper] = field(default_factory=list)
+    example_users: list[ExampleUser] = field(default_factory=list)
     data_docs: str | None = None
     airflow_run: str | None = None  # address of its page
     unreadable: list[str] = field(default_factory=list)
@@ -89,7 +93,7 @@ class Night:
 
 
 def read_night(lake: Lake, run: Run, settings: Settings) -> Night:
-    """Collect what there is to show of a run."""
+    """Collect the parts of a run's page."""
     stages = read_stages(lake, run)
     night = Night(run, stages, Outcome(UNPUBLISHED, None, None, None))
     collect = _Collector(night.unreadable)
@@ -101,22 +105,24 @@ def read_night(lake: Lake, run: Run, settings: Settings) -> Night:
         "what readers see", lambda: read_outcome(lake, run, stages), night.outcome
     )
     night.funnels = collect.part("the ledger", lambda: funnels(read_ledger(lake, run)), [])
-    if models := partition("models"):
+    if models := partition(MODELS):
         night.epochs = collect.part("the training log", lambda: read_training_log(models), [])
-    if metrics := partition("metrics"):
+    if metrics := partition(METRICS):
         k = settings.evaluation.k
         night.rankings = collect.part("the metrics", lambda: read_rankings(metrics, k), [])
         night.segments = collect.part("the segments", lambda: read_segments(metrics, k), [])
-    if champions := partition("champions"):
+    if champions := partition(CHAMPIONS):
         night.promotion = collect.part("the champion", lambda: read_promotion(champions), None)
-    catalogue, histories = partition("catalogue"), partition("histories")
+    catalogue, histories = partition(CATALOGUE), partition(HISTORIES)
     none: tuple[Partition | None, str] = (None, UNPUBLISHED)
     made, night.lists_state = collect.part("the lists", lambda: lists_of(lake, run), none)
     if made is not None:
         night.lists_run_id = made.run_id
         night.lists = collect.part("the lists", lambda: read_lists(made, catalogue), None)
-        night.shoppers = collect.part(
-            "the shoppers", lambda: read_shoppers(made, histories, catalogue, settings.seed), []
+        night.example_users = collect.part(
+            "the shoppers",
+            lambda: read_example_users(made, histories, catalogue, settings.seed),
+            [],
         )
     if (lake.records(run) / DATA_DOCS).is_file():
         night.data_docs = DATA_DOCS
@@ -132,7 +138,7 @@ def render(night: Night, settings: Settings) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    # The shop's zone, so that a marketer reads the clock on the wall.
+    # Times are in the shop's zone, as on a marketer's clock.
     zone = ZoneInfo(settings.shop.timezone)
     environment.filters |= {
         "count": lambda n: f"{n:,}",
@@ -154,6 +160,10 @@ def render(night: Night, settings: Settings) -> str:
         ranking=ranking,
         training_svg=Markup(training_chart(night.epochs) or ""),  # noqa: S704  # our own figures
         ranking_svg=Markup((ranking_chart(ranking) if ranking else None) or ""),  # noqa: S704
+        by_model=MODEL,
+        by_template=TEMPLATE,
+        popularity=POPULARITY,
+        usual_fallback=DEFAULT,
         model_names=MODEL_NAMES,
         metric_names=METRIC_NAMES,
         model_colours={name: f"m{place}" for place, name in enumerate(MODEL_COLOURS, 1)},
@@ -173,10 +183,7 @@ def write_report(
     text = render(night, settings)
     path = lake.records(run) / REPORT_FILE
     with storage_errors(f"cannot write {path}"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f".{path.name}.tmp")
-        aside.write_text(text, encoding="utf-8")
-        aside.replace(path)
+        durable.put_text(path, text)
     return path, night
 
 
@@ -207,14 +214,14 @@ class _Collector:
         try:
             return read()
         except (OSError, ValueError, KeyError, TypeError, AttributeError, duckdb.Error) as error:
-            self._unreadable.append(f"{name}: {type(error).__name__}: {error}")
+            self._unreadable.append(f"{name}: {in_words(error)}")
             return otherwise
 
 
 def _percent(share: float | None) -> str:
     if share is None:
         return "–"
-    # 99.97 % is not "100 %": only a whole is written as one.
+    # 99.97 % is not "100 %": only the whole is written as 100 %.
     if 0.999 <= share < 1 or 0 < share < 0.001:
         return f"{share:.2%}".replace("%", " %")
     return f"{share:.1%}".replace(".0%", "%").replace("%", " %")

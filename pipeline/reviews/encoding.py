@@ -1,11 +1,11 @@
-"""Texts whose encoding was mixed up on the way ("Ã©" for "é", "â€™" for "’") are put right.
+"""Texts that were decoded with a wrong encoding ("Ã©" for "é", "â€™" for "’") are repaired.
 
 `looks_broken` is a column expression, so that Python sees only the few texts that need it;
 `repaired` is ftfy's decoder, which undoes a wrong decoding where one explains the text and leaves a
 text alone where none does. Everything else that ftfy can do (curly quotes, ligatures, full-width
 letters, line breaks, normal forms, entities) is switched off: those are the writer's own.
 
-Bytes that were no text come out of Spark's readers as U+FFFD; what they were is lost, and they stay.
+Bytes that were no text come out of Spark's readers as U+FFFD. They are lost, and U+FFFD stays.
 Gives up: mix-ups of encodings other than Windows-1252, Latin-1 and their kin of Europe and Russia;
 a capital Ã or Â that stands alone between spaces is taken for half a character.
 """
@@ -29,7 +29,7 @@ _BROKEN = rf"[\u00c2-\u00f4\u0412-\u0444]{_CONTINUES}|[\u0080-\u009f]"
 
 
 def looks_broken(text: Column) -> Column:
-    """Whether a text may be mixed up: true for every one that `repaired` changes, false for most."""
+    """Whether a text may be broken: true for all that `repaired` changes, false for most others."""
     return F.coalesce(text.rlike(_BROKEN), F.lit(False))
 
 
@@ -54,7 +54,7 @@ def repaired(text: str) -> str:
         normalization=None,
     )
     found = str(ftfy.fix_encoding(text, config))
-    # Two letters that happen to look like a character of a script nobody here writes (N'Ko of "ßª").
+    # Two letters may look like a character of an unlikely script: "ßª" looks like N'Ko.
     return text if any(map(_UNLIKELY.match, set(found) - set(text))) else found
 
 
@@ -64,5 +64,5 @@ def _repaired(text: str | None) -> str | None:
 
 
 def repaired_column(text: Column) -> Column:
-    """The text put right; Python is handed nulls for the texts that need nothing."""
+    """The repaired text; Python gets nulls for the texts that need no repair."""
     return F.coalesce(_repaired(F.when(looks_broken(text), text)), text)

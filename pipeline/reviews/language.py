@@ -1,8 +1,8 @@
 """Which language a review is in: the retailer's tag, or what the text shows where it says more.
 
-The model is py3langid's (naive Bayes over byte n-grams, 4.6 MB, inside the package); it is loaded at
-the first use in a process. Measured on the simulator's and on 10,261 real English reviews
-(docs/experiments.md): right in 99.9 % and more, 8,000 to 26,000 reviews a second and core.
+The model is py3langid's (naive Bayes over byte n-grams, 4.6 MB, inside the package); it is loaded
+at the first use in a process. Measured on the simulator's and on 10,261 real English reviews
+(docs/experiments/formats.md): right in 99.9 % and more, 8,000 to 26,000 reviews a second and core.
 
 Gives up: two languages in one text; a text too short to tell is `und`.
 """
@@ -17,7 +17,8 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-UNKNOWN = "und"
+from pipeline.language_tag import UNKNOWN, primary_language
+
 # Fewer letters than this tell nothing; a character of a script without spaces weighs three.
 MIN_LETTERS = 12
 # Over a tag, only a long text that leaves no doubt is believed.
@@ -26,15 +27,8 @@ SURE, SURE_AGAINST_A_TAG = 0.6, 0.99
 # More of a text tells no more of its language.
 _MAX_CHARACTERS = 1000
 
-_PRIMARY = re.compile(r"[A-Za-z]{2,3}")
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 _NO_LETTER = re.compile(r"\[[a-z]+\]|https?://\S+|\S*@\S*|[\W\d_]+")
-
-
-def primary_language(tag: str | None) -> str:
-    """`zh` of `zh-CN`; `und` where there is none."""
-    match = _PRIMARY.match(tag or "")
-    return match.group().lower() if match else UNKNOWN
 
 
 def detected_language(text: str) -> str:
@@ -52,7 +46,12 @@ def language_of(tag: str | None, text: str) -> str:
 
 
 def language_column(tag: Column, text: Column) -> Column:
-    """The retailer's tag, or `language_of` the text where that says something else; null: unknown."""
+    """The retailer's tag, or `language_of` the text where that says something else; null: unknown.
+
+    Args:
+        text: the title on a line of its own, then the text, as phrases are taken from them: what
+            is said of an item in a language and what is learned to say of it are then of the same.
+    """
     return F.coalesce(_other_language(tag, text), tag)
 
 

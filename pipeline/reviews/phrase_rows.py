@@ -16,6 +16,7 @@ from pyspark.sql import types as T
 from pipeline.contracts.arrow import arrow_schema
 from pipeline.contracts.contract import load_contract
 from pipeline.contracts.spark import spark_schema
+from pipeline.datasets import REVIEW_PHRASES
 from pipeline.reviews.language import language_of
 from pipeline.reviews.phrases import phrases
 from pipeline.reviews.unfair import text_hash
@@ -32,7 +33,7 @@ def phrase_rows(reviews: DataFrame, delivered: str, copied_min_characters: int) 
         delivered: the name of the column of the delivery day, a date.
         copied_min_characters: a shorter text has no `text_hash`.
     """
-    contract = load_contract("review_phrases")
+    contract = load_contract(REVIEW_PHRASES)
     schema = spark_schema(contract).add(delivered, T.DateType())
     arrow = arrow_schema(contract).append(pa.field(delivered, pa.date32()))
 

@@ -2,7 +2,7 @@
 
 `common_words` are the lists of the package `stopwordsiso` (they lie inside it), whole: function
 words, but also words such as "case" that a part-of-speech tagger can tell apart. They are therefore
-asked only where there is no tagger. `EMPTY_NOUNS` and `PRAISE` are short and our own, written for
+used only where there is no tagger. `EMPTY_NOUNS` and `PRAISE` are short and our own, written for
 reviews: nouns that every review has ("thing", "product", "month") and adjectives that say only
 that somebody liked it.
 """
@@ -12,6 +12,8 @@ from __future__ import annotations
 from functools import cache
 
 from stopwordsiso import has_lang, stopwords
+
+from pipeline.language_tag import UNKNOWN
 
 
 def _listed(words: str) -> frozenset[str]:
@@ -98,7 +100,7 @@ _SPANISH = _listed(
 @cache
 def common_words(language: str) -> frozenset[str]:
     """The package's list of a language; of every language that ships here where it is unknown."""
-    if language == "und":
+    if language == UNKNOWN:
         listed = (common_words(name) for name in ("en", "de", "es", "fr", "zh"))
         return frozenset().union(*listed, *EMPTY_NOUNS.values(), *PRAISE.values())
     found = frozenset(stopwords(language)) if has_lang(language) else frozenset[str]()

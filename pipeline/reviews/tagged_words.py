@@ -122,7 +122,7 @@ def _words(sentence: str, language: str) -> list[Word]:
         lower = token.lower()
         kind = kinds.get(tag) or ("verb" if tag.startswith("V") else "other")
         fixed_kind = fixed.get(lower, kind)
-        # "sounds great" says of the item what it is like; "the sound" is a noun like any other.
+        # "sounds great" describes the item; "the sound" is a noun like any other.
         if fixed_kind != "copula" or tag.startswith("V"):
             kind = fixed_kind
         elif lower == "sound":

@@ -1,19 +1,19 @@
-"""Reviews that are no shopper's honest word: texts copied from each other, and bombs.
+"""Unfair reviews: texts copied from each other, and review bombs.
 
-`with_fate` judges each review by all that is known of the past, over the days that reviews were written
-on and never over deliveries, so that a late review ends up as one that came in time. It reads one
-row a review: who, of what, when, how many stars, and a hash of its normalised text.
+`with_unfair_rule` compares each review with all that is known of the past, by the days that reviews
+were written on and never by deliveries, so that a late review ends up as one that came in time. It
+reads one row a review: user, item, day, stars, and a hash of the normalised text.
 
-    copied_text   the same text (of `copied_min_characters` or more) stands in so many reviews, by
-                  whomever and of whatever; the earliest stays
-    review_bomb   an item, or a writer, has far more reviews on a day than on its days before, most
-                  of them with one or five stars; all of that day's are left out
+    copied_text   the same text (of `copied_min_characters` or more) stands in so many reviews, of
+                  any users and items; the earliest stays
+    review_bomb   an item, or a user, has far more reviews on a day than on its days before, most
+                  of them with one or five stars; all reviews of that day are left out
 
-What such a review says of an item is not learned (`histories.item_words`); its stars stay in its
-writer's own history, because they are what that account did.
+Phrases of such a review are not used (`histories.item_words`). Its stars stay in the user's own
+history, because they are what that account did.
 
-Gives up: texts that were changed a little; bombs that are spread over days; reviews in which no
-phrase was found do not count towards a bomb (they tell nothing of the item either).
+Gives up: texts that were changed a little; bombs that are spread over days. Reviews without a
+phrase do not count towards a bomb (they say nothing of the item either).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pyspark.sql import functions as F
 from pipeline.settings import Reviews
 
 COPIED, BOMB = "copied_text", "review_bomb"
-FATE = "fate"
+UNFAIR_RULE = "unfair_rule"
 
 
 def text_hash(text: str, min_characters: int) -> int | None:
@@ -38,15 +38,15 @@ def text_hash(text: str, min_characters: int) -> int | None:
     return int.from_bytes(digest[:8], "big", signed=True)
 
 
-def with_fate(reviews: DataFrame, limits: Reviews) -> DataFrame:
-    """The reviews and, as `fate`, the rule that leaves one out; null where it stays.
+def with_unfair_rule(reviews: DataFrame, limits: Reviews) -> DataFrame:
+    """The reviews and, as `unfair_rule`, the rule that leaves one out; null where it stays.
 
     Args:
         reviews: one row a review: `review_id, user_id, item_id, review_date, rating, text_hash`.
         limits: the thresholds.
     """
     return reviews.withColumn(
-        FATE,
+        UNFAIR_RULE,
         F.when(_is_copy(limits), F.lit(COPIED)).when(
             _is_bomb("item_id", limits) | _is_bomb("user_id", limits), F.lit(BOMB)
         ),
@@ -54,7 +54,7 @@ def with_fate(reviews: DataFrame, limits: Reviews) -> DataFrame:
 
 
 def _is_copy(limits: Reviews) -> Column:
-    """Nulls are one group each: a short text is no copy of another."""
+    """Whether a row's text is a later copy; a short text has no hash and is no copy."""
     same = F.coalesce(F.col("text_hash").cast("string"), F.concat("user_id", "review_id"))
     text = Window.partitionBy(same)
     earliest = F.min(F.struct("review_date", "user_id", "review_id")).over(text)
@@ -63,7 +63,7 @@ def _is_copy(limits: Reviews) -> Column:
 
 
 def _is_bomb(whose: str, limits: Reviews) -> Column:
-    """Whether the row's item (or writer) has a day out of all proportion, mostly of extremes."""
+    """Whether the row's item (or user) has far more reviews than usual that day, mostly extreme."""
     day = Window.partitionBy(whose, "review_date")
     number = F.unix_date("review_date")
     before = Window.partitionBy(whose).orderBy(number).rangeBetween(Window.unboundedPreceding, -1)

@@ -133,7 +133,7 @@ def _complements(draw: np.random.Generator, category: Ints) -> tuple[Ints, Ints]
     """What a buyer comes back for: first a partner of the item, then a companion.
 
     Partners (of the category that it leads to) overlap between items, companions (of the one
-    that completes it) hardly do. So the companion is told by the item bought two purchases ago,
+    that completes it) hardly do. So the companion follows from the item bought two purchases ago,
     not by the partner bought in between: a first-order model cannot learn it.
     """
     n_items = len(category)

@@ -46,23 +46,23 @@ def lines_of(columns: Columns) -> list[str]:
     return [template % row for row in zip(*columns.values(), strict=True)]
 
 
-def bots(draw: np.random.Generator, dirt: float, n_shoppers: int, items: Ints) -> Events:
+def bots(draw: np.random.Generator, dirt: float, n_users: int, items: Ints) -> Events:
     """Views of hundreds of items in minutes, by users whom no list knows.
 
     Args:
         draw: the day's stream.
         dirt: multiplies how many there are.
-        n_shoppers: bots are numbered from here on; a larger shop attracts more of them.
+        n_users: bots are numbered from here on; a larger shop attracts more of them.
         items: what is on sale.
     """
-    rate = 0.06 * n_shoppers / 1000 + 0.04
+    rate = 0.06 * n_users / 1000 + 0.04
     n_bots = int(draw.poisson(rate * dirt)) if len(items) else 0
     user, item, second = [], [], []
     for number in range(n_bots):
         n = int(draw.integers(*_BOT_EVENTS))
         begin = int(draw.integers(0, 80_000))
         second.append(begin + np.sort(draw.integers(0, int(draw.integers(180, 1200)), n)))
-        user.append(np.full(n, n_shoppers + number))
+        user.append(np.full(n, n_users + number))
         item.append(items[(int(draw.integers(len(items))) + np.arange(n)) % len(items)])
     n = sum(len(part) for part in user)
     nothing = np.zeros(0, dtype=np.int64)

@@ -39,7 +39,7 @@ KINDS = (
     Kind("events.jsonl", "email_in_query", 0.002, KEEP, None),
     Kind("events.jsonl", "phone_in_query", 0.002, KEEP, None),
     Kind("events.jsonl", "card_in_query", 0.001, KEEP, None),
-    # A bot is a user, not a row; its rate is bots a day per thousand shoppers.
+    # A bot is a user, not a row; its rate is bots a day per thousand users.
     Kind("events.jsonl", "bot", 0.06, REMOVE, "bot"),
     Kind("reviews.jsonl", "duplicate", 0.004, REMOVE, "duplicate"),
     Kind("reviews.jsonl", "truncated", 0.002, QUARANTINE, "unreadable_line"),

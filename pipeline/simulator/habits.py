@@ -1,4 +1,4 @@
-"""What shoppers carry from session to session: what they wait for, own, and left in the cart.
+"""What users carry from session to session: what they wait for, own, and left in the cart.
 
 It is why the next item depends on more than the last one. Reads and writes nothing.
 """
@@ -15,11 +15,11 @@ GOALS = ("browse", "finish_cart", "refill", "chain", "volume")
 
 CONSUMABLE_DAYS = np.array([entry.consumable_days for entry in CATEGORIES])
 
-_REMEMBERED = 12  # purchases that a shopper does not repeat on a whim
+_REMEMBERED = 12  # purchases that a user does not repeat on a whim
 
 
 class Habits:
-    """What shoppers carry from session to session. `NOBODY` where there is nothing pending."""
+    """What users carry from session to session. `NOBODY` where there is nothing pending."""
 
     def __init__(self, n_users: int, catalogue: Catalogue) -> None:
         self._items = catalogue
@@ -37,7 +37,7 @@ class Habits:
         self.bought = np.zeros(n_users, dtype=np.int64)
 
     def remembers(self, user: Ints, item: Ints) -> Flags:
-        """Whether each shopper bought that item lately; `item` is (n,) or (n, k)."""
+        """Whether each user bought that item lately; `item` is (n,) or (n, k)."""
         recent = self.recent[user].reshape(len(user), *[1] * (item.ndim - 1), _REMEMBERED)
         found: Flags = (recent == item[..., None]).any(axis=-1)
         return found
@@ -45,7 +45,7 @@ class Habits:
     def pull(
         self, day: int, user: Ints, listed: Flags, draw: np.random.Generator
     ) -> tuple[Ints, Ints]:
-        """What each shopper comes for, if for anything pending: the goal and its item.
+        """What each user comes for, if for anything pending: the goal and its item.
 
         The item is `NOBODY` where the goal is `BROWSE`.
         """
@@ -84,7 +84,7 @@ class Habits:
         carts: Flags,
         draw: np.random.Generator,
     ) -> None:
-        """What a session leaves pending; each shopper at most once."""
+        """What a session leaves pending; each user at most once."""
         items = self._items
         self.cart[user[goal == FINISH_CART]] = NOBODY
         left = carts & ~buys

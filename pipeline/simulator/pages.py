@@ -19,7 +19,7 @@ from pipeline.simulator.planting import Page, Planter, lay_out
 from pipeline.simulator.queries import QueryBook
 from pipeline.simulator.randomness import stream
 from pipeline.simulator.reviews import Review
-from pipeline.simulator.shoppers import Shoppers
+from pipeline.simulator.users import Users
 
 ITEMS_HEADER = "sku,title,brand,category,price,stock,listed"
 USERS_HEADER = "user,consent,lang,country"
@@ -30,14 +30,14 @@ class Press:
     """Prints a day's pages. Holds the late post: events that a later day delivers."""
 
     def __init__(
-        self, seed: int, dirt: float, catalogue: Catalogue, shoppers: Shoppers, queries: QueryBook
+        self, seed: int, dirt: float, catalogue: Catalogue, users: Users, queries: QueryBook
     ) -> None:
         self._seed, self._dirt = seed, dirt
-        self._catalogue, self._shoppers = catalogue, shoppers
+        self._catalogue, self._users = catalogue, users
         self._late = LatePost()
         # The last entry of a table stands for "none": number -1 picks it.
         self._item = _table([*map(quoted, catalogue.sku), NULL])
-        self._user = _table([quoted(user) for user in shoppers.user])
+        self._quoted_user = _table([quoted(user) for user in users.user_id])
         self._type = _table([quoted(name) for name in EVENT_TYPES])
         self._query = _table([*map(quoted, queries.text), NULL])
         self._numbers: list[str] = []
@@ -55,13 +55,13 @@ class Press:
         ]
 
     def events(self, day: int, clock: Clock, events: Events, market: Market) -> Page:
-        """The clickstream; users beyond the last shopper are bots."""
-        n_shoppers = len(self._shoppers)
+        """The clickstream; users beyond the last user are bots."""
+        n_users = len(self._users)
         planter = self._planter(day, "events.jsonl", len(events))
-        for row in np.flatnonzero(events.user >= n_shoppers).tolist():
+        for row in np.flatnonzero(events.user >= n_users).tolist():
             planter.mark(row, "bot")
-        n_bots = max(int(events.user.max(initial=0)) - n_shoppers + 1, 0)
-        users = self._user
+        n_bots = max(int(events.user.max(initial=0)) - n_users + 1, 0)
+        users = self._quoted_user
         if n_bots:
             bots = [f'"u{_FIRST_BOT + day * 1000 + bot}"' for bot in range(n_bots)]
             users = np.concatenate([users, _table(bots)])
@@ -89,7 +89,7 @@ class Press:
         columns: Columns = {
             "review_id": self._ids("r", day, len(written)),
             "ts": clock.stamps(seconds),
-            "user": [self._user[review.user] for review in written],
+            "user": [self._quoted_user[review.user] for review in written],
             "item": [self._item[review.item] for review in written],
             "stars": [str(review.stars) for review in written],
             "headline": [_or_null(review.headline) for review in written],
@@ -119,19 +119,18 @@ class Press:
         ids = [self._catalogue.sku[item] for item in known.tolist()]
         return lay_out(planter, clock.date, lines, ids, header=ITEMS_HEADER)
 
-    def users(self, day: int, clock: Clock, told: Ints, consent: Flags) -> Page:
-        """The shoppers that the day has news of: new ones, and those whose consent changed."""
-        planter = self._planter(day, "users.csv", len(told))
-        agrees = ["true" if yes else "false" for yes in consent[told].tolist()]
+    def users(self, day: int, clock: Clock, delivered: Ints, consent: Flags) -> Page:
+        """The users that the day delivers: new ones, and those whose consent changed."""
+        planter = self._planter(day, "users.csv", len(delivered))
+        agrees = ["true" if yes else "false" for yes in consent[delivered].tolist()]
         for row in planter.choose("consent_missing"):
             agrees[row] = ""
-        shoppers = self._shoppers
+        users = self._users
         lines = [
-            f"{shoppers.user[user]},{yes},"
-            f"{LANGUAGES[shoppers.language[user]]},{shoppers.country[user]}"
-            for user, yes in zip(told.tolist(), agrees, strict=True)
+            f"{users.user_id[user]},{yes},{LANGUAGES[users.language[user]]},{users.country[user]}"
+            for user, yes in zip(delivered.tolist(), agrees, strict=True)
         ]
-        ids = [shoppers.user[user] for user in told.tolist()]
+        ids = [users.user_id[user] for user in delivered.tolist()]
         return lay_out(planter, clock.date, lines, ids, header=USERS_HEADER)
 
     def _planter(self, day: int, file: str, n_rows: int) -> Planter:

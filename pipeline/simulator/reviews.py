@@ -1,7 +1,7 @@
-"""What happens after a purchase: returns, stars, and words that follow what the shopper thought.
+"""What happens after a purchase: returns, stars, and words that follow what the user thought.
 
-Stars come from the item's true quality per aspect, weighed by what the shopper cares about. The
-text names those aspects, praised or blamed accordingly, in the shopper's language. Which of the
+Stars come from the item's true quality per aspect, weighed by what the user cares about. The
+text names those aspects, praised or blamed accordingly, in the user's language. Which of the
 clauses an aspect gets leans on the item, so that an item has words that tell it from others.
 Reads and writes nothing.
 """
@@ -18,7 +18,7 @@ from pipeline.simulator.catalogue import NOBODY, Catalogue, Flags, Floats, Ints
 from pipeline.simulator.events import PURCHASE, RETURN, Events, join_events, no_events
 from pipeline.simulator.lexicon import LANGUAGES, Lexicon, load_lexicon
 from pipeline.simulator.randomness import stream
-from pipeline.simulator.shoppers import Shoppers
+from pipeline.simulator.users import Users
 
 _REVIEW_RATE = 0.4
 _RETURN_RATE, _RETURN_RATE_DISLIKED = 0.015, 0.15
@@ -40,10 +40,10 @@ class Review:
 class Aftermath:
     """Schedules what purchases lead to, and hands it out on its day."""
 
-    def __init__(self, seed: int, catalogue: Catalogue, shoppers: Shoppers) -> None:
+    def __init__(self, seed: int, catalogue: Catalogue, users: Users) -> None:
         self._seed = seed
         self._items = catalogue
-        self._shoppers = shoppers
+        self._users = users
         self._reviews: defaultdict[int, list[tuple[Ints, Ints, Ints]]] = defaultdict(list)
         self._returns: defaultdict[int, list[Events]] = defaultdict(list)
 
@@ -102,10 +102,10 @@ class Aftermath:
         ]
 
     def _stars(self, user: Ints, item: Ints, mood: Floats) -> Ints:
-        quality, cares = self._items.quality[item], self._shoppers.cares[user]
+        quality, cares = self._items.quality[item], self._users.cares[user]
         cares = np.where(np.isnan(quality), 0.0, cares)
         liking = (np.nan_to_num(quality) * cares).sum(axis=1) / cares.sum(axis=1)
-        stars = np.round(3.5 + 1.2 * liking - self._shoppers.strictness[user] + mood)
+        stars = np.round(3.5 + 1.2 * liking - self._users.strictness[user] + mood)
         rounded: Ints = np.clip(stars, 1, 5).astype(np.int64)
         return rounded
 
@@ -119,7 +119,7 @@ class Aftermath:
         quality = self._items.quality[item]
         felt = quality + draw.normal(0, 0.3, quality.shape)
         lean = np.clip(stars - 3, -1, 1)[:, None]
-        mind = np.log(self._shoppers.cares[user]) + draw.gumbel(0, 0.6, quality.shape)
+        mind = np.log(self._users.cares[user]) + draw.gumbel(0, 0.6, quality.shape)
         mind = np.where(np.isnan(quality), -np.inf, mind + 1.2 * lean * np.nan_to_num(felt))
         order = np.argsort(-mind, axis=1, kind="stable")
         return order, np.take_along_axis(felt, order, axis=1) > 0
@@ -128,7 +128,7 @@ class Aftermath:
         self, bare: Review, mentioned: list[int], praised: list[bool], picks: list[float]
     ) -> Review:
         """The review with its words; `picks` are uniform draws."""
-        code = LANGUAGES[self._shoppers.language[bare.user]]
+        code = LANGUAGES[self._users.language[bare.user]]
         words = load_lexicon(code)
         category = CATEGORIES[self._items.category[bare.item]]
         verdict = "good" if bare.stars >= 4 else "mixed" if bare.stars == 3 else "bad"

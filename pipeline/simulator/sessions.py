@@ -1,10 +1,10 @@
-"""What shoppers do on one day: goals, and the searches, views, carts and purchases they lead to.
+"""What users do on one day: goals, and the searches, views, carts and purchases they lead to.
 
-A session has a goal. Some come from earlier purchases (the companion of the phone bought two
-purchases ago, the next volume, a cart left behind, a bag of beans that is empty by now), so what
-comes next depends on more than the last event and on more than popularity. Everything is computed
-on arrays, one entry a session; the loop is over a shopper's n-th session of the day.
-Reads and writes nothing.
+A session has a goal. Some goals come from earlier purchases (the companion of the phone bought two
+purchases ago, the next volume, a cart left behind, a bag of beans that is empty by now), so the
+next event depends on more than the last one and on more than popularity. Everything is computed on
+arrays, one entry a session; the loop is over a user's n-th session of the day. Reads and writes
+nothing.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from pipeline.simulator.habits import BROWSE, CONSUMABLE_DAYS, REFILL, Habits
 from pipeline.simulator.market import Market, Shelf
 from pipeline.simulator.queries import QueryBook
 from pipeline.simulator.randomness import stream
-from pipeline.simulator.shoppers import Shoppers
+from pipeline.simulator.users import Users
 
 _MAX_SESSIONS_PER_DAY = 4
 _CANDIDATES = 5
 _BASE_PRICE = np.array([entry.price for entry in CATEGORIES])
 
 # Probabilities per goal, in the order of GOALS. Purchases often come without a view just before
-# (the shopper knows what is wanted), so that repeating the last item is no good model.
+# (the user knows what is wanted), so a model that repeats the last item is not good.
 _BUYS = np.array([0.26, 0.80, 0.85, 0.85, 0.85])
 _SEARCHES = np.array([0.45, 0.05, 0.10, 0.35, 0.20])
 _COMPARES = np.array([0.65, 0.10, 0.05, 0.40, 0.10])
@@ -49,31 +49,31 @@ _WEEKDAYS = np.array([0.95, 0.9, 0.92, 0.95, 1.05, 1.2, 1.15])
 
 
 class Behaviour:
-    """Turns days into events, carrying the shoppers' habits along."""
+    """Turns days into events, carrying the users' habits along."""
 
     def __init__(
         self,
         seed: int,
         catalogue: Catalogue,
-        shoppers: Shoppers,
+        users: Users,
         queries: QueryBook,
     ) -> None:
         self._seed = seed
         self._items = catalogue
-        self._shoppers = shoppers
+        self._users = users
         self._queries = queries
-        self.habits = Habits(len(shoppers), catalogue)
+        self.habits = Habits(len(users), catalogue)
 
     def day(self, day: int, weekday: int, day_seconds: int, market: Market) -> Events:
-        """All session events of one day, shopper by shopper in session order."""
+        """All session events of one day, user by user in session order."""
         draw = stream(self._seed, day, "sessions")
-        here = self._shoppers.here(day)
+        here = self._users.here(day)
         shelf = market.shelf()
         if not shelf.has.any():
             return no_events()
-        rate = self._shoppers.sessions_per_day[here] * _WEEKDAYS[weekday]
+        rate = self._users.sessions_per_day[here] * _WEEKDAYS[weekday]
         n_sessions = np.minimum(draw.poisson(rate), _MAX_SESSIONS_PER_DAY)
-        free_from = np.zeros(len(self._shoppers), dtype=np.int64)
+        free_from = np.zeros(len(self._users), dtype=np.int64)
         parts = [no_events()]
         numbered = 0
         for nth in range(_MAX_SESSIONS_PER_DAY):
@@ -110,10 +110,9 @@ class Behaviour:
         market: Market,
         draw: np.random.Generator,
     ) -> tuple[Events, Ints]:
-        """One session for each shopper: its events, and the second of its last."""
-        n = len(user)
+        """One session for each user: its events, and the second of its last."""
         goal, target, rivals, aside = self._wishes(day, user, shelf, market, draw)
-        u = draw.random((9, n))
+        u = draw.random((9, len(user)))
         sellable = market.available[target] & (
             (goal == REFILL) | ~self.habits.remembers(user, target)
         )
@@ -151,37 +150,51 @@ class Behaviour:
         self.habits.after_purchase(user[takes_aside], aside[takes_aside])
 
         row, slot = np.nonzero(happens)
-        kinds, items, users = kind[slot], item[row, slot], user[row]
+        events = self._events(row, kind[slot], item[row, slot], user[row], market=market, draw=draw)
+        events.second = second[row, slot]
+        return events, second[:, -1]
+
+    def _events(
+        self,
+        session: Ints,
+        kinds: np.ndarray[tuple[int], np.dtype[np.int8]],
+        items: Ints,
+        users: Ints,
+        *,
+        market: Market,
+        draw: np.random.Generator,
+    ) -> Events:
+        """Events with their prices, quantities and queries; their seconds are not set."""
         category = self._items.category[items]
         searching = kinds == SEARCH
         paid = (kinds == CART) | (kinds == PURCHASE)
-        several = (CONSUMABLE_DAYS[category] > 0) & (draw.random(len(row)) < 0.3)
+        several = (CONSUMABLE_DAYS[category] > 0) & (draw.random(len(session)) < 0.3)
         asked = self._queries.draw(
-            self._shoppers.language[users],
+            self._users.language[users],
             category,
             self._items.brand[items],
-            draw.random(len(row)),
+            draw.random(len(session)),
         )
         return Events(
-            second=second[row, slot],
+            second=np.zeros(len(session), dtype=np.int64),
             kind=kinds,
             user=users,
             item=np.where(searching, NOBODY, items),
-            session=row,
+            session=session,
             quantity=np.where(paid, 1 + several, -1),
             price=np.where(searching, np.nan, market.price[items]),
             query=np.where(searching, asked, -1),
-        ), second[:, -1]
+        )
 
     def _wishes(
         self, day: int, user: Ints, shelf: Shelf, market: Market, draw: np.random.Generator
     ) -> tuple[Ints, Ints, Ints, Ints]:
-        """Per shopper: the goal, the item it is about, two rivals of it, and an item aside."""
+        """Per user: the goal, the item it is about, two rivals of it, and an item aside."""
         goal, target = self.habits.pull(day, user, market.listed, draw)
         category = self._taste(user, shelf, draw)
         directed = goal != BROWSE
         category[directed] = self._items.category[target[directed]]
-        # A shopper with a goal still sees its category's shelf; an empty one shows the taste's.
+        # A user with a goal still sees its category's shelf; an empty one shows the taste's.
         bare = ~shelf.has[category]
         category[bare] = self._taste(user[bare], shelf, draw)
         found = self._favourites(user, category, shelf, market, draw)
@@ -193,7 +206,7 @@ class Behaviour:
     def _taste(self, user: Ints, shelf: Shelf, draw: np.random.Generator) -> Ints:
         """A category each, by taste among those with something on the shelf."""
         mark = draw.random(len(user))
-        category = (self._shoppers.category_taste[user] <= mark[:, None]).sum(axis=1)
+        category = (self._users.category_taste[user] <= mark[:, None]).sum(axis=1)
         stocked = np.flatnonzero(shelf.has)
         other = stocked[(draw.random(len(user)) * len(stocked)).astype(np.int64)]
         return np.where(shelf.has[category], category, other)
@@ -201,12 +214,12 @@ class Behaviour:
     def _favourites(
         self, user: Ints, category: Ints, shelf: Shelf, market: Market, draw: np.random.Generator
     ) -> Ints:
-        """A few popular items of the category (n x candidates), the shopper's favourite first."""
+        """A few popular items of the category (n x candidates), the user's favourite first."""
         found = shelf.draw(category, draw.random((len(user), _CANDIDATES)))
         base = _BASE_PRICE[self._items.category[found]]
-        off = np.log(market.price[found] / base) - self._shoppers.price_level[user][:, None]
+        off = np.log(market.price[found] / base) - self._users.price_level[user][:, None]
         liking = (
-            self._shoppers.brand_taste[user[:, None], self._items.brand[found]]
+            self._users.brand_taste[user[:, None], self._items.brand[found]]
             - 1.5 * off**2
             + draw.gumbel(0, 0.5, found.shape)
             - 9.0 * self.habits.remembers(user, found)

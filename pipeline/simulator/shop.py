@@ -5,7 +5,7 @@ Writes, below `out`, what a retailer would deliver: `date=YYYY-MM-DD/` with `eve
 arguments give the same bytes; the days of a longer simulation begin with those of a shorter one;
 a day's directory appears whole or not at all.
 
-Gives up: shoppers do not answer to recommendations, and nobody shares a household.
+Gives up: users do not react to recommendations, and nobody shares a household.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from pipeline.simulator.queries import QueryBook
 from pipeline.simulator.randomness import stream
 from pipeline.simulator.reviews import Aftermath
 from pipeline.simulator.sessions import Behaviour
-from pipeline.simulator.shoppers import ConsentBook, build_shoppers
+from pipeline.simulator.users import ConsentBook, build_users
 from pipeline.simulator.writer import Delivery, claim, write_delivery, write_world
 
 # With 45 days the last one is 1 March 2026.
@@ -41,7 +41,7 @@ Progress = Callable[[int, int, int], None]  # days done, days in all, events so 
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything a simulation depends on, apart from how many days are asked for."""
+    """Everything a simulation depends on, apart from the number of days."""
 
     users: int
     items: int
@@ -80,8 +80,8 @@ def simulate_shop(
 
     Args:
         out: the raw root; made if it is not there. Days of the same plan are replaced.
-        users: shoppers, of whom about 15 % join in the course of the first 60 days.
-        items: catalogue size, of which about 12 % launch in the course of the first 60 days.
+        users: how many; about 15 % join in the course of the first 60 days.
+        items: how many; about 12 % launch in the course of the first 60 days.
         days: how many, from `start_date` on.
         seed: of every draw.
         start_date: the first day, in the shop's zone.
@@ -97,7 +97,7 @@ def simulate_shop(
     _check(plan, days)
     claim(out, {**asdict(plan), "start_date": start_date.isoformat()})
     shop = Shop(plan)
-    write_world(out, shop.catalogue, shop.shoppers)
+    write_world(out, shop.catalogue, shop.users)
     events = reviews = faults = 0
     for day in range(days):
         delivery = shop.deliver(day)
@@ -116,28 +116,28 @@ class Shop:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.catalogue = build_catalogue(plan.seed, plan.items, plan.language)
-        self.shoppers = build_shoppers(plan.seed, plan.users, plan.language)
+        self.users = build_users(plan.seed, plan.users, plan.language)
         queries = QueryBook()
         self._market = Market(plan.seed, self.catalogue, plan.users)
-        self._behaviour = Behaviour(plan.seed, self.catalogue, self.shoppers, queries)
-        self._aftermath = Aftermath(plan.seed, self.catalogue, self.shoppers)
-        self._consent = ConsentBook(plan.seed, self.shoppers)
-        self._press = Press(plan.seed, plan.dirt, self.catalogue, self.shoppers, queries)
+        self._behaviour = Behaviour(plan.seed, self.catalogue, self.users, queries)
+        self._aftermath = Aftermath(plan.seed, self.catalogue, self.users)
+        self._consent = ConsentBook(plan.seed, self.users)
+        self._press = Press(plan.seed, plan.dirt, self.catalogue, self.users, queries)
         self._zone = ZoneInfo(plan.timezone)
 
     def deliver(self, day: int) -> Delivery:
         """Live through one day and hand over its files."""
         clock = Clock(self.plan.start_date + dt.timedelta(days=day), self._zone)
-        market, shoppers = self._market, self.shoppers
+        market, users = self._market, self.users
         market.open_day(day)
         changed = self._consent.turn(day)
-        joined = np.flatnonzero(shoppers.join_day == day)
+        joined = np.flatnonzero(users.join_day == day)
         lived = self._behaviour.day(day, clock.date.weekday(), clock.seconds, market)
         self._aftermath.after(day, lived)
         visitors = bots(
             stream(self.plan.seed, day, "bots"),
             self.plan.dirt,
-            len(shoppers),
+            len(users),
             np.flatnonzero(market.available),
         )
         events = join_events([lived, self._aftermath.returns(day, clock.seconds), visitors])

@@ -19,13 +19,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline import durable
 from pipeline.errors import InputError
 from pipeline.simulator.assortment import BRANDS, CATEGORIES, CATEGORY_KEYS
 from pipeline.simulator.catalogue import NEVER, NOBODY, Catalogue, Floats, Ints
 from pipeline.simulator.faults import Fault
 from pipeline.simulator.lexicon import LANGUAGES
 from pipeline.simulator.planting import Page
-from pipeline.simulator.shoppers import Shoppers
+from pipeline.simulator.users import Users
 
 TRUTH = "_truth"
 
@@ -79,13 +80,15 @@ def write_delivery(out: Path, delivery: Delivery) -> None:
     for file, page in delivery.pages.items():
         _write(aside / file, page.text)
     shutil.rmtree(out / name, ignore_errors=True)
-    aside.rename(out / name)
+    durable.sync_files(aside.iterdir())
+    durable.sync_directory(aside)
+    durable.rename(aside, out / name)
 
 
-def write_world(out: Path, catalogue: Catalogue, shoppers: Shoppers) -> None:
-    """The truth that no day changes: items, shoppers, and what goes with what."""
+def write_world(out: Path, catalogue: Catalogue, users: Users) -> None:
+    """The truth that no day changes: items, users, and what goes with what."""
     pq.write_table(_items(catalogue), out / TRUTH / "items.parquet")
-    pq.write_table(_users(shoppers), out / TRUTH / "users.parquet")
+    pq.write_table(_user_table(users), out / TRUTH / "users.parquet")
     pq.write_table(_complements(catalogue), out / TRUTH / "complements.parquet")
 
 
@@ -111,23 +114,23 @@ def _items(catalogue: Catalogue) -> pa.Table:
     )
 
 
-def _users(shoppers: Shoppers) -> pa.Table:
-    taste = np.diff(shoppers.category_taste, axis=1, prepend=0.0)
+def _user_table(users: Users) -> pa.Table:
+    taste = np.diff(users.category_taste, axis=1, prepend=0.0)
     brands = [brand.name for brand in BRANDS]
     return pa.table(
         {
-            "user": shoppers.user,
-            "language": [LANGUAGES[index] for index in shoppers.language],
-            "country": shoppers.country,
-            "sessions_per_day": pa.array(shoppers.sessions_per_day),
-            "price_level": pa.array(shoppers.price_level),
-            "strictness": pa.array(shoppers.strictness),
-            "join_day": pa.array(shoppers.join_day),
-            "stop_day": pa.array(shoppers.stop_day, mask=shoppers.stop_day == NEVER),
+            "user": users.user_id,
+            "language": [LANGUAGES[index] for index in users.language],
+            "country": users.country,
+            "sessions_per_day": pa.array(users.sessions_per_day),
+            "price_level": pa.array(users.price_level),
+            "strictness": pa.array(users.strictness),
+            "join_day": pa.array(users.join_day),
+            "stop_day": pa.array(users.stop_day, mask=users.stop_day == NEVER),
             "favourite_category": [CATEGORY_KEYS[index] for index in taste.argmax(axis=1)],
             "category_taste": _lists(taste),
-            "favourite_brand": [brands[index] for index in shoppers.brand_taste.argmax(axis=1)],
-            "brand_taste": _lists(shoppers.brand_taste),
+            "favourite_brand": [brands[index] for index in users.brand_taste.argmax(axis=1)],
+            "brand_taste": _lists(users.brand_taste),
         }
     )
 

@@ -1,1 +1,1 @@
-"""A retailer's files: what a source YAML says of them, finding them, reading them."""
+"""A retailer's files: the source YAML that describes them, finding them, reading them."""

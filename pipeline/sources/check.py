@@ -1,4 +1,4 @@
-"""`nightcart source check`: what of a retailer's files maps, what does not, and ten mapped rows.
+"""`nightcart source check`: which columns of a retailer's files map, and ten mapped rows.
 
 Reads the source YAML and the files of one day; writes nothing. The first rows are shown as the
 source maps them, before pseudonymisation, because the reader wants to see that ids map: the
@@ -22,15 +22,16 @@ from pipeline.contracts.contract import load_contract
 from pipeline.contracts.spark import row_rules
 from pipeline.errors import InputError
 from pipeline.sources.expressions import (
-    columns_read,
     expression_faults,
     first_true,
     mapped_values,
 )
 from pipeline.sources.file_checks import check_files
 from pipeline.sources.file_pattern import DeliveredFile
-from pipeline.sources.readers import LINE, UNKNOWN_KEY, read_rows
-from pipeline.sources.source import SourceDataset, load_source, with_timezone
+from pipeline.sources.reader_columns import LINE, UNKNOWN_KEY
+from pipeline.sources.readers import read_rows
+from pipeline.sources.source import SourceDataset, columns_read, with_timezone
+from pipeline.sources.source_yaml import load_source
 
 SAMPLE_ROWS = 10
 CHECKED_ROWS = 10_000
@@ -38,7 +39,7 @@ CHECKED_ROWS = 10_000
 
 @dataclass(frozen=True)
 class DatasetCheck:
-    """What is known of one dataset of a source after a look at its files."""
+    """The findings about one dataset of a source."""
 
     dataset: str
     files: list[str]
@@ -81,8 +82,8 @@ def check_source(
 ) -> list[DatasetCheck]:
     """Look at a source and at the files of one day (by default the newest there is).
 
-    What a row would meet is judged by the source's rules and by those of the contract that need
-    nothing but the row; what a catalogue knows, duplicates and bots are left to cleaning.
+    The outcome of a row follows from the source's rules and those of the contract that need nothing
+    but the row; unknown items, duplicates and bots are left to cleaning.
 
     Raises:
         ContractError: the YAML itself is wrong.
@@ -129,7 +130,7 @@ def _check(
     faults += [str(damage) for damage in damaged]
     files = [file for file in files if file not in [damage.file for damage in damaged]]
     raw = read_rows(spark, dataset, raw_root, files)
-    faults += expression_faults(raw, dataset)
+    faults += [f"{dataset.where}: {fault}" for fault in expression_faults(raw, dataset)]
     check = DatasetCheck(
         dataset=dataset.name,
         files=[file.relative for file in files],
@@ -146,7 +147,7 @@ def _check(
 def _look_at_rows(check: DatasetCheck, raw: DataFrame, dataset: SourceDataset) -> None:
     """Fill in the sample and the outcomes."""
     mapped, unparsable = mapped_values(raw, dataset)
-    judged = raw.select(
+    ruled = raw.select(
         LINE,
         UNKNOWN_KEY,
         first_true(dataset.remove).alias("__remove"),
@@ -161,7 +162,7 @@ def _look_at_rows(check: DatasetCheck, raw: DataFrame, dataset: SourceDataset) -
         .otherwise(F.coalesce(_own_refusal(dataset), F.lit("accepted")))
     )
     try:
-        rows = judged.withColumn("__outcome", outcome).collect()
+        rows = ruled.withColumn("__outcome", outcome).collect()
     except PySparkException as error:
         check.faults.append(f"an expression fails on a row: {' '.join(str(error).split())[:600]}")
         return

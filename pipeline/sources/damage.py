@@ -1,10 +1,10 @@
-"""Whether a file can be read to its end, found out before Spark meets it.
+"""Whether a file can be read to its end, checked before Spark reads it.
 
-A file that cannot is damaged as a whole: what could be read of it may be wrong, and what is behind
-the fault is lost. Compressed files and Parquet are read once through here, several at a time
-(decompression leaves Python's lock), because a broken block or a wrong checksum shows nowhere
-else. A text file that is not compressed has no such fault: a cut-off line is the reader's to
-refuse, as a row.
+A file that cannot be read to its end is damaged as a whole: the part before the fault may be wrong,
+and the part behind it is lost. Compressed files and Parquet are read through once here, several at
+a time (decompression releases Python's lock), because a broken block or a wrong checksum shows
+nowhere else. A text file that is not compressed has no such fault: the reader refuses a cut-off
+line, as a row.
 
 Gives up: bytes that changed in a text file, or in a Parquet file without checksums, so that they
 still make sense.
@@ -109,9 +109,9 @@ def _read_parquet(dataset: SourceDataset, file: DeliveredFile) -> None:
 
 
 def _look_for_an_open_quote(dataset: SourceDataset, file: DeliveredFile) -> None:
-    """In a multi-line CSV a quotation mark that nobody closes swallows the rest of the file.
+    """In a multi-line CSV an unclosed quotation mark swallows the rest of the file.
 
-    Of the file, only its last record can show it: parsed by itself, it has no end.
+    Only the last record of the file can show it: parsed by itself, it has no end.
     """
     options = dataset.options
     delimiter, quote = options.get("delimiter", ","), options.get("quote", '"')

@@ -1,8 +1,8 @@
-"""A retailer's words for what happened, in ours: the `event_types` of a source YAML.
+"""A retailer's words for event types, translated into ours: the `event_types` of a source YAML.
 
-Case, blanks, underscores and hyphens make no difference, and our own words need not be named. A
-word that nobody named stays as it is, so that the contract refuses it under its own reason and
-quarantine shows it. Standard library only.
+Case, blanks, underscores and hyphens make no difference, and our own words need not be named. An
+unnamed word stays as it is, so that the contract refuses it under its own reason and quarantine
+shows it. Standard library only.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _IGNORED = " \t_-"
 
 
 def event_types_of(given: Any, dataset: str, where: str) -> dict[str, str]:
-    """The retailer's words and ours, as the YAML says.
+    """The retailer's words and ours, from the YAML.
 
     Raises:
         ContractError: it is no mapping, a word of ours is unknown, or two entries contradict.

@@ -5,7 +5,6 @@ Pure: builds column expressions and asks Spark to analyse them; starts no job.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from pyspark.errors import AnalysisException, ParseException, PySparkException
@@ -14,6 +13,7 @@ from pyspark.sql import functions as F
 
 from pipeline.contracts.contract import load_contract
 from pipeline.contracts.spark import quoted, spark_schema, sql_string
+from pipeline.sources.allowed_sql import named_expressions, refused_sql
 from pipeline.sources.event_types import event_type_sql
 from pipeline.sources.instants import instant_sql
 from pipeline.sources.source import SourceDataset, SourceRule
@@ -26,12 +26,12 @@ def mapped_values(raw: DataFrame, dataset: SourceDataset) -> tuple[dict[str, Col
     """The raw contract's columns, and why a value is not of its type.
 
     A value that is text where the contract wants a number, a time or a boolean is cast by
-    `try_cast`. Text that does not cast gives null and the reason `<column>_unparsable`, so that
-    it is told apart from no text at all.
+    `try_cast`. Text that does not cast gives null and the reason `<column>_unparsable`, which
+    distinguishes it from no text at all.
 
-    A user's consent is the exception: an answer that is missing or does not cast is false. Were
-    the row quarantined, an older yes of that user would stay in force. So that nothing else about
-    a refusal gets it quarantined, what is too long beside it becomes null.
+    A user's consent is the exception: an answer that is missing or does not cast is false. If the
+    row were quarantined, an older yes of that user would stay in force. A value that is too long
+    beside a refusal becomes null, so that it does not get the refusal quarantined.
     """
     values: dict[str, Column] = {}
     unparsable = [F.lit(None).cast("string")]
@@ -66,7 +66,7 @@ def mapped_values(raw: DataFrame, dataset: SourceDataset) -> tuple[dict[str, Col
 
 
 def consent_unread(dataset: SourceDataset) -> Column:
-    """Whether a row of users says nothing of consent that can be read; false for other rows."""
+    """Whether a row of users has no readable answer on consent; false for other rows."""
     sql = dataset.mapping.get(CONSENT)
     return F.lit(False) if sql is None else F.expr(f"try_cast(({sql}) AS boolean) IS NULL")
 
@@ -89,20 +89,15 @@ def own_day(dataset: SourceDataset, timezone: str) -> Column:
 
 def expression_faults(raw: DataFrame, dataset: SourceDataset) -> list[str]:
     """What is wrong with a source's SQL, one line an expression; empty where all of it works."""
-    expressions = {
-        **{f"map: {column}": sql for column, sql in dataset.mapping.items()},
-        **{f"remove: {rule.name}": f"boolean({rule.when})" for rule in dataset.remove},
-        **{f"quarantine: {rule.name}": f"boolean({rule.when})" for rule in dataset.quarantine},
-    }
-    if dataset.row_time:
-        expressions["row_time"] = dataset.row_time
-    if dataset.latest_by:
-        expressions["latest_by"] = dataset.latest_by
+    refused = refused_sql(raw.sparkSession, dataset)
+    if refused:
+        return refused  # analysing it would look up what it names
     columns = raw.select(*(F.col(quoted(name)) for name in dataset.columns))
     faults = []
-    for what, sql in expressions.items():
+    for what, sql in named_expressions(dataset).items():
+        is_rule = what.startswith(("remove: ", "quarantine: "))
         try:
-            columns.select(F.expr(sql))
+            columns.select(F.expr(f"boolean({sql})" if is_rule else sql))
         except (AnalysisException, ParseException) as error:
             message = " ".join(str(error).split("SQLSTATE")[0].split())
             faults.append(f"{what}: {sql!r} is not Spark SQL over the raw columns: {message}")
@@ -115,16 +110,9 @@ def expression_faults(raw: DataFrame, dataset: SourceDataset) -> list[str]:
 
 
 def _can_read_by(spark: SparkSession, pattern: str) -> bool:
-    """Spark looks at a pattern when it first reads by it; without rows that takes no job."""
+    """Whether Spark accepts a pattern; it checks one at the first read, without rows and a job."""
     try:
         spark.sql(f"SELECT try_to_timestamp('', {sql_string(pattern)})").collect()
     except PySparkException:
         return False
     return True
-
-
-def columns_read(sql: str, columns: Sequence[str]) -> list[str]:
-    """Which raw columns an expression names. String literals are left out of the search."""
-    bare = re.sub(r"'(?:[^'\\]|\\.)*'", "", sql)
-    words = {name.lower() for pair in re.findall(r"`([^`]+)`|(\w+)", bare) for name in pair}
-    return [name for name in columns if name.lower() in words]

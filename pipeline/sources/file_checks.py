@@ -1,12 +1,12 @@
-"""What can be known of a raw file before Spark reads it: that it is what the source says it is.
+"""Checks of a raw file before Spark reads it: whether the file is what the source describes.
 
-Reads the first bytes of each file (a Parquet file's footer), and all of one that could be damaged
-inside (`sources.damage`). Refuses, by name, a header or a key that is not the source's: the
-retailer delivers something else, and somebody should look. Gives back the files that are damaged
-or are something else (an error page, a spreadsheet, another encoding): whether the night goes on
-without them is the caller's to say.
+Reads the first bytes of each file (a Parquet file's footer), and all of a file that could be
+damaged inside (`sources.damage`). Refuses, by name, a header or a key that is not the source's: the
+retailer delivers something else, and a person should look. Returns the files that are damaged or
+are something else (an error page, a spreadsheet, another encoding); the caller decides whether the
+night goes on without them.
 
-Gives up: what lies behind the first 64 KiB of a text is Spark's to read, row by row.
+Gives up: only Spark reads what lies behind the first 64 KiB of a text, row by row.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from pipeline.sources.json_keys import check_keys
 from pipeline.sources.source import SourceDataset
 
 _HEAD_BYTES = 64 * 1024
-# A file of which more lines hold bytes that are no text is of another kind; fewer are dirt.
+# A file with more lines whose bytes are no text is of another kind; fewer such lines are dirt.
 _STRANGE_LINES_SHARE = 0.01
 _NOT_BLANK = re.compile(r"[^\x00-\x20]")  # what Spark and `count_rows` take for a line
 _SIGNATURES = {
@@ -50,7 +50,7 @@ def check_files(dataset: SourceDataset, files: Iterable[DeliveredFile]) -> list[
         InputError: a file can be read and has not the source's columns: naming it, what was found
             and what was expected.
     """
-    # Decompression leaves Python's lock; the first error of another kind is raised here.
+    # Decompression releases Python's lock; the first error of another kind is raised here.
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         found = pool.map(lambda file: _damage(dataset, file), files)
         return [damage for damage in found if damage is not None]
@@ -162,6 +162,13 @@ def _compare_columns(
     missing = [name for name in wanted if name not in found]
     extra = [name for name in found if name not in wanted]
     faults = []
+    if in_order and len(missing) == len(wanted):
+        # A first row of data, perhaps: what it holds is no name.
+        raise InputError(
+            f"{file.path}: its first line names none of the columns {','.join(wanted)} (it has "
+            f"{len(found)} fields). Either {dataset.where} has another delimiter in its options, "
+            "or the file has no header (options: header: false)"
+        )
     if missing:
         faults.append(f"column {', '.join(missing)} is missing")
     if extra:

@@ -100,11 +100,11 @@ class FilePattern:
         return f"^{regex}(?:{endings})?$"
 
     def on(self, date: dt.date) -> str:
-        """The pattern with a day filled in, as people are told of it."""
+        """The pattern with a day filled in, for messages."""
         return _PLACEHOLDER.sub(date.strftime(self.spelling), self.text)
 
     def files(self, raw_root: Path | str, date: dt.date | None = None) -> list[DeliveredFile]:
-        """The files that are there, in path order; of one day, if one is given."""
+        """The files that are there, in path order; those of one day, if one is given."""
         root = Path(raw_root)
         glob = self.on(date) if date else _PLACEHOLDER.sub("*", self.text)
         glob = glob.replace("[", "[[]")

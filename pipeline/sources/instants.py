@@ -30,7 +30,7 @@ def instant_sql(sql: str, formats: Sequence[str], zone: str) -> str:
     text = f"CAST(({sql}) AS string)"
     tries = [_by_format(text, entry, zone if zone != "UTC" else "") for entry in formats]
     parsed = tries[0] if len(tries) == 1 else f"coalesce({', '.join(tries)})"
-    # typeof is folded away: of the two branches one is left in the plan.
+    # Spark folds typeof away: one of the two branches is left in the plan.
     return f"IF(typeof(({sql})) = 'string', {parsed}, try_cast(({sql}) AS timestamp))"
 
 
@@ -54,8 +54,8 @@ def _by_format(text: str, entry: str, zone: str) -> str:
 def _iso(text: str, zone: str) -> str:
     """Spark's own cast, for texts with a date.
 
-    Spark takes '12:30' for half past twelve of today, whenever it is asked, and '-3600' for a
-    year: a date has a dash behind the year, and before the first colon.
+    Spark takes '12:30' for half past twelve of the current day, and '-3600' for a year: a date has
+    a dash behind the year, and before the first colon.
     """
     cast = f"try_cast({text} AS timestamp)"
     if zone:

@@ -1,7 +1,7 @@
-"""Users who are no shoppers (testers, staff, monitors): the `internal_users` of a source YAML.
+"""Users who are no customers (testers, staff, monitors): the `internal_users` of a source YAML.
 
-Their rows are removed from every dataset that names a user, by a rule `internal_user` that is
-asked before the source's own ones. Ids are compared as the retailer writes them, before they are
+Their rows are removed from every dataset that names a user, by a rule `internal_user` that comes
+before the source's own ones. Ids are compared as the retailer writes them, before they are
 hashed. Standard library only.
 """
 
@@ -31,14 +31,14 @@ class InternalUsers:
     def condition(self, user_sql: str) -> str:
         """SQL that is true of their rows."""
         user = f"CAST(({user_sql}) AS string)"
-        asked = [f"{user} RLIKE {sql_string(pattern)}" for pattern in self.patterns]
+        conditions = [f"{user} RLIKE {sql_string(pattern)}" for pattern in self.patterns]
         if self.ids:
-            asked.insert(0, f"{user} IN ({', '.join(map(sql_string, self.ids))})")
-        return " OR ".join(asked)
+            conditions.insert(0, f"{user} IN ({', '.join(map(sql_string, self.ids))})")
+        return " OR ".join(conditions)
 
 
 def internal_users_of(given: Any, where: str) -> InternalUsers:
-    """What a source YAML says of them.
+    """The internal users that a source YAML names.
 
     Args:
         given: the entry's value, or none.
@@ -69,7 +69,7 @@ def internal_users_of(given: Any, where: str) -> InternalUsers:
 
 
 def _ids_in(path: Path, where: str) -> list[str]:
-    """One id a line; blank lines and those that begin with # say nothing."""
+    """One id a line; blank lines and those that begin with # are skipped."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:

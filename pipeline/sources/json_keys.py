@@ -1,8 +1,8 @@
-"""The keys of a JSON Lines file, held against the source's: none that nobody named, none gone.
+"""The keys of a JSON Lines file, compared with the source's: none unknown, none missing.
 
 The objects of the file's first lines are parsed. A key among them that the source does not name is
-refused: the retailer delivers something new, and somebody should say whether it is wanted. A
-column that none of them has is looked for in the rest of the file, as text, before it is missed.
+refused: the retailer delivers something new, and a person should decide whether it is wanted. A
+column that none of them has is looked for in the rest of the file, as text, before it is missing.
 
 Gives up: a new key that only later lines have is not seen; nothing that is mapped is lost by it.
 `nightcart source check` asks every line it reads.
@@ -54,7 +54,7 @@ def _objects(head: str) -> Iterator[dict[str, object]]:
         try:
             row = json.loads(line)
         except (ValueError, RecursionError):
-            continue  # the reader's to refuse, line by line
+            continue  # the reader refuses it, line by line
         if isinstance(row, dict):
             yield row
 

@@ -19,6 +19,7 @@ from pyspark.sql import types as T
 
 from pipeline.contracts.spark import quoted
 from pipeline.sources.file_pattern import DeliveredFile
+from pipeline.sources.reader_columns import FILE, LINE, UNKNOWN_KEY
 from pipeline.sources.source import SourceDataset
 
 
@@ -37,9 +38,9 @@ def read_parquet(
 def _as_text(frame: DataFrame, dataset: SourceDataset, file: Column) -> DataFrame:
     return frame.select(
         *(_text(name, frame.schema[name].dataType).alias(name) for name in dataset.columns),
-        F.lit(None).cast("string").alias("__line"),
-        F.lit(None).cast("string").alias("__unknown_key"),
-        file.alias("__file"),
+        F.lit(None).cast("string").alias(LINE),
+        F.lit(None).cast("string").alias(UNKNOWN_KEY),
+        file.alias(FILE),
     )
 
 

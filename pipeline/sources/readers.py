@@ -1,15 +1,8 @@
 """Raw files as Spark frames: every value a string, every row with its file and delivery day.
 
-The frame that `read_rows` returns has the source's raw columns and, beside them:
-`__file` (path below the raw root), `__day` (the day its name says; null in a dump), `__line` (the
-text of a line that could not be read; null for a row), and for JSON Lines `__unknown_key` (a key
-of the line that the source does not name; it costs a second parse where it is asked for).
-`count_rows` counts the same rows another way, for the ledger.
-
-Gives up: a CSV file is compared to the source's header by position, so its columns must come in
-the source's order. Numbers in JSON are read as Spark writes them back ("1.50" becomes "1.5").
-In CSV an empty field in quotation marks is null like one without. In a multi-line CSV whose lines
-end in CR LF, one within a field comes as LF.
+The frame that `read_rows` returns has the source's raw columns and `reader_columns`;
+`__unknown_key` costs a second parse where it is used. `count_rows` counts the same rows in another
+way, for the ledger. Each format has a reader of its own, which states what it gives up.
 """
 
 from __future__ import annotations
@@ -18,29 +11,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow.parquet as pq
-from pyspark.sql import Column, DataFrame, DataFrameReader, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from pipeline.contracts.spark import quoted
-from pipeline.errors import ContractError
-from pipeline.sources.dialect import UTF_8, java_charset
+from pipeline.sources.csv_reader import read_csv
 from pipeline.sources.file_pattern import DeliveredFile
+from pipeline.sources.json_lines_reader import read_json_lines, read_plain_json_lines
 from pipeline.sources.line_count import count_lines
 from pipeline.sources.parquet_reader import read_parquet
+from pipeline.sources.reader_columns import DAY, FILE, LINE, UNKNOWN_KEY
 from pipeline.sources.source import SourceDataset
-
-FILE, DAY, LINE, UNKNOWN_KEY = "__file", "__day", "__line", "__unknown_key"
-READER_COLUMNS = (FILE, DAY, LINE)
-
-# Spark's own default escape is a backslash; RFC 4180 and nearly every retailer double the quote.
-_CSV_DEFAULTS = {"escape": '"', "header": "true"}
-_CSV_NAMES = {"delimiter": "sep", "multiline": "multiLine"}
-# Of Spark's parser, which keeps an array of so many; its 20,480 is what a garbled line can exceed.
-_MOST_COLUMNS = 100_000
-# A surrogate escape without its other half; before it an even number of backslashes, or none.
-_HIGH, _LOW = r"\\u[dD][89abAB][0-9a-fA-F]{2}", r"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
-_HALF_A_CHARACTER = rf"(?<!\\)(?:\\\\)*(?:{_HIGH}(?!{_LOW})|(?<!{_HIGH}){_LOW})"
 
 
 def read_rows(
@@ -64,9 +46,9 @@ def read_rows(
         return spark.createDataFrame([], _schema(dataset))
     file = _file(raw_root, files)
     if dataset.format == "csv":
-        frame = _read_csv(spark, dataset, files, file)
+        frame = read_csv(spark, dataset, files, file)
     elif dataset.format == "jsonl":
-        read = _read_plain_json_lines if plain else _read_json_lines
+        read = read_plain_json_lines if plain else read_json_lines
         frame = read(spark, dataset, files, file)
     else:
         frame = read_parquet(spark, dataset, files, file)
@@ -95,7 +77,7 @@ def count_rows(
     if dataset.format == "parquet":
         return {file.relative: pq.read_metadata(file.path).num_rows for file in files}
     if dataset.format == "csv" and dataset.is_multiline:
-        rows = _read_csv(spark, dataset, files, _file(raw_root, files)).groupBy(FILE).count()
+        rows = read_csv(spark, dataset, files, _file(raw_root, files)).groupBy(FILE).count()
         counted = {row[FILE]: row["count"] for row in rows.collect()}
         return {file.relative: counted.get(file.relative, 0) for file in files}
     headers = 1 if dataset.format == "csv" and dataset.has_header else 0
@@ -103,111 +85,9 @@ def count_rows(
     return {file.relative: max(0, count_lines(file, comment) - headers) for file in files}
 
 
-def _reader(spark: SparkSession) -> DataFrameReader:
-    """Reads the files that it is given, whatever is in their names: no globbing, no partitions."""
-    return spark.read.option("recursiveFileLookup", "true").option("__globPaths__", "false")
-
-
 def _value(name: str, null_words: Sequence[str]) -> Column:
     value = F.col(quoted(name))
     return F.when(~value.isin(*null_words), value).alias(name) if null_words else value
-
-
-def _read_csv(
-    spark: SparkSession, dataset: SourceDataset, files: Sequence[DeliveredFile], file: Column
-) -> DataFrame:
-    given = _CSV_DEFAULTS | dict(dataset.options)
-    given |= {"encoding": _charset(spark, dataset), "multiline": str(dataset.is_multiline).lower()}
-    if given["escape"] == given.get("quote", '"'):
-        # Left alone, Spark takes NUL for it and drops NULs from quoted fields.
-        given["charToEscapeQuoteEscaping"] = given["escape"]
-    schema = T.StructType(
-        [T.StructField(name, T.StringType()) for name in (*dataset.columns, LINE)]
-    )
-    frame = (
-        _reader(spark)
-        .schema(schema)
-        .options(**{_CSV_NAMES.get(key, key): value for key, value in given.items()})
-        .option("mode", "PERMISSIVE")
-        .option("columnNameOfCorruptRecord", LINE)
-        .option("maxColumns", _MOST_COLUMNS)
-        .csv(_paths(files))
-    )
-    return frame.select(
-        *(F.col(quoted(name)) for name in dataset.columns),
-        LINE,
-        F.lit(None).cast("string").alias(UNKNOWN_KEY),
-        file.alias(FILE),
-    )
-
-
-def _charset(spark: SparkSession, dataset: SourceDataset) -> str:
-    name = java_charset(dataset.encoding)
-    jvm = spark._jvm
-    assert jvm is not None
-    if not jvm.java.nio.charset.Charset.isSupported(name):
-        raise ContractError(
-            f"{dataset.where}: options: encoding {dataset.encoding!r} is not one that Java reads"
-        )
-    return name
-
-
-def _read_plain_json_lines(
-    spark: SparkSession, dataset: SourceDataset, files: Sequence[DeliveredFile], file: Column
-) -> DataFrame:
-    """By Spark's own reader, which is right about `plain_json` and twice as fast."""
-    names = (*dataset.columns, LINE)
-    frame = (
-        _reader(spark)
-        .schema(T.StructType([T.StructField(name, T.StringType()) for name in names]))
-        .option("mode", "PERMISSIVE")
-        .option("columnNameOfCorruptRecord", LINE)
-        .option("allowSingleQuotes", "false")
-        .json(_paths(files))
-    )
-    return frame.select(
-        *(F.col(quoted(name)) for name in names),
-        F.lit(None).cast("string").alias(UNKNOWN_KEY),
-        file.alias(FILE),
-    )
-
-
-def _read_json_lines(
-    spark: SparkSession, dataset: SourceDataset, files: Sequence[DeliveredFile], file: Column
-) -> DataFrame:
-    """Each line is read as the one element of an array of structs of strings.
-
-    The array makes Spark see what follows the object: alone, `{"a":1}{"a":2}` would be read as
-    its first half and the rest dropped without a word.
-    """
-    lines = _reader(spark).text(_paths(files))
-    if dataset.encoding != UTF_8:
-        text = F.decode(F.col("value").cast("binary"), _charset(spark, dataset))
-        lines = lines.withColumn("value", text)
-    line = F.col("value")
-    row = T.StructType([T.StructField(name, T.StringType()) for name in dataset.columns])
-    parsed = F.from_json(
-        F.concat(F.lit("["), line, F.lit("]")),
-        T.ArrayType(row),
-        {"allowSingleQuotes": "false"},
-    )
-    # Nearly every line begins so; a regular expression would cost as much as the parser.
-    is_object = (line.startswith("{") | line.rlike(r"^\s*\{")) & (F.size("__parsed") == 1)
-    # Java would make a question mark of half a character, and one item of many.
-    is_text = ~line.contains("\\u") | ~line.rlike(_HALF_A_CHARACTER)
-    known = F.array(*(F.lit(name) for name in dataset.columns))
-    keys = F.when(F.col("__row").isNotNull(), F.json_object_keys(line))
-    return (
-        lines.where(line.startswith("{") | line.rlike(r"[^\x00-\x20]"))
-        .select("value", parsed.alias("__parsed"), file.alias(FILE))
-        .withColumn("__row", F.when(is_object & is_text, F.get("__parsed", F.lit(0))))
-        .select(
-            *(F.col("__row").getField(name).alias(name) for name in dataset.columns),
-            F.when(F.col("__row").isNull(), line).alias(LINE),
-            F.get(F.array_except(keys, known), F.lit(0)).alias(UNKNOWN_KEY),
-            FILE,
-        )
-    )
 
 
 def _schema(dataset: SourceDataset) -> T.StructType:
@@ -223,7 +103,7 @@ def _schema(dataset: SourceDataset) -> T.StructType:
 
 
 def _file(raw_root: Path | str, files: Sequence[DeliveredFile]) -> Column:
-    """A row's file. Where there is only one, Spark need not say: it cost a twelfth of the pass."""
+    """A row's file; for a single file a constant, because a lookup cost a twelfth of the pass."""
     if len(files) == 1:
         return F.lit(files[0].relative)
     return _relative_path(F.col("_metadata.file_path"), str(raw_root))
@@ -248,7 +128,3 @@ def _relative_path(path: Column, raw_root: str) -> Column:
     ).otherwise(path)
     root = F.lit(raw_root.rstrip("/") + "/")
     return F.substr(plain, F.locate(raw_root.rstrip("/") + "/", plain) + F.length(root))
-
-
-def _paths(files: Sequence[DeliveredFile]) -> list[str]:
-    return [str(file.path) for file in files]

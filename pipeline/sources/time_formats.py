@@ -1,6 +1,6 @@
 """The formats in which a source may write its times: which words there are, and which patterns.
 
-Checks what a source YAML says under `times`; `sources.instants` makes SQL of it. Standard library
+Checks the entry `times` of a source YAML; `sources.instants` makes SQL of it. Standard library
 only.
 """
 
@@ -48,7 +48,7 @@ def time_formats(given: Any, columns: Sequence[str], where: str) -> dict[str, tu
 
 
 def has_zone(pattern: str) -> bool:
-    """Whether a text of that pattern says its own offset or zone."""
+    """Whether a text of that pattern has its own offset or zone."""
     return any(letter in _ZONE_LETTERS for letter in _QUOTED.sub("", pattern))
 
 

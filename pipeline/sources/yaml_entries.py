@@ -1,4 +1,4 @@
-"""Entries of a source YAML, checked one by one: what was found, what was expected, the nearest word.
+"""Checks of single entries of a source YAML; errors name what was expected and the nearest word.
 
 Pure; every function raises ContractError with the place in the YAML. Standard library only.
 """

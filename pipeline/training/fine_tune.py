@@ -10,35 +10,36 @@ marketing are not; on one CPU the same inputs, settings and seed give the same w
 from __future__ import annotations
 
 import datetime as dt
-import json
 import logging
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from transformers import GPT2LMHeadModel
 
+from pipeline.code_digest import code_digest
+from pipeline.datasets import MODELS
 from pipeline.errors import NightcartError
-from pipeline.evaluation.metrics import ndcg
-from pipeline.evaluation.ranking import Items, held_out_ranks, measurable, model_scorer
-from pipeline.lake import Lake, Partition, Run, storage_errors, write_json
+from pipeline.lake import Lake, Partition, Run, storage_errors
 from pipeline.model.champion import champion_before
 from pipeline.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from pipeline.model.transitions import Prior
-from pipeline.model.user_history import UserHistory, held_out
+from pipeline.model.user_history import held_out
 from pipeline.model.vocabulary import Vocabulary
-from pipeline.settings import Settings, Training
-from pipeline.training.bookmark import Bookmarks, training_fingerprint
+from pipeline.settings import Settings
+from pipeline.stages import FINE_TUNE
 from pipeline.training.cost import Meter
-from pipeline.training.curves import Curves
-from pipeline.training.epoch import Conditions
-from pipeline.training.fit import EpochLog, Fitted, fit
-from pipeline.training.item_descriptions import feature_matrix
-from pipeline.training.model_card import model_card
-from pipeline.training.new_items import lift, with_stand_ins
+from pipeline.training.items.item_descriptions import feature_matrix
+from pipeline.training.items.new_items import lift, with_stand_ins
+from pipeline.training.loop.learning_rate import refined
+from pipeline.training.loop.phases import RunContext, Trained
+from pipeline.training.loop.process_group import ALONE, ProcessGroup, training_device
+from pipeline.training.loop.tensorboard import TensorBoard
+from pipeline.training.loop.train_state import TrainCheckpoints, training_fingerprint
+from pipeline.training.model_files import write_model_files
 from pipeline.training.night_inputs import NightInputs, read_inputs
 from pipeline.training.night_rows import (
     items_met,
@@ -48,20 +49,16 @@ from pipeline.training.night_rows import (
     unmet_items,
 )
 from pipeline.training.prior_choice import choose_prior
-from pipeline.training.provenance import code_used, data_read, settings_told
+from pipeline.training.provenance import code_used, data_read, settings_used
+from pipeline.training.ranking_phase import fit_ranking
+from pipeline.training.rows.training_rows import TrainingRow
 from pipeline.training.starting_model import load_base_model, same_network, starting_model
-from pipeline.training.team import ALONE, Team, training_device
-from pipeline.training.text_phase import TextFitted, TextLog, fit_text, split_text
-from pipeline.training.training_rows import TrainingRow
+from pipeline.training.text_phase import fit_text, split_text
+from pipeline.training.validation_half import validation_half, validation_ndcg
 
 log = logging.getLogger("nightcart")
 
-TRAINING_LOG = "training_log.json"
-TEXT_LOG = "text_log.json"
-STAGE = "fine_tune"
-CURVES = "tensorboard"
-TRAINING_REPORT = "training_report.json"
-MODEL_CARD = "README.md"
+TENSORBOARD = "tensorboard"
 
 
 @dataclass(frozen=True)
@@ -78,7 +75,7 @@ class FineTuned:
 
 @dataclass(frozen=True)
 class _Ready:
-    """Everything that training needs; every process of a team makes the same."""
+    """Everything that training needs; every process of the group makes the same."""
 
     night: dt.date
     inputs: NightInputs
@@ -88,11 +85,11 @@ class _Ready:
     rows: Mapping[str, list[TrainingRow]]
 
 
-def fine_tune(lake: Lake, run: Run, settings: Settings, team: Team = ALONE) -> FineTuned:
+def fine_tune(lake: Lake, run: Run, settings: Settings, group: ProcessGroup = ALONE) -> FineTuned:
     """Train the night's model and commit it.
 
     Args:
-        team: the processes that train together; this is the first of them, the others `follow`.
+        group: the processes that train together; this is the first of them, the others `follow`.
 
     Raises:
         GateError: there is too little to train on.
@@ -114,29 +111,33 @@ def fine_tune(lake: Lake, run: Run, settings: Settings, team: Team = ALONE) -> F
         "warm_start_from": champion.model_version if champion else None,
     }
     log.info("%s", ", ".join(f"{name} {value}" for name, value in report.items()))
-    fitted, texts = _train(ready, settings, _conditions(lake, run, settings, ready, team))
+    ranking, text = _train(ready, settings, _run_context(lake, run, settings, ready, group))
     model.to("cpu")
-    prior = _with_new_items(ready, _prior(model, vocabulary, inputs, settings), settings)
+    prior = _with_new_items(ready, _prior(ready, settings), settings)
     report |= {
-        "epochs": len(fitted.epochs),
-        "best_epoch": fitted.best_epoch,
-        "best_validation_ndcg": fitted.best_ndcg,
+        "epochs": len(ranking.epochs),
+        "best_epoch": ranking.best_epoch,
+        "best_validation_ndcg": max(ranking.best, 0.0),
+        "learning_rate": ranking.learning_rate,
         "prior_weight": prior.weight,
-        "text_epochs": len(texts.epochs),
-        "text_loss_held_out": texts.held_out_loss,
+        "text_epochs": len(text.epochs) if text else 0,
+        "text_loss_held_out": text.best if text else None,
         "data": data_read(lake, run, inputs),
         "code": code_used(),
         "cost": meter.spent(),
     }
-    partition, checkpoint = _save(
-        lake,
+    directory = lake.begin(MODELS, run)
+    with storage_errors(f"cannot write the model to {directory}"):
+        checkpoint = save_checkpoint(directory, model, vocabulary, run.run_date, prior)
+        report["model_version"] = checkpoint.model_version
+        write_model_files(directory, run, settings, ranking=ranking, text=text, report=report)
+    partition = lake.commit(
+        MODELS,
         run,
-        settings,
-        trained=(model, vocabulary, prior, fitted.epochs, texts.epochs),
-        report=report,
+        rows=sum(report["rows"].values()),
+        model_version=checkpoint.model_version,
     )
-    report["model_version"] = checkpoint.model_version
-    shutil.rmtree(lake.work(STAGE, run), ignore_errors=True)
+    shutil.rmtree(lake.work(FINE_TUNE, run), ignore_errors=True)
     return FineTuned(
         partition,
         checkpoint,
@@ -147,19 +148,19 @@ def fine_tune(lake: Lake, run: Run, settings: Settings, team: Team = ALONE) -> F
     )
 
 
-def follow(lake: Lake, run: Run, settings: Settings, team: Team) -> None:
-    """Train along with the first process of a team, which alone writes."""
+def follow(lake: Lake, run: Run, settings: Settings, group: ProcessGroup) -> None:
+    """Train along with the first process of a group, which alone writes."""
     ready = _ready(lake, run, settings)
-    _train(ready, settings, _conditions(lake, run, settings, ready, team))
+    _train(ready, settings, _run_context(lake, run, settings, ready, group))
 
 
 def _ready(lake: Lake, run: Run, settings: Settings) -> _Ready:
-    inputs = read_inputs(lake, run, settings)
+    inputs = read_inputs(lake, run, settings.training, settings.histories.target_event_types)
     champion = _champion(lake, run) if settings.training.warm_start else None
     base = load_base_model(settings.model.base_model) if settings.model.base_model else None
     if settings.training.threads:
         torch.set_num_threads(settings.training.threads)
-    vocabulary = night_vocabulary(inputs, settings, base)
+    vocabulary = night_vocabulary(inputs, settings.model.text_vocab_size, base)
     model = starting_model(
         vocabulary,
         {item.item_id: item.description for item in inputs.catalogue},
@@ -171,26 +172,37 @@ def _ready(lake: Lake, run: Run, settings: Settings) -> _Ready:
     )
     if champion is not None and not same_network(champion.model.config, model.config):
         champion = None  # and a start from nothing is trained, told and kept as one
-    rows = night_rows(vocabulary, inputs, settings, model.config.n_positions)
+    rows = night_rows(
+        vocabulary,
+        inputs,
+        max_events=settings.histories.max_events,
+        n_positions=model.config.n_positions,
+        reasons=settings.reasons,
+    )
     refuse_nothing_to_learn(vocabulary, rows, inputs)
     return _Ready(run.run_date, inputs, champion, vocabulary, model.to(training_device()), rows)
 
 
-def _conditions(lake: Lake, run: Run, settings: Settings, ready: _Ready, team: Team) -> Conditions:
-    """Bookmarks in the run's scratch space, which a retry goes on from; curves beside its records."""
-    told = {
-        **settings_told(settings),
+def _run_context(
+    lake: Lake, run: Run, settings: Settings, ready: _Ready, group: ProcessGroup
+) -> RunContext:
+    """Checkpoints in the run's scratch space, for a retry; TensorBoard beside its records."""
+    made_by = {
+        **settings_used(settings),
         **code_used(),
-        "team": team.size,
+        "modules": code_digest(__name__),
+        "processes": group.size,
         "from_champion": ready.champion is not None,
         "validation": [user.user_id for user in held_out(ready.inputs.users, "validation")],
     }
     rows = [row for of_kind in ready.rows.values() for row in of_kind]
-    fingerprint = training_fingerprint(told, rows, ready.model.state_dict())
-    return Conditions(
-        team,
-        Bookmarks(lake.work(STAGE, run), fingerprint, settings.training.checkpoint_seconds),
-        Curves(lake.records(run) / CURVES) if team.is_first else None,
+    fingerprint = training_fingerprint(made_by, rows, ready.model.state_dict())
+    return RunContext(
+        group,
+        TrainCheckpoints(
+            lake.work(FINE_TUNE, run), fingerprint, settings.training.checkpoint_seconds
+        ),
+        TensorBoard(lake.records(run) / TENSORBOARD) if group.is_first else None,
     )
 
 
@@ -205,77 +217,64 @@ def _champion(lake: Lake, run: Run) -> Checkpoint | None:
         return None
 
 
-def _train(ready: _Ready, settings: Settings, conditions: Conditions) -> tuple[Fitted, TextFitted]:
-    """Text first, then all of it; a night without reasons to learn from has no text phase."""
-    model, vocabulary, rows = ready.model, ready.vocabulary, ready.rows
+def _train(
+    ready: _Ready, settings: Settings, context: RunContext
+) -> tuple[Trained, Trained | None]:
+    """Train in two phases: text, where there are reasons to learn from; then all rows."""
+    model, vocabulary, rows, inputs = ready.model, ready.vocabulary, ready.rows, ready.inputs
     items = [row for of_kind in rows.values() for row in of_kind if not row.is_text]
     texts = [row for of_kind in rows.values() for row in of_kind if row.is_text]
-    unmet_I = unmet_items(vocabulary, ready.inputs, ready.night, settings)
-    written = TextFitted([], 0, None)
+    unmet_I = unmet_items(vocabulary, inputs, ready.night, settings.histories.active_days)
+    text = None
     if rows["reason"] and settings.training.text_epochs:
-        texts, held_out = split_text(texts)
-        written = fit_text(
+        texts, held_out_texts = split_text(texts)
+        text = fit_text(
             model,
             vocabulary,
             texts,
-            held_out,
+            held_out_texts,
             items,
             settings=settings.training,
             seed=settings.seed,
             unmet_I=unmet_I,
-            conditions=conditions,
+            context=context,
         )
-    fitted = fit(
+    warm = ready.champion is not None
+    ranking = fit_ranking(
         model,
         vocabulary,
         [*items, *texts],
-        _validation(vocabulary, ready.inputs, settings),
-        settings=_at_its_rate(settings.training, warm=ready.champion is not None),
+        validation_ndcg(
+            vocabulary,
+            inputs,
+            settings.evaluation,
+            settings.histories.max_events,
+            mask_owned=settings.generation.exclude_owned,
+        ),
+        settings=refined(settings.training) if warm else settings.training,
         seed=settings.seed,
-        may_keep_start=ready.champion is not None or written.best_epoch > 0,
-        features_IF=feature_matrix(ready.inputs.catalogue, vocabulary),
+        may_keep_start=warm or (text is not None and text.best_epoch > 0),
+        features_IF=feature_matrix(inputs.catalogue, vocabulary),
         unmet_I=unmet_I,
-        conditions=conditions,
+        context=context,
     )
-    if conditions.curves is not None:
-        conditions.curves.close()
-    return fitted, written
+    if context.tensorboard is not None:
+        context.tensorboard.close()
+    return ranking, text
 
 
-def _at_its_rate(training: Training, *, warm: bool) -> Training:
-    """A champion is refined: the rate that a start from nothing needs would unlearn it first."""
-    if not warm:
-        return training
-    return replace(training, learning_rate=training.learning_rate * training.warm_rate)
-
-
-def _validation(
-    vocabulary: Vocabulary, inputs: NightInputs, settings: Settings
-) -> Callable[[GPT2LMHeadModel], float] | None:
-    """NDCG@k on the validation half; none where that half is empty."""
-    items, users = _validation_half(inputs, settings)
-    k = settings.evaluation.k
-
-    def validation_ndcg(model: GPT2LMHeadModel) -> float:
-        scorer = model_scorer(model, vocabulary, items, settings.histories.max_events)
-        return ndcg(held_out_ranks(scorer, users, items), k)
-
-    return validation_ndcg if users else None
-
-
-def _prior(
-    model: GPT2LMHeadModel, vocabulary: Vocabulary, inputs: NightInputs, settings: Settings
-) -> Prior:
+def _prior(ready: _Ready, settings: Settings) -> Prior:
     """Transitions of the past, weighed by the validation half."""
-    items, users = _validation_half(inputs, settings)
+    items, users = validation_half(ready.inputs, settings.evaluation.max_users)
     return choose_prior(
-        model,
-        vocabulary,
-        [user.known_items for user in inputs.users],
+        ready.model,
+        ready.vocabulary,
+        [user.known_items for user in ready.inputs.users],
         users,
         items,
         settings.histories.max_events,
         settings.evaluation.k,
+        mask_owned=settings.generation.exclude_owned,
     )
 
 
@@ -285,48 +284,10 @@ def _with_new_items(ready: _Ready, prior: Prior, settings: Settings) -> Prior:
     if not quantile:
         return prior
     model, vocabulary, inputs = ready.model, ready.vocabulary, ready.inputs
-    new_I = unmet_items(vocabulary, inputs, ready.night, settings).numpy()
+    new_I = unmet_items(vocabulary, inputs, ready.night, settings.histories.active_days).numpy()
     met = items_met(inputs)
     met_I = np.array([item in met for item in vocabulary.item_ids], dtype=np.bool_)
     max_events = settings.histories.max_events
     lift(model, vocabulary, inputs.users, met_I, new_I, quantile, max_events)
     features_IF = feature_matrix(inputs.catalogue, vocabulary)
     return with_stand_ins(prior, features_IF, met_I, new_I)
-
-
-def _validation_half(inputs: NightInputs, settings: Settings) -> tuple[Items, list[UserHistory]]:
-    items = Items(
-        tuple(item.item_id for item in inputs.catalogue),
-        np.array([item.sellable for item in inputs.catalogue], dtype=np.bool_),
-    )
-    users = measurable(held_out(inputs.users, "validation"), items)
-    return items, users[: settings.evaluation.max_users]
-
-
-def _save(
-    lake: Lake,
-    run: Run,
-    settings: Settings,
-    *,
-    trained: tuple[GPT2LMHeadModel, Vocabulary, Prior, Sequence[EpochLog], Sequence[TextLog]],
-    report: Mapping[str, Any],
-) -> tuple[Partition, Checkpoint]:
-    model, vocabulary, prior, epochs, text_epochs = trained
-    directory = lake.begin("models", run)
-    with storage_errors(f"cannot write the model to {directory}"):
-        checkpoint = save_checkpoint(directory, model, vocabulary, run.run_date, prior)
-        lines = [asdict(line) for line in epochs]
-        (directory / TRAINING_LOG).write_text(json.dumps(lines, indent=1) + "\n", encoding="utf-8")
-        lines = [asdict(line) for line in text_epochs]
-        (directory / TEXT_LOG).write_text(json.dumps(lines, indent=1) + "\n", encoding="utf-8")
-        said = {**report, "model_version": checkpoint.model_version}
-        write_json(directory / TRAINING_REPORT, {**said, "settings": settings_told(settings)})
-        card = model_card(run, settings, said)
-        (directory / MODEL_CARD).write_text(card, encoding="utf-8")
-    partition = lake.commit(
-        "models",
-        run,
-        rows=sum(report["rows"].values()),
-        model_version=checkpoint.model_version,
-    )
-    return partition, checkpoint

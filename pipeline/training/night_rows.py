@@ -1,4 +1,4 @@
-"""What a night's training is made of: the vocabulary, the rows by kind, the items nobody knows yet."""
+"""What a night trains on: the vocabulary, the rows by kind, the items nobody knows yet."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ import torch
 
 from pipeline.errors import BrokenModelError
 from pipeline.model.vocabulary import Vocabulary, build_vocabulary
-from pipeline.settings import Settings
+from pipeline.settings import Reasons
 from pipeline.training.night_inputs import NightInputs
-from pipeline.training.reason_rows import reason_rows
-from pipeline.training.starting_model import BaseModel
-from pipeline.training.training_rows import (
+from pipeline.training.rows.reason_rows import reason_rows
+from pipeline.training.rows.training_rows import (
     TrainingRow,
     asked_rows,
     history_rows,
@@ -21,9 +20,12 @@ from pipeline.training.training_rows import (
     query_rows,
     title_rows,
 )
+from pipeline.training.starting_model import BaseModel
 
 
-def night_vocabulary(inputs: NightInputs, settings: Settings, base: BaseModel | None) -> Vocabulary:
+def night_vocabulary(
+    inputs: NightInputs, text_vocab_size: int, base: BaseModel | None
+) -> Vocabulary:
     """Everything that is sold or was, the languages that are spoken, and the shop's own words."""
     return build_vocabulary(
         [item.item_id for item in inputs.catalogue],
@@ -36,16 +38,21 @@ def night_vocabulary(inputs: NightInputs, settings: Settings, base: BaseModel | 
             *(review.text for review in inputs.reviews),
             *(query for user in inputs.users for query in user.known_queries),
         ],
-        text_vocab_size=settings.model.text_vocab_size,
+        text_vocab_size=text_vocab_size,
         base_tokenizer=base.tokenizer if base else None,
     )
 
 
 def night_rows(
-    vocabulary: Vocabulary, inputs: NightInputs, settings: Settings, n_positions: int
+    vocabulary: Vocabulary,
+    inputs: NightInputs,
+    *,
+    max_events: int,
+    n_positions: int,
+    reasons: Reasons,
 ) -> Mapping[str, list[TrainingRow]]:
     """The rows by kind; those that would not fit the model's positions are left out."""
-    limits = (settings.histories.max_events, n_positions)
+    limits = (max_events, n_positions)
     rows = {
         "history": history_rows(vocabulary, inputs.users, *limits),
         "query": query_rows(vocabulary, inputs.users, *limits),
@@ -56,10 +63,10 @@ def night_rows(
             vocabulary,
             inputs.reviews,
             inputs.item_words,
-            max_prompt_words=settings.reasons.max_prompt_words,
-            max_new_tokens=settings.reasons.max_new_tokens,
+            max_prompt_words=reasons.max_prompt_words,
+            max_new_tokens=reasons.max_new_tokens,
         )
-        if settings.reasons.enabled
+        if reasons.enabled
         else [],
     }
     return {
@@ -97,13 +104,13 @@ def items_met(inputs: NightInputs) -> set[str]:
 
 
 def unmet_items(
-    vocabulary: Vocabulary, inputs: NightInputs, night: dt.date, settings: Settings
+    vocabulary: Vocabulary, inputs: NightInputs, night: dt.date, active_days: int
 ) -> torch.Tensor:
     """Items that are new to the shop and to everybody: `unmet_I`, by the vocabulary's numbers.
 
     One that was on sale for longer and that nobody wanted is not among them.
     """
-    since = night - dt.timedelta(days=settings.histories.active_days)
+    since = night - dt.timedelta(days=active_days)
     met = items_met(inputs)
     new = {
         item.item_id

@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 from scipy import sparse
 from transformers import GPT2LMHeadModel
 
-from pipeline.evaluation.metrics import ndcg
-from pipeline.evaluation.ranking import BATCH_USERS, Items, history_prompts, known_numbers
 from pipeline.model.next_item import next_item_logits
 from pipeline.model.transitions import Prior, Transitions, TransitionShape, transition_counts
 from pipeline.model.user_history import UserHistory
 from pipeline.model.vocabulary import Vocabulary
+from pipeline.ranking.held_out_ranks import BATCH_USERS, Items, history_prompts, known_numbers
+from pipeline.ranking.metrics import ndcg
 
 log = logging.getLogger("nightcart")
 
@@ -54,12 +54,15 @@ def choose_prior(  # noqa: PLR0917  what evaluation is told too
     items: Items,
     max_events: int,
     k: int,
+    *,
+    mask_owned: bool,
 ) -> Prior:
     """The prior that ranks the validation half best beside the model.
 
     Args:
         pasts: item ids per user, held-out events left out: what is counted.
         users: the validation half, from `measurable`; with nobody in it the weight is 0.
+        mask_owned: whether what a user owned before the held-out event may not come again.
     """
     index, n_items = vocabulary.item_index, len(vocabulary.item_ids)
     histories = [[index[item] for item in past if item in index] for past in pasts]
@@ -78,7 +81,7 @@ def choose_prior(  # noqa: PLR0917  what evaluation is told too
         logits_BI = next_item_logits(model, vocabulary, prompts).cpu().numpy().astype(np.float64)
         logits_BI[:, ~may_get_I] = -np.inf
         known = known_numbers(batch, vocabulary)
-        for row, user in enumerate(batch):
+        for row, user in enumerate(batch if mask_owned else ()):
             owned = [index[item] for item in user.owned_before_holdout() if item in index]
             logits_BI[row, owned] = -np.inf
         targets_B = np.array([index[user.held_out_item] for user in batch], dtype=np.int64)
@@ -144,6 +147,6 @@ def ranks_by_weight(
 
 
 def _best(figures: Floats) -> tuple[int, int]:
-    """Shape and weight of the highest figure; the smaller weight, then the first shape, of equals."""
+    """Shape and weight of the highest figure; of equals the smaller weight, then first shape."""
     weight = int(np.argmax(figures.max(axis=0)))
     return int(np.argmax(figures[:, weight])), weight

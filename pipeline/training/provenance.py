@@ -8,6 +8,7 @@ import torch
 import transformers
 
 from pipeline.code_version import code_version
+from pipeline.datasets import CATALOGUE, HISTORIES, ITEM_WORDS
 from pipeline.lake import Lake, Run
 from pipeline.settings import Settings
 from pipeline.training.night_inputs import NightInputs
@@ -16,9 +17,7 @@ from pipeline.training.night_inputs import NightInputs
 def data_read(lake: Lake, run: Run, inputs: NightInputs) -> dict[str, Any]:
     """What was read, and the days that its events cover."""
     days = {time.date() for user in inputs.users for time in user.event_times[: user.n_known]}
-    read = {
-        name: lake.current(name, run.run_date) for name in ("histories", "catalogue", "item_words")
-    }
+    read = {name: lake.current(name, run.run_date) for name in (HISTORIES, CATALOGUE, ITEM_WORDS)}
     return {
         "first_day": min(days).isoformat(),
         "last_day": max(days).isoformat(),
@@ -42,7 +41,9 @@ def code_used() -> dict[str, Any]:
     return code_version() | {"libraries": libraries, "threads": torch.get_num_threads()}
 
 
-def settings_told(settings: Settings) -> dict[str, Any]:
+def settings_used(settings: Settings) -> dict[str, Any]:
     """The settings that made the model, without paths."""
     sections = ("model.", "training.", "histories.", "reasons.", "evaluation.", "seed")
-    return {name: value for name, value in settings.values().items() if name.startswith(sections)}
+    # Validation ranks what generation may send.
+    made_by = (*sections, "generation.exclude_owned")
+    return {name: value for name, value in settings.values().items() if name.startswith(made_by)}

@@ -3,8 +3,8 @@
 Rows of the embedding table are carried over by token name, so an item keeps its row whatever its
 new id; what is left of the champion's network is copied as it is. Without a champion or a base
 model, items start from what they were met with and words from the items they name
-(`pipeline.training.item_vectors`). A new item starts as the mean of its title's tokens (plus a
-little noise, so that two items with one title can part), which is what lets it be recommended on
+(`pipeline.training.items.item_vectors`). A new item starts as the mean of its title's tokens (plus
+a little noise, so that two items with one title can part), which is what lets it be recommended on
 its first night.
 
 Deterministic by seed; the process's random state is left as it was.
@@ -29,14 +29,14 @@ from pipeline.model.checkpoint import Checkpoint, small_config
 from pipeline.model.prompt import MAX_TITLE_TOKENS
 from pipeline.model.vocabulary import Vocabulary, item_name
 from pipeline.settings import Model
-from pipeline.training.item_vectors import co_occurrence_vectors, word_vectors
+from pipeline.training.items.item_vectors import co_occurrence_vectors, word_vectors
 
 log = logging.getLogger("nightcart")
 
 # Noise on a new item's row, as a share of the table's own spread.
 NOISE = 0.1
 # Spread of item rows that start from what the items were met with, times the root of the width: so
-# the first logits are as far apart at any width (docs/experiments.md).
+# the first logits are as far apart at any width (docs/experiments/quality.md).
 ITEM_SPREAD = 0.8
 
 
@@ -152,7 +152,8 @@ def _carry_over(
     known = [(n, row_of[name]) for n, name in enumerate(tokens) if name in row_of]
     old_VD = donor.transformer.wte.weight.detach()
     new_VD = model.transformer.wte.weight.detach().clone()
-    # What is new has the spread of the table it joins: GPT-2's own start (0.02) would be lost in it.
+    # What is new has the spread of the table it joins: GPT-2's own start (0.02) would be lost
+    # in it.
     new_VD *= old_VD.std() / model.config.initializer_range
     new_VD[[n for n, _ in known]] = old_VD[[n for _, n in known]]
     state = {

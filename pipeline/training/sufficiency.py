@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pipeline.datasets import RECOMMENDATIONS
 from pipeline.errors import GateError
 from pipeline.lake import Lake, Run
 from pipeline.model.user_history import UserHistory
-from pipeline.settings import Settings
+from pipeline.settings import Training
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,14 @@ def material(users: Sequence[UserHistory], target_event_types: Sequence[str]) ->
 
 
 def refuse_too_little(
-    there: Material, *, histories: int, consenting: int, lake: Lake, run: Run, settings: Settings
+    there: Material,
+    *,
+    histories: int,
+    consenting: int,
+    lake: Lake,
+    run: Run,
+    training: Training,
+    target_event_types: Sequence[str],
 ) -> None:
     """End the night if anything of the material is below its threshold.
 
@@ -52,8 +60,7 @@ def refuse_too_little(
         GateError: everything that is too little, with what is there, what is needed, the setting,
             and what readers go on seeing.
     """
-    asked = settings.training
-    targets = " or ".join(settings.histories.target_event_types)
+    targets = " or ".join(target_event_types)
     needs = (
         ("users with a history before the held-out event", there.users, "min_users"),
         (f"events to predict ({targets}) in them", there.target_events, "min_target_events"),
@@ -61,13 +68,13 @@ def refuse_too_little(
         ("days with events", there.days, "min_days"),
     )
     short = [
-        f"{found:,} {what}, training.{key} asks for {getattr(asked, key):,}"
+        f"{found:,} {what}, training.{key} asks for {getattr(training, key):,}"
         for what, found, key in needs
-        if found < getattr(asked, key)
+        if found < getattr(training, key)
     ]
     if not short:
         return
-    readers = lake.latest("recommendations")
+    readers = lake.whole_latest(RECOMMENDATIONS)
     seen = f"the lists of {readers.run_date}" if readers else "nothing, for none was published yet"
     raise GateError(
         f"too little to train on for {run.run_date}: {'; '.join(short)}. Of {histories:,} histories "

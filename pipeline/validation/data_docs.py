@@ -62,7 +62,7 @@ def store_result(context: Any, key: Any, result: Any) -> None:
     """Store a suite's result for the pages, made safe to look at.
 
     Great Expectations writes sample values, column names and error texts into its pages as they
-    are: a title of `<script>…` would run in the browser of whoever looks at why it was refused.
+    are: a title of `<script>…` would run in the browser of a person who opens the page.
     """
     for found in result.results:
         found.result = escaped(found.result)

@@ -15,25 +15,25 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 
 from pipeline.contracts.contract import Contract, load_contract
-from pipeline.contracts.day_profile import QUARANTINE
 from pipeline.contracts.spark import spark_schema
+from pipeline.datasets import ACTED, CLEANED, contract_name
 from pipeline.errors import GateError, InputError
 from pipeline.lake import Lake, Partition, Run
 from pipeline.settings import Settings
+from pipeline.stages import gates
 from pipeline.validation.data_docs import open_context, write_data_docs
-from pipeline.validation.gate import Comparison, Outcome, check_dataset, shape_fault
-from pipeline.validation.profiles import CLEANED, read_or_make_profiles
+from pipeline.validation.failures import Outcome
+from pipeline.validation.gate import Comparison, check_dataset, shape_fault
+from pipeline.validation.profiles import read_or_make_profiles
 
 log = logging.getLogger("nightcart")
 
 # Group -> dataset in the lake -> contract.
 GROUPS: dict[str, dict[str, str]] = {
-    "cleaned": {name: name for name in (*CLEANED, QUARANTINE)},
-    "histories": {name: name for name in ("catalogue", "histories", "item_words")},
-    "generated": {"generated": "recommendations"},
+    stage.arguments[-1]: {name: contract_name(name) for name in stage.reads} for stage in gates()
 }
 
-# What a shopper did or wrote: a delivery that brings neither is broken.
+# What users did or wrote: a delivery that brings neither is broken.
 _ACTS = ("cleaned_events", "cleaned_reviews")
 
 
@@ -87,7 +87,7 @@ def validate_group(
     page = write_data_docs(context, records) if outcomes else None
     _refuse(group, run, partitions, outcomes, page)
     return {
-        "datasets": {outcome.dataset: _figures(outcome) for outcome in outcomes},
+        "datasets": {outcome.dataset: _record_of(outcome) for outcome in outcomes},
         "data_docs": str(page),
     }
 
@@ -154,13 +154,14 @@ def _refuse(
         for outcome in outcomes
         if outcome.rows != partitions[outcome.dataset].rows
     ]
+    # A delivery that brings nothing that shoppers did or wrote is broken.
     if group == "cleaned" and not any(
-        partitions[name].rows for name in _ACTS if name in partitions
+        partitions[name].rows for name in ACTED if name in partitions
     ):
         faults.append("not one event or review was accepted: the delivery is empty or broken")
     if faults:
         docs = f" Data Docs: {page}" if page else ""
-        excused = [failure for outcome in outcomes for failure in outcome.stops if failure.past]
+        excused = [failure for outcome in outcomes for failure in outcome.stops if failure.drift]
         if excused:
             names = ", ".join(f'"{failure.dataset}.{failure.reason}"' for failure in excused)
             docs = (
@@ -173,7 +174,7 @@ def _refuse(
         )
 
 
-def _figures(outcome: Outcome) -> dict[str, Any]:
+def _record_of(outcome: Outcome) -> dict[str, Any]:
     return {
         "rows": outcome.rows,
         "checks": outcome.checks,

@@ -1,9 +1,9 @@
 """The front page of a run's Data Docs, and the head of each dataset's page: what is wrong, first.
 
-Written from the stored results of Great Expectations and from nothing else: which checks did not
-hold, what was found, and in the contract's words why it matters; which rules had too little past to
-be evaluated; what every comparison with the past found. Great Expectations' own tables of all checks
-follow on each dataset's page.
+Written from the stored results of Great Expectations and from nothing else: the checks that did not
+hold, what was found, and in the contract's words why it matters; the rules with too little past to
+be evaluated; what every comparison with the past found. Great Expectations' own tables of all
+checks follow on each dataset's page.
 
 Everything that came with the data is escaped. Personal values are not in the results.
 """
@@ -55,7 +55,7 @@ def read_result(path: Path) -> Result:
 
 
 def index_page(results: Mapping[Path, Result]) -> str:
-    """The front page: the verdict, then every dataset, those with faults first.
+    """The front page: the summary, then every dataset, those with faults first.
 
     Args:
         results: by the page of each, relative to the site.
@@ -74,7 +74,7 @@ def index_page(results: Mapping[Path, Result]) -> str:
 <title>{html.escape(title)}</title>{STYLE}</head><body>
 <p><a href="{_REPORT}">The night's report</a></p>
 <h1>{html.escape(title)}</h1>
-<p>{html.escape(_verdict(ordered))}</p>
+<p>{html.escape(_summary(ordered))}</p>
 {faults}
 <h2>Every dataset</h2>
 <p>What Great Expectations found when it held each dataset to its contract.</p>
@@ -94,9 +94,9 @@ def dataset_head(result: Result, root: str) -> str:
         root: the way to the site's directory, empty or ending in a slash.
     """
     broken, all_checks = len(_broken(result)), len(result["results"])
-    verdict = f"{broken} of {all_checks} checks do not hold" if broken else "every check holds"
+    summary = f"{broken} of {all_checks} checks do not hold" if broken else "every check holds"
     return (
-        f"{links(root)}<h1>{html.escape(_dataset(result))}: {verdict}</h1>"
+        f"{links(root)}<h1>{html.escape(_dataset(result))}: {summary}</h1>"
         f"{_faults(result) if broken else ''}{_comparisons(result)}"
         "<h2>Every check, as Great Expectations has it</h2>"
     )
@@ -110,7 +110,7 @@ def links(root: str) -> str:
     )
 
 
-def _verdict(results: Iterable[tuple[Path, Result]]) -> str:
+def _summary(results: Iterable[tuple[Path, Result]]) -> str:
     broken = [meta for _, result in results for meta, _ in _broken(result)]
     stops = sum(meta["severity"] == "stop" for meta in broken)
     warns = len(broken) - stops
@@ -129,7 +129,9 @@ def _mark(result: Result) -> str:
 
 def _row(page: Path, result: Result) -> str:
     broken = ", ".join(f"{meta['reason']} ({meta['severity']})" for meta, _ in _broken(result))
-    skipped = ", ".join(meta["reason"] for meta, found in _past(result) if _is_skipped(found))
+    skipped = ", ".join(
+        meta["reason"] for meta, found in _drift_checks(result) if _is_skipped(found)
+    )
     return (
         f'<tr><td class="{_mark(result)}"></td>'
         f'<td><a href="{html.escape(page.as_posix())}">{html.escape(_dataset(result))}</a> '
@@ -158,7 +160,7 @@ def _comparisons(result: Result) -> str:
     rows = "".join(
         f'<tr><td class="name">{html.escape(meta["reason"])}</td>'
         f"<td{' class=quiet' if _is_skipped(found) else ''}>{_listed(found)}</td></tr>"
-        for meta, found in _past(result)
+        for meta, found in _drift_checks(result)
         if meta["reason"] not in broken
     )
     if not rows:
@@ -179,12 +181,12 @@ def _broken(result: Result) -> list[tuple[Mapping[str, Any], str]]:
     return sorted(found, key=lambda entry: (entry[0]["severity"] != "stop", entry[0]["reason"]))
 
 
-def _past(result: Result) -> list[tuple[Mapping[str, Any], str]]:
+def _drift_checks(result: Result) -> list[tuple[Mapping[str, Any], str]]:
     """Every comparison with the past, with what was found."""
     found = [
         (meta, check["meta"]["found"])
         for check in result["results"]
-        if (meta := check["expectation_config"]["meta"]).get("past")
+        if (meta := check["expectation_config"]["meta"]).get("drift")
     ]
     return sorted(found, key=lambda entry: str(entry[0]["reason"]))
 

@@ -1,14 +1,14 @@
 """The gate: one dataset against its contract's Great Expectations suite.
 
-Reads a frame and, of a delivery, its profile; writes the result to the context's store, and says
-what failed. The suite runs with `BOOLEAN_ONLY`, one aggregation for all column and row checks; only
-what failed is asked again for counts and, from columns that are not personal, a few sample values.
-What compares a delivery with the ones before it runs over the profile, and joins the same result.
+Reads a frame and the profile of a delivery; writes the result to the context's store, and returns
+the failures. The suite runs with `BOOLEAN_ONLY`, one aggregation for all column and row checks;
+only failed checks run again, for counts and, from columns that are not personal, a few sample
+values. Drift rules run over the profile, and join the same result.
 
-Guarantees: nothing stays cached. Great Expectations, which caches frames and never lets go of them,
-is told not to, and neither do we: of 10 M events caching cost a second and a gigabyte, and the two
-scans that it would save take three. A failure is a value here, not an exception: whoever calls
-decides what stops the night.
+Guarantees: nothing stays cached. Great Expectations caches frames and never releases them, so
+caching is switched off: for 10 M events it cost a second and a gigabyte, and the two scans that it
+would save take three seconds. A failure is a value here, not an exception: the caller decides what
+stops the night.
 """
 
 from __future__ import annotations
@@ -25,56 +25,18 @@ from great_expectations.core.run_identifier import RunIdentifier
 from pyspark.sql import DataFrame
 
 from pipeline.contracts.contract import Contract
-from pipeline.contracts.expectations import expectation_suite, past_suite
+from pipeline.contracts.expectations import drift_suite, expectation_suite
 from pipeline.contracts.spark import check_columns
 from pipeline.errors import ContractError
 from pipeline.lake import Run
 from pipeline.validation.data_docs import store_result
+from pipeline.validation.failures import COLUMNS, Outcome, failure_of, observed
 from pipeline.validation.profiles import Profiles
 
 log = logging.getLogger("nightcart")
 
 SAMPLES = 5
-_COLUMNS = "expect_table_columns_to_match_ordered_list"
-_SHAPE = (_COLUMNS, "expect_column_type_to_be")
-
-
-@dataclass(frozen=True)
-class Failure:
-    """One check that did not hold."""
-
-    dataset: str
-    reason: str
-    expectation: str
-    columns: tuple[str, ...]
-    severity: str
-    observed: str
-    past: bool = False  # found by comparing with earlier deliveries
-
-    def __str__(self) -> str:
-        where = f" on {', '.join(self.columns)}" if self.columns else ""
-        return f"{self.dataset}: {self.reason}{where} ({self.expectation}): {self.observed}"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What the gate saw of one dataset."""
-
-    dataset: str
-    rows: int
-    checks: int
-    failures: tuple[Failure, ...]
-    seconds: float
-
-    @property
-    def stops(self) -> tuple[Failure, ...]:
-        """The failures that end the night."""
-        return tuple(failure for failure in self.failures if failure.severity == "stop")
-
-    @property
-    def warnings(self) -> tuple[Failure, ...]:
-        """The failures that are only reported."""
-        return tuple(failure for failure in self.failures if failure.severity != "stop")
+_SHAPE = (COLUMNS, "expect_column_type_to_be")
 
 
 @dataclass(frozen=True)
@@ -131,9 +93,9 @@ def check_dataset(  # noqa: PLR0917  what is checked, and by what
         found += _compared(context, dataset, contract, comparison)
     for check in found:
         # For the pages, which are written from what is stored.
-        check.meta = {**(check.meta or {}), "found": _observed(check) if check.result else ""}
+        check.meta = {**(check.meta or {}), "found": observed(check) if check.result else ""}
     _put(result, found)
-    failures = tuple(_failure(dataset, check, fault) for check in found if not check.success)
+    failures = tuple(failure_of(dataset, check, fault) for check in found if not check.success)
     store_result(context, key, result)
     return Outcome(
         dataset, frame.count(), len(found), failures, round(time.monotonic() - started, 1)
@@ -152,8 +114,8 @@ def shape_fault(frame: DataFrame, contract: Contract) -> str:
 def _of_shape(suite: gx.ExpectationSuite, frame: DataFrame) -> list[Any]:
     """Only the checks of the frame's shape, where that is already wrong.
 
-    A check of a column that is missing or of another type can only raise, which would bury the
-    one fault that matters below a page of consequences.
+    A check of a column that is missing or of another type can only raise, and a page of such errors
+    would hide the one fault that matters.
     """
     return [
         expectation
@@ -166,7 +128,7 @@ def _of_shape(suite: gx.ExpectationSuite, frame: DataFrame) -> list[Any]:
 def _compared(context: Any, dataset: str, contract: Contract, comparison: Comparison) -> list[Any]:
     """The results of the rules that compare with the past."""
     profiles = comparison.profiles
-    suite = past_suite(contract, dataset, profiles.today, profiles.past, comparison.only_warn)
+    suite = drift_suite(contract, dataset, profiles.today, profiles.past, comparison.only_warn)
     if not suite.expectations:
         return []
     # As objects: pandas would make numbers of what is missing.
@@ -192,7 +154,7 @@ def _put(result: Any, found: list[Any]) -> None:
 
 def _wants_detail(found: Any) -> bool:
     """What failed; and the columns, without which the pages cannot be rendered."""
-    return not found.success or found.expectation_config.type == _COLUMNS
+    return not found.success or found.expectation_config.type == COLUMNS
 
 
 def _in_detail(batch: Any, suite: gx.ExpectationSuite, found: Any) -> Any:
@@ -212,41 +174,3 @@ def _in_detail(batch: Any, suite: gx.ExpectationSuite, found: Any) -> Any:
     # The page shows the stored configuration, which has the expectation's id.
     detailed.expectation_config = found.expectation_config
     return detailed
-
-
-def _failure(dataset: str, found: Any, fault: str) -> Failure:
-    meta = found.expectation_config.meta
-    kind = found.expectation_config.type
-    return Failure(
-        dataset=dataset,
-        reason=meta["reason"],
-        expectation=kind,
-        columns=tuple(meta["columns"]),
-        severity=meta["severity"],
-        observed=fault if kind == _COLUMNS else _observed(found),
-        past=meta.get("past", False),
-    )
-
-
-def _observed(found: Any) -> str:
-    """What was seen, in words and without personal values."""
-    result = found.result or {}
-    if "unexpected_count" in result:
-        n, rows = result["unexpected_count"], result["element_count"]
-        samples = result.get("partial_unexpected_list") or []
-        shown = ", ".join(dict.fromkeys(f"{value!r:.60}" for value in samples))
-        return f"{n:,} of {rows:,} rows" + (f", such as {shown}" if shown else "")
-    if "observed_value" in result:
-        value = result["observed_value"]
-        return value if isinstance(value, str) else f"observed {value!r:.200}"
-    messages = [message for message in _exceptions(found.exception_info) if message]
-    return f"could not be checked: {messages[0]:.300}" if messages else "not met"
-
-
-def _exceptions(info: Any) -> list[str]:
-    """Messages from an exception record, which may be one or a mapping of them by metric."""
-    if not isinstance(info, dict):
-        return []
-    if "exception_message" in info:
-        return [str(info["exception_message"] or "").split("\n", 1)[0]]
-    return [message for entry in info.values() for message in _exceptions(entry)]

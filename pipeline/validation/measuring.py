@@ -1,9 +1,9 @@
-"""What deliveries were like, counted by Spark in one aggregation per dataset.
+"""The profiles of deliveries, counted by Spark in one aggregation per dataset.
 
-Reads cleaned rows or quarantine, gives rows of the dataset `profiles`. One scan of the columns and
-no shuffle of rows, however many deliveries are asked for: nulls of every column, the newest
-instant, rows by known value, and, for columns that a dataset rule names, about how many different
-values there are (HyperLogLog). Exact counts of those would shuffle every value.
+Reads cleaned rows or quarantine, gives rows of the dataset `profiles`. There is one scan of the
+columns and no shuffle of rows, for any number of deliveries: nulls of every column, the newest
+instant, rows by known value, and, for columns that a dataset rule names, the approximate number of
+different values (HyperLogLog). Exact numbers would shuffle every value.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from pipeline.contracts.contract import Column, Contract
-from pipeline.contracts.day_profile import QUARANTINE
-from pipeline.contracts.past_rules import KINDS
+from pipeline.contracts.drift_rules import KINDS
 from pipeline.contracts.spark import quoted
 from pipeline.contracts.sql_text import sql_string
+from pipeline.datasets import QUARANTINE
 
 ProfileRow = dict[str, Any]
 
-# A word that nobody knows is shown if it may be a name of something, and is nobody's own.
+# An unknown word is shown if it may be a name of something, and occurs too often to be personal.
 _SHOWN_WORD = re.compile(r"[^\W\d][\w .:/+-]{0,39}")
 _SHOWN_WORDS = 5
 _SHOWN_ROWS = 5
@@ -44,13 +44,15 @@ def measure(
         dataset: its name in the lake.
         days: the delivery days that the frame holds.
     """
-    figures = [F.count(F.lit(1)).alias("rows")]
+    aggregates = [F.count(F.lit(1)).alias("rows")]
     for number, column in enumerate(contract.columns):
-        figures += [
-            figure.alias(f"{name}{number}") for name, figure in _figures(column, contract).items()
+        aggregates += [
+            aggregate.alias(f"{name}{number}")
+            for name, aggregate in _aggregates(column, contract).items()
         ]
     found = {
-        row["run_date"]: row.asDict() for row in frame.groupBy("run_date").agg(*figures).collect()
+        row["run_date"]: row.asDict()
+        for row in frame.groupBy("run_date").agg(*aggregates).collect()
     }
     return {day: _rows_of(contract, dataset, found.get(day, {})) for day in days}
 
@@ -58,11 +60,11 @@ def measure(
 def measure_quarantine(
     frame: DataFrame, words: Mapping[str, str], days: Collection[dt.date]
 ) -> dict[dt.date, list[ProfileRow]]:
-    """Profile rows of what was refused, by delivery day, dataset and reason.
+    """Profile rows of refused rows, by delivery day, dataset and reason.
 
     Args:
         frame: the quarantine contract's columns beside `run_date`.
-        words: of a reason, the raw column that holds the word which was refused.
+        words: reason -> the raw column that holds the refused word.
         days: the delivery days that the frame holds.
     """
     word = F.lit(None).cast("string")
@@ -80,17 +82,17 @@ def measure_quarantine(
     }
 
 
-def _figures(column: Column, contract: Contract) -> dict[str, SparkColumn]:
+def _aggregates(column: Column, contract: Contract) -> dict[str, SparkColumn]:
     """What is counted of a column."""
     value = F.col(quoted(column.name))
-    figures = {"nulls": F.count_if(value.isNull())}
+    aggregates = {"nulls": F.count_if(value.isNull())}
     if column.name in _named(contract, "expect_distinct_like_same_weekday"):
-        figures["distinct"] = F.approx_count_distinct(value)
+        aggregates["distinct"] = F.approx_count_distinct(value)
     if column.type == "timestamp":
-        figures["latest"] = F.unix_micros(F.max(value))
+        aggregates["latest"] = F.unix_micros(F.max(value))
     for number, known in enumerate(column.values):
-        figures[f"value{number}_"] = F.count_if(value == known)
-    return figures
+        aggregates[f"value{number}_"] = F.count_if(value == known)
+    return aggregates
 
 
 def _named(contract: Contract, expectation: str) -> set[str]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from pipeline import durable
 from pipeline.validation.front_page import (
     POLICY,
     STYLE,
@@ -28,7 +29,7 @@ _FETCHED = re.compile(
     r"""<(?:link|img)\b[^>]*?\b(?:href|src)=["']https?://[^>]*>""", re.DOTALL | re.IGNORECASE
 )
 _FETCHED_BY_STYLE = re.compile(r"url\(\s*['\"]?https?://[^)]*\)", re.IGNORECASE)
-# What is asked only whether it held has no share; "unknown % not null" reads like a fault.
+# A check without counts has no share; "unknown % not null" reads like a fault.
 _NOT_COUNTED = re.compile(r">\s*(?:unknown % not null|--)\s*<")
 _FOOTER = re.compile(r"<footer>.*?</footer>", re.DOTALL)
 
@@ -53,7 +54,9 @@ def finish_site(site: Path, results: Path) -> Path:
             root = "../" * (len(name.parts) - 1)
             head = dataset_head(stored[name], root) if name in stored else links(root)
             page.write_text(stand_alone(text, head), encoding="utf-8")
-    index.write_text(index_page(stored), encoding="utf-8")
+    durable.sync_files(sorted(site.rglob("*.html")))
+    durable.sync_directories(site)
+    durable.put_text(index, index_page(stored))
     return index
 
 

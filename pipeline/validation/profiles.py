@@ -1,10 +1,10 @@
 """The profiles of the last deliveries: made where they are missing, and read.
 
 Reads cleaned datasets and quarantine of the last deliveries up to the night; writes the dataset
-`profiles`, one partition per delivery day. A profile says which directories it was made from, so a
-delivery that was cleaned again is measured again, and a first night, which takes in the whole
-past, leaves the second one something to compare with. Deliveries that nobody looks back to are not
-measured: the cost of a night does not grow with the past.
+`profiles`, one partition per delivery day. A profile's lineage names the directories and the code
+that it was made from, so a delivery that was cleaned again is measured again. A first night takes
+in the whole past and makes its profiles, so that the second night has something to compare with.
+Only the last deliveries are measured, so the cost of a night does not grow with the past.
 """
 
 from __future__ import annotations
@@ -20,19 +20,20 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from pipeline.code_digest import SPARK_SESSION, code_digest
 from pipeline.contracts.arrow import arrow_schema
 from pipeline.contracts.contract import load_contract
-from pipeline.contracts.day_profile import QUARANTINE, DayProfile, profile_figures
-from pipeline.contracts.past_rules import REFUSED_AS
+from pipeline.contracts.day_profile import DayProfile, profile_counts
+from pipeline.contracts.drift_values import REFUSED_AS
 from pipeline.contracts.spark import spark_schema
+from pipeline.datasets import CLEANED, PROFILES, QUARANTINE
 from pipeline.lake import Lake, Partition, Run, storage_errors
+from pipeline.lineage import Lineage, inputs_of, lineage_of
 from pipeline.settings import Settings
-from pipeline.sources.expressions import EVENT_TYPE, columns_read
-from pipeline.sources.source import load_source
+from pipeline.sources.expressions import EVENT_TYPE
+from pipeline.sources.source import columns_read
+from pipeline.sources.source_yaml import load_source
 from pipeline.validation.measuring import ProfileRow, measure, measure_quarantine
-
-PROFILES = "profiles"
-CLEANED = ("cleaned_events", "cleaned_reviews", "cleaned_items", "cleaned_users")
 
 # Eight weeks of a shop that delivers daily: twice what the shipped rules look back.
 LAST_DELIVERIES = 56
@@ -61,11 +62,11 @@ def read_or_make_profiles(
         settings: the source, for the names of its columns, and the shop's zone.
         leave_out: datasets of the night that are not what their contract says, and not measured.
     """
-    deliveries = _last_deliveries(lake, run.run_date)
+    deliveries, code = _last_deliveries(lake, run.run_date), code_digest(__name__, SPARK_SESSION)
     fresh = {
         day: delivery
         for day, delivery in deliveries.items()
-        if _made_from(lake, day) != _directories(delivery)
+        if _lineage(lake, day) != Lineage(inputs_of(delivery), code)
     }
     words = _event_words(settings)
     readable = {
@@ -77,7 +78,7 @@ def read_or_make_profiles(
         for day, delivery in fresh.items()
     }
     for day, measured in _measured(spark, readable, words).items():
-        _commit(lake, Run(day, run.run_id), measured, fresh[day])
+        _commit(lake, Run(day, run.run_id), measured, Lineage(inputs_of(fresh[day]), code))
     zone = ZoneInfo(settings.shop.timezone)
     rows = {day: _stored(lake, day) for day in deliveries}
     days = {day: _profile(day, zone, stored) for day, stored in rows.items()}
@@ -95,13 +96,9 @@ def _last_deliveries(lake: Lake, night: dt.date) -> dict[dt.date, Delivery]:
     }
 
 
-def _directories(delivery: Delivery) -> dict[str, str]:
-    return {name: partition.directory_id for name, partition in delivery.items()}
-
-
-def _made_from(lake: Lake, day: dt.date) -> dict[str, str] | None:
-    profile = lake.current(PROFILES, day)
-    return profile.manifest["made_from"] if profile else None
+def _lineage(lake: Lake, day: dt.date) -> Lineage | None:
+    profile = lake.whole(PROFILES, day)
+    return lineage_of(profile) if profile else None
 
 
 def _measured(
@@ -126,9 +123,9 @@ def _measured(
 def _deliveries(spark: SparkSession, name: str, parts: Mapping[dt.date, Partition]) -> DataFrame:
     """Rows of several deliveries beside their `run_date`.
 
-    The day is taken from the file's path: were the directories read as partitions, deliveries of
-    another layout (of an earlier version, without own days) could not be read beside these. It
-    takes 2 s of 10 M rows, so the usual case of one fresh delivery does without.
+    The day is taken from the file's path: deliveries of another layout (of an earlier version,
+    without own days) could not be read beside these if the directories were read as partitions. It
+    takes 2 s for 10 M rows, so the usual case of one fresh delivery does without.
     """
     schema = spark_schema(load_contract(name))
     files = [str(file) for part in parts.values() if part.rows for file in part.files]
@@ -142,7 +139,7 @@ def _deliveries(spark: SparkSession, name: str, parts: Mapping[dt.date, Partitio
 
 
 def _event_words(settings: Settings) -> dict[str, str]:
-    """Of the reason for an unknown event type, the raw column that holds the retailer's word."""
+    """The reason for an unknown event type -> the raw column that holds the retailer's word."""
     events = load_source(settings.shop.source).datasets.get("events")
     if events is None:
         return {}
@@ -150,12 +147,12 @@ def _event_words(settings: Settings) -> dict[str, str]:
     return {f"{EVENT_TYPE}_{REFUSED_AS}": columns[0]} if len(columns) == 1 else {}
 
 
-def _commit(lake: Lake, run: Run, rows: list[ProfileRow], delivery: Delivery) -> None:
+def _commit(lake: Lake, run: Run, rows: list[ProfileRow], lineage: Lineage) -> None:
     directory = lake.begin(PROFILES, run)
     table = pa.Table.from_pylist(rows, schema=arrow_schema(load_contract(PROFILES)))
     with storage_errors(f"cannot write {directory}"):
         pq.write_table(table, directory / "part-00000.parquet")
-    lake.commit(PROFILES, run, rows=len(rows), made_from=_directories(delivery))
+    lake.commit(PROFILES, run, rows=len(rows), **lineage.facts())
 
 
 def _stored(lake: Lake, day: dt.date) -> list[ProfileRow]:
@@ -166,4 +163,4 @@ def _stored(lake: Lake, day: dt.date) -> list[ProfileRow]:
 
 def _profile(day: dt.date, zone: ZoneInfo, rows: list[ProfileRow]) -> DayProfile:
     end = dt.datetime.combine(day + dt.timedelta(days=1), dt.time(), tzinfo=zone)
-    return DayProfile(day, end.astimezone(dt.UTC), profile_figures(rows))
+    return DayProfile(day, end.astimezone(dt.UTC), profile_counts(rows))

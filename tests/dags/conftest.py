@@ -13,7 +13,7 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def loggers_as_before() -> Iterator[None]:
-    """Airflow's import gives the root logger a handler on this test's standard output, soon closed."""
+    """Importing Airflow gives the root logger a handler on this test's stdout, soon closed."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     yield

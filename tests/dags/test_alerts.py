@@ -18,6 +18,7 @@ import pytest
 
 from pipeline.lake import Lake, Run, run_id_of
 from pipeline.ledger import LedgerLine, write_ledger
+from tests.lake_rows import point_latest
 
 NIGHT = dt.date(2026, 3, 1)
 AIRFLOW_RUN = "scheduled__2026-03-02T00:00:00+00:00"
@@ -84,7 +85,7 @@ def shop(airflow_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     lake = Lake(tmp_path / "lake")
     (lake.begin("recommendations", Run(NIGHT - dt.timedelta(days=1), "r0")) / "a").write_text("")
     lake.close("recommendations", Run(NIGHT - dt.timedelta(days=1), "r0"), rows=1234)
-    lake.point_latest("recommendations", Run(NIGHT - dt.timedelta(days=1), "r0"))
+    point_latest(lake, "recommendations", Run(NIGHT - dt.timedelta(days=1), "r0"))
     line = LedgerLine(NIGHT, RUN.run_id, "clean", "raw_events", 10, 7, {"bad_time": 3})
     write_ledger(lake, RUN, "clean", [line])
     return tmp_path

@@ -26,7 +26,10 @@ def test_by_default_a_job_is_a_process_here(airflow_home: Path, job: str) -> Non
     assert command(job).arguments == [sys.executable, "-m", f"jobs.{job}", *ARGUMENTS]
 
 
-@pytest.mark.parametrize("job", ["clean", "validate", "build_histories"])
+SPARK_JOBS = ["clean", "validate", "build_histories"]
+
+
+@pytest.mark.parametrize("job", SPARK_JOBS)
 def test_spark_stages_are_submitted_to_the_connections_master(airflow_home: Path, job: str) -> None:
     words = command(job, spark_connection="cluster").arguments
     assert Path(words[0]).name == "spark-submit"
@@ -48,6 +51,13 @@ def test_generation_is_submitted_where_sparks_workers_make_the_shards(airflow_ho
     words = decide("generate", ARGUMENTS, settings, lambda name: f"spark://{name}:7077").arguments
     assert words[words.index("--master") + 1] == "spark://cluster:7077"
     assert command("generate", spark_connection="cluster").arguments[0] == sys.executable
+
+
+def test_where_each_stages_job_can_run(airflow_home: Path) -> None:
+    from dags import compute
+
+    assert sorted(SPARK_JOBS) == sorted(compute.SPARK_JOBS)
+    assert sorted(compute.GPU_JOBS) == ["fine_tune", "generate"]
 
 
 def test_only_model_stages_become_pods_and_only_spark_stages_are_submitted(

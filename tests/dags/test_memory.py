@@ -50,7 +50,7 @@ def test_each_time_halves_the_batch_of_that_run_and_job_down_to_a_floor(
 ) -> None:
     from dags import memory
 
-    settings, floor = Settings(), memory.BATCHES["fine_tune"][1]
+    settings, floor = Settings(), memory.BATCHES["fine_tune"].smallest
     wanted, seen = settings.training.batch_tokens, []
     for _ in range(12):
         override = memory.smaller_batch(lake, RUN, "fine_tune", settings)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from pipeline.lake import Lake, Run, run_id_of
+from tests.lake_rows import point_latest
 
 NIGHT = dt.date(2026, 3, 1)
 AIRFLOW_RUN = "manual__2026-03-02T00:00:00+00:00"
@@ -181,7 +182,7 @@ def publish(lake: Lake, night: dt.date, run_id: str = RUN.run_id) -> None:
     run = Run(night, run_id)
     (lake.begin("recommendations", run) / "part-0.parquet").write_text(run_id)
     lake.close("recommendations", run, rows=1)
-    lake.point_latest("recommendations", run)
+    point_latest(lake, "recommendations", run)
 
 
 def announce(**params: Any) -> Any:

@@ -12,17 +12,17 @@ import pytest
 import torch
 
 from jobs.evaluate import main
-from pipeline.evaluation import ranking
 from pipeline.evaluation.evaluate import Evaluated, evaluate
-from pipeline.evaluation.ranking import Items, measurable, rank_users
 from pipeline.evaluation.segments import segments
 from pipeline.lake import Lake, Run
 from pipeline.ledger import read_ledger
 from pipeline.model.checkpoint import load_checkpoint, save_checkpoint
 from pipeline.model.user_history import UserHistory, held_out, read_histories
+from pipeline.ranking import held_out_ranks
+from pipeline.ranking.held_out_ranks import Items, Ranks, measurable, rank_users
 from pipeline.settings import Settings
 from pipeline.training.fine_tune import fine_tune
-from tests.lake_rows import read_rows
+from tests.lake_rows import commit_as_it_is, read_rows
 from tests.small_shop import N_USERS, NIGHT, RUN, fill, item, quick, unchanged
 
 GOOD = {"max_epochs": 20, "patience": 20, "learning_rate": 0.03}
@@ -221,6 +221,7 @@ def test_weights_that_are_not_numbers_are_not_promoted(lake: Lake, settings: Set
     with torch.no_grad():
         made.checkpoint.model.transformer.h[0].mlp.c_fc.weight[0, 0] = float("nan")
     save_checkpoint(made.partition.path, made.checkpoint.model, made.checkpoint.vocabulary, NIGHT)
+    commit_as_it_is(lake, "models", RUN)
     evaluate(lake, RUN, quick(settings))
     assert "not finite numbers" in champion_file(lake)["why"]
 
@@ -296,12 +297,16 @@ def test_owned_and_unsellable_items_are_not_in_the_way() -> None:
     items = Items(tuple("abcdef"), np.array([True, True, True, True, False, True]))
     user = _user("abc", "ppp", "abc", 2)
     scores = np.array([[9.0, 8.0, 1.0, 2.0, 7.0, 0.5]])  # a, b owned; e not sold; d before c
-    ranks = rank_users(lambda users: scores[: len(users)], [user], items, 3)
+
+    def ranked(**how: bool) -> Ranks:
+        return rank_users(lambda users: scores[: len(users)], [user], items, 3, **how)
+
+    ranks = ranked(mask_owned=True)
     assert ranks.rank_B.tolist() == [2]
     assert ranks.top_BK.tolist() == [[3, 2, 5]]
     # Of 2 + 1 + 0.5 that may be had.
     assert ranks.probability_BK.tolist() == [pytest.approx([2 / 3.5, 1 / 3.5, 0.5 / 3.5])]
-    ranks = rank_users(lambda users: scores[: len(users)], [user], items, 3, log_scores=True)
+    ranks = ranked(mask_owned=True, log_scores=True)
     mass = np.exp([2.0, 1.0, 0.5])
     assert ranks.probability_BK.tolist() == [pytest.approx((mass / mass.sum()).tolist())]
 
@@ -320,9 +325,11 @@ def test_ranking_does_not_depend_on_batches(
     made = fine_tune(lake, RUN, quick(settings))
     users = held_out(read_histories(lake, NIGHT), "test")
     items = Items(tuple(item(n) for n in range(24)), np.ones(24, dtype=np.bool_))
-    scorer = ranking.model_scorer(made.checkpoint.model, made.checkpoint.vocabulary, items, 50)
-    whole = rank_users(scorer, users, items, 5)
-    monkeypatch.setattr(ranking, "BATCH_USERS", 7)
-    parts = rank_users(scorer, users, items, 5)
+    scorer = held_out_ranks.model_scorer(
+        made.checkpoint.model, made.checkpoint.vocabulary, items, 50
+    )
+    whole = rank_users(scorer, users, items, 5, mask_owned=True)
+    monkeypatch.setattr(held_out_ranks, "BATCH_USERS", 7)
+    parts = rank_users(scorer, users, items, 5, mask_owned=True)
     assert whole.rank_B.tolist() == parts.rank_B.tolist()
     assert whole.top_BK.tolist() == parts.top_BK.tolist()

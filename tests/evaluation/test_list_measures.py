@@ -87,7 +87,7 @@ def test_calibration_bins_are_scikit_learn_s() -> None:
     probabilities = random.random((300, 1))
     hits = random.random((300, 1)) < probabilities
     bins = calibration_bins(probabilities, hits)
-    found, said = calibration_curve(hits.ravel(), probabilities.ravel(), n_bins=10)
+    found, expected = calibration_curve(hits.ravel(), probabilities.ravel(), n_bins=10)
     assert [rate for _, _, rate in bins] == pytest.approx(found.tolist())
-    assert [mean for _, mean, _ in bins] == pytest.approx(said.tolist())
+    assert [mean for _, mean, _ in bins] == pytest.approx(expected.tolist())
     assert roc_auc_score(hits.ravel(), probabilities.ravel()) > 0.7  # the example means something

@@ -1,53 +1,5 @@
-"""A tiny shop in a lake: histories, catalogue, item words, a random GPT-2 as the champion."""
+"""The tiny shop of `tests.generation_fixtures`, for every test of this room."""
 
-from __future__ import annotations
+from tests.generation_fixtures import checkpoint, one_thread, shop
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-import torch
-
-from pipeline.lake import Lake
-from pipeline.model.checkpoint import Checkpoint
-from pipeline.settings import Settings
-from tests.generation_shop import (
-    N_ITEMS,
-    Shop,
-    catalogue_item,
-    item,
-    many_histories,
-    random_checkpoint,
-)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Matrices this small only wait for one another on several threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture
-def shop(lake: Lake, settings: Settings) -> Shop:
-    """Thirty users, forty items, a random champion."""
-    shop = Shop(lake, settings).with_settings("generation", shards=3, k=5)
-    shop.put("histories", many_histories(30, seed=3))
-    shop.put("catalogue", [catalogue_item(item(n)) for n in range(N_ITEMS)])
-    words = [
-        {"item_id": item(n), "language": language, "words": said, "aspects": [], "n_reviews": 3}
-        for n in range(N_ITEMS)
-        for language, said in (("en", ["soft", "brush"]), ("zh", ["柔软"]))
-    ]
-    shop.put("item_words", words)
-    shop.put_model()
-    shop.put_champion()
-    return shop
-
-
-@pytest.fixture
-def checkpoint(tmp_path: Path) -> Checkpoint:
-    """A random GPT-2 over forty items."""
-    return random_checkpoint(tmp_path / "checkpoint", [item(n) for n in range(N_ITEMS)])
+__all__ = ["checkpoint", "one_thread", "shop"]

@@ -52,6 +52,8 @@ def test_a_fault_is_one_line_and_refuses_a_retry(
 def test_a_lake_that_cannot_be_written_may_be_retried(
     environment: Shop, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (Path(environment.lake.root) / "work").write_text("a file where a directory should be")
+    work = Path(environment.lake.root) / "work"
+    work.mkdir(exist_ok=True)
+    (work / "generate").write_text("a file where a directory should be")
     assert generate.main(ARGUMENTS) == 75
     assert "/work/generate/" in capsys.readouterr().err.splitlines()[-1]

@@ -89,8 +89,8 @@ MOMENTS: dict[str, Callable[[], None]] = {
     "a sidecar is written and not flushed": lambda: at_call(os, "fsync", 4),
     "half of the reasons are written": lambda: at_call(pq, "write_table", 4, half_a_file),
     "half of a published file is written": lambda: at_call(pq, "write_table", 6, half_a_file),
-    "files without a manifest": lambda: at_call(lake, "write_json", 1),
-    "a manifest without a pointer": lambda: at_call(lake, "write_json", 2),
+    "files without a manifest": lambda: at_call(lake, "_put_sealed", 1),
+    "a manifest without a pointer": lambda: at_call(lake, "_put_sealed", 2),
     "committed, its scratch still there": lambda: at_call(night_module.shutil, "rmtree", 1),
 }
 

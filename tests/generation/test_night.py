@@ -13,16 +13,19 @@ from safetensors.torch import load_file, save_file
 
 from pipeline.contracts.arrow import check_table
 from pipeline.contracts.contract import load_contract
-from pipeline.errors import GateError, InputError, StorageError
-from pipeline.evaluation.ranking import Items, model_scorer
-from pipeline.generation import lists, night
-from pipeline.lake import Run, file_sha256
+from pipeline.errors import DamagedError, GateError, InputError, StorageError
+from pipeline.generation import night, reason_shards
+from pipeline.generation.lists import list_maker
+from pipeline.intact import file_sha256
+from pipeline.lake import Run
 from pipeline.model.checkpoint import VERSION_FILE, WEIGHTS_FILE, load_checkpoint
 from pipeline.model.transitions import Prior, fit_transitions
 from pipeline.model.user_history import read_histories
+from pipeline.ranking.held_out_ranks import Items, model_scorer
 from tests.generation_shop import (
     N_ITEMS,
     NIGHT,
+    TRAINED,
     Row,
     Shop,
     catalogue_item,
@@ -32,7 +35,7 @@ from tests.generation_shop import (
     many_histories,
     rows_of,
 )
-from tests.lake_rows import user_id_of
+from tests.lake_rows import commit_as_it_is, user_id_of
 
 
 def by_user(rows: list[Row]) -> dict[str, Row]:
@@ -128,7 +131,7 @@ def test_a_rerun_after_a_kill_does_what_is_missing_and_gives_the_same_bytes(
 ) -> None:
     undisturbed = checksums(shop.generate("undisturbed"))
     made: list[int] = []
-    make = lists.ListMaker.make
+    make = list_maker.ListMaker.make
 
     def counted(self, users, done):  # type: ignore[no-untyped-def]
         if len(made) == moment:
@@ -139,19 +142,20 @@ def test_a_rerun_after_a_kill_does_what_is_missing_and_gives_the_same_bytes(
     def killed(*args: object, **kwargs: object) -> None:
         raise Killed
 
-    monkeypatch.setattr(lists.ListMaker, "make", counted)
-    place = {"reasons": "write_reasons", "rows": "recommendation_rows"}.get(str(moment))
-    if place:
-        monkeypatch.setattr(night, place, killed)
+    monkeypatch.setattr(list_maker.ListMaker, "make", counted)
+    if moment == "reasons":
+        monkeypatch.setattr(reason_shards, "write_reasons", killed)
+    if moment == "rows":
+        monkeypatch.setattr(night, "recommendation_rows", killed)
     if moment == "manifest":
-        monkeypatch.setattr("pipeline.lake.write_json", killed)
+        monkeypatch.setattr("pipeline.lake._put_sealed", killed)
     with pytest.raises(Killed):
         shop.generate("R")
     assert shop.lake.current("generated", NIGHT).run_id == "undisturbed"  # type: ignore[union-attr]
     n_done = len(made)
     monkeypatch.undo()
     monkeypatch.setattr(
-        lists.ListMaker,
+        list_maker.ListMaker,
         "make",
         lambda self, users, done: (made.append(users.num_rows), make(self, users, done))[1],
     )
@@ -170,14 +174,14 @@ def test_a_retry_of_a_committed_night_does_nothing(
     def never(*args: object) -> None:
         raise AssertionError("made again")
 
-    monkeypatch.setattr(lists.ListMaker, "make", never)
+    monkeypatch.setattr(list_maker.ListMaker, "make", never)
     again = shop.generate()
     assert checksums(again) == checksums(first)
     assert again.report["methods"] == first.report["methods"]
 
 
 def test_shards_of_other_inputs_are_not_reused(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(night.Night, "_write_rows", _raise_killed)
+    monkeypatch.setattr(night, "recommendation_rows", _raise_killed)
     with pytest.raises(Killed):
         shop.generate()
     monkeypatch.undo()
@@ -242,7 +246,7 @@ def test_evaluation_that_has_not_run_is_said(shop: Shop) -> None:
 def test_a_champion_file_that_is_none_is_said(shop: Shop, content: str) -> None:
     directory = shop.lake.require("champions", NIGHT).path
     (directory / "champion.json").write_text(content)
-    with pytest.raises(InputError, match=r"champion\.json .*run evaluate for 2026-03-01 again"):
+    with pytest.raises(DamagedError, match=r"champion\.json .*--date 2026-03-01 --from evaluate"):
         shop.generate()
 
 
@@ -268,6 +272,7 @@ def test_weights_that_are_not_numbers_are_a_marked_fallback(shop: Shop) -> None:
     save_file(weights, path, metadata={"format": "pt"})
     version = {"model_version": f"{NIGHT}-{file_sha256(path)[:8]}"}
     (shop.model_directory() / VERSION_FILE).write_text(json.dumps(version))
+    commit_as_it_is(shop.lake, "models", TRAINED)
     assert shop.generate().report["fallback_reasons"] == {"weights_not_finite": 30}
 
 

@@ -1,4 +1,4 @@
-"""Rows by shard: one pass whatever the shards, the same rows as a filter gives, whole or not there."""
+"""Rows by shard: one pass for any number of shards, the rows of a filter, whole or missing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipeline.generation.inputs import USERS_PER_SHARD, shards_for
 from pipeline.generation.sharded_rows import ShardedRows, contract_columns
 from pipeline.generation.shards import shard_of
 from pipeline.lake import Partition
-from tests.generation.test_slates import ids, send
+from tests.generation.lists.test_reranker import ids, send
 from tests.generation_shop import NIGHT, Shop, checksums, history, item, many_histories, rows_of
 
 
@@ -80,12 +80,12 @@ def test_histories_are_read_once_however_many_shards(
 def test_what_is_set_apart_is_used_again_and_goes_with_the_commit(shop: Shop) -> None:
     undisturbed = checksums(shop.generate("undisturbed"))
     begun = shop.night("R")
-    begun.make_shard(0)
+    begun.shard_maker.make(0)
     directory = begun.inputs.users.directory
     assert directory.parent == shop.lake.work("generate", begun.run)
     before = {path.name: path.stat().st_mtime_ns for path in directory.iterdir()}
     again = shop.night("R")
-    again.make_shard(1)
+    again.shard_maker.make(1)
     assert {path.name: path.stat().st_mtime_ns for path in directory.iterdir()} == before
     assert checksums(shop.generate("R")) == undisturbed
     assert not directory.exists()
@@ -182,10 +182,10 @@ def test_a_night_in_other_shards_than_the_last_repeats_nothing_either(
 ) -> None:
     sent = {row["user_id"]: ids(row) for row in rows_of(shop.generate("sent"))}
     send(shop, NIGHT - dt.timedelta(days=1), sent)
-    told = shop.with_settings("generation", no_repeat_nights=1)
-    before = {row["user_id"]: ids(row) for row in rows_of(told.generate("in-three"))}
+    tired = shop.with_settings("generation", no_repeat_nights=1)
+    before = {row["user_id"]: ids(row) for row in rows_of(tired.generate("in-three"))}
     assert not any(set(before[user]) & set(items) for user, items in sent.items())
     monkeypatch.setattr(inputs, "USERS_PER_SHARD", 5)
-    night = told.night("doubled")
+    night = tired.night("doubled")
     assert len(night.names) == 6
     assert {row["user_id"]: ids(row) for row in rows_of(night.generate())} == before

@@ -31,10 +31,10 @@ def test_spark_is_the_single_process(shop: Shop, spark: SparkSession) -> None:
 def test_what_one_runner_began_the_other_finishes(shop: Shop, spark: SparkSession) -> None:
     alone = shop.generate("alone")
     begun = shop.night("R")
-    begun.make_shard(1)
+    begun.shard_maker.make(1)
     before = begun.shards.path(begun.names[1]).stat().st_mtime_ns
     night = shop.with_settings("generation", runner="spark").night("R")
-    spark_shards.make_on_spark(night, spark_shards.Progress("users", 30))
+    spark_shards.make_on_spark(night.shard_maker, spark_shards.Progress("users", 30))
     assert all(night.shards.counts(name) is not None for name in night.names)
     assert night.shards.path(night.names[1]).stat().st_mtime_ns == before
     assert checksums(shop.generate("R")) == checksums(alone)
@@ -42,11 +42,11 @@ def test_what_one_runner_began_the_other_finishes(shop: Shop, spark: SparkSessio
 
 def test_a_worker_that_sees_another_lake_makes_nothing(shop: Shop) -> None:
     night = shop.night("R")
-    told = spark_shards._Told(
+    job = spark_shards.WorkerJob(
         str(shop.lake.root), night.run, shop.settings, "of another lake", None
     )
     with pytest.raises(StorageError, match="finds other inputs"):
-        spark_shards._make_one(told, 0)
+        spark_shards._make_one(job, 0)
     assert night.shards.counts(night.names[0]) is None
 
 
@@ -82,7 +82,7 @@ def _is_daemon(pid: int) -> bool:
 def test_a_killed_worker_is_said_and_a_rerun_gives_the_same(
     shop: Shop, spark: SparkSession, after: int
 ) -> None:
-    """Its processes are killed once so many of 16 shards are there; a local master gives up then."""
+    """Workers are killed once so many of 16 shards are there; a local master then gives up."""
     shop.put("histories", many_histories(800, seed=3))
     shop = shop.with_settings("generation", shards=16)
     alone = checksums(shop.generate("alone"))

@@ -10,13 +10,15 @@ from typing import Any
 
 import pytest
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 
 from pipeline.contracts.contract import load_contract
 from pipeline.contracts.spark import check_columns, spark_schema
-from pipeline.histories import acts, history
-from pipeline.histories.shoppers import shoppers_as_of
+from pipeline.histories import history
+from pipeline.histories.acts import act_log
+from pipeline.histories.user_attributes import user_attributes_as_of
+from tests.histories.acts.cancellation_cases import CANCELLATIONS
 from tests.histories.conftest import DAY, event, review, user
+from tests.histories.session_cases import SESSIONS
 from tests.lake_rows import instant, user_id_of
 
 Rows = Sequence[dict[str, Any]]
@@ -46,16 +48,16 @@ def frame(spark: SparkSession, name: str, rows: Rows) -> DataFrame:
 def acts_of(
     spark: SparkSession, events: Rows, reviews: Rows = (), partitions: int = 2
 ) -> DataFrame:
-    """The night's acts, made in one step from the whole past."""
-    delivered = acts.delivered_acts(
+    """The night's act_log, made in one step from the whole past."""
+    delivered = act_log.delivered_acts(
         frame(spark, "cleaned_events", events), frame(spark, "cleaned_reviews", reviews)
     )
-    memory = acts.Memory(DAY, 1, CANCELLATION_DAYS, MAX_EVENTS, TARGETS)
-    return acts.remember(acts.without_repeats(delivered, partitions), memory)
+    memory = act_log.Memory(DAY, 1, CANCELLATION_DAYS, MAX_EVENTS, TARGETS)
+    return act_log.remember(act_log.without_repeats(delivered, partitions), memory)
 
 
-def pasts_of(night_acts: DataFrame, partitions: int = 2) -> DataFrame:
-    return history.pasts(
+def histories_of(night_acts: DataFrame, partitions: int = 2) -> DataFrame:
+    return history.event_histories(
         night_acts,
         night=DAY,
         active_days=ACTIVE_DAYS,
@@ -70,8 +72,8 @@ def built(
 ) -> dict[str, dict[str, Any]]:
     """Histories by user id."""
     kept = acts_of(spark, events, reviews).where("is_kept").drop("is_kept")
-    said = shoppers_as_of(frame(spark, "cleaned_users", users), None, 2)
-    made = history.histories(history.with_users(pasts_of(kept), said), seed)
+    attributes = user_attributes_as_of(frame(spark, "cleaned_users", users), None, 2)
+    made = history.histories(history.with_user_attributes(histories_of(kept), attributes), seed)
     check_columns(made, load_contract("histories"))
     return {row["user_id"]: row.asDict() for row in made.collect()}
 
@@ -146,7 +148,7 @@ def _as_history(mine: Rows, past: list[dict[str, Any]], searches: Rows) -> dict[
         "event_types": [row["event_type"] for row in kept],
         "session_numbers": sessions,
         "cancelled": [row["event_id"] in gone for row in kept],
-        "queries": [row["query"] for row in searches[-acts.MAX_QUERIES :]],
+        "queries": [row["query"] for row in searches[-act_log.MAX_QUERIES :]],
         "owned_item_ids": sorted(had),
         "n_events": len(past),
         "active": any((DAY - row["event_date"]).days < ACTIVE_DAYS for row in mine),
@@ -184,101 +186,6 @@ def test_equals_a_plain_reading_of_random_pasts(spark: SparkSession) -> None:
     assert sum(row["n_events"] > MAX_EVENTS for row in wanted.values()) > 20
     assert {row["active"] for row in wanted.values()} == {True, False}
     assert sum(any(row["cancelled"]) for row in wanted.values()) > 10
-
-
-def _bought(item_id: str, time: str, units: int | None = None) -> dict[str, Any]:
-    return event("u", "purchase", item_id, time, quantity=units)
-
-
-def _returned(item_id: str, time: str, units: int | None = None) -> dict[str, Any]:
-    return event("u", "return", item_id, time, quantity=units)
-
-
-CANCELLATIONS: dict[str, tuple[Rows, dict[str, Any]]] = {
-    "a return without quantities takes the purchase back": (
-        [_bought("a", "2026-03-01 08:00"), _returned("a", "2026-03-01 09:00")],
-        {"owned_item_ids": [], "event_types": ["purchase", "return"], "cancelled": [True, False]},
-    ),
-    "part of it back: it stands": (
-        [_bought("a", "2026-03-01 08:00", 3), _returned("a", "2026-03-01 09:00", 2)],
-        {"owned_item_ids": ["a"], "cancelled": [False, False]},
-    ),
-    "the rest too": (
-        [
-            _bought("a", "2026-03-01 08:00", 3),
-            _returned("a", "2026-03-01 09:00", 2),
-            _returned("a", "2026-03-01 10:00", 1),
-        ],
-        {"owned_item_ids": [], "cancelled": [True, False, False]},
-    ),
-    "the newest of two": (
-        [
-            _bought("a", "2026-02-28 08:00", 1),
-            _bought("a", "2026-03-01 08:00", 1),
-            _returned("a", "2026-03-01 09:00", 1),
-        ],
-        {"owned_item_ids": ["a"], "cancelled": [False, True, False], "holdout_index": None},
-    ),
-    "more than was bought takes back one purchase": (
-        [
-            _bought("a", "2026-02-28 08:00", 1),
-            _bought("a", "2026-03-01 08:00", 1),
-            _returned("a", "2026-03-01 09:00", 5),
-        ],
-        {"owned_item_ids": ["a"], "cancelled": [False, True, False]},
-    ),
-    "too long ago": (
-        [_bought("a", "2026-02-26 08:00", 1), _returned("a", "2026-03-01 09:00", 1)],
-        {"owned_item_ids": ["a"], "cancelled": [False, False]},
-    ),
-    "of another item": (
-        [_bought("a", "2026-03-01 08:00", 1), _returned("b", "2026-03-01 09:00", 1)],
-        {"owned_item_ids": ["a"], "cancelled": [False, False]},
-    ),
-    "bought again after it went back: that is the new one": (
-        [
-            event("u", "view", "b", "2026-03-01 07:00"),
-            _bought("a", "2026-03-01 08:00", 1),
-            _returned("a", "2026-03-01 09:00", 1),
-            _bought("a", "2026-03-01 10:00", 1),
-        ],
-        {"owned_item_ids": ["a"], "holdout_index": 3},
-    ),
-}
-
-SESSIONS: dict[str, tuple[Rows, dict[str, Any]]] = {
-    "a gap begins another visit, an hour and a half does not": (
-        [
-            event("u", "view", "a", "2026-03-01 08:00"),
-            event("u", "view", "a", "2026-03-01 09:30"),
-            event("u", "view", "a", "2026-03-01 11:01"),
-        ],
-        {"session_numbers": [1, 1, 2]},
-    ),
-    "the retailer's own sessions": (
-        [
-            event("u", "view", "a", "2026-03-01 08:00", session_id="x"),
-            event("u", "view", "a", "2026-03-01 08:01", session_id="y"),
-            event("u", "view", "a", "2026-03-01 20:00", session_id="y"),
-            # Where one of two has no name, the gap decides.
-            event("u", "view", "a", "2026-03-01 20:01"),
-            event("u", "view", "a", "2026-03-01 23:01", session_id="y"),
-        ],
-        {"session_numbers": [1, 2, 2, 2, 3]},
-    ),
-    "counted from the first event that is kept": (
-        [event("u", "view", "a", f"2026-03-01 {hour:02}:00") for hour in range(0, 16, 2)],
-        {"session_numbers": [1, 2, 3, 4, 5, 6], "n_events": 8},
-    ),
-    "a search in between is not counted in": (
-        [
-            event("u", "view", "a", "2026-03-01 08:00"),
-            event("u", "search", None, "2026-03-01 09:00", query="tea"),
-            event("u", "view", "a", "2026-03-01 10:00"),
-        ],
-        {"session_numbers": [1, 2]},
-    ),
-}
 
 
 def test_cases_by_hand(spark: SparkSession) -> None:
@@ -357,7 +264,7 @@ def test_cases_by_hand(spark: SparkSession) -> None:
         assert seen == wanted, name
 
 
-def test_the_newest_word_on_consent_counts(spark: SparkSession) -> None:
+def test_the_newest_answer_on_consent_counts(spark: SparkSession) -> None:
     names = ("withdrew", "agreed", "twice", "silent")
     events = [event(name, "view", "a", "2026-03-01 08:00") for name in names]
     old = DAY - dt.timedelta(days=1)
@@ -379,26 +286,11 @@ def test_the_newest_word_on_consent_counts(spark: SparkSession) -> None:
         assert (withdrew["language"], withdrew["region"]) == ("de", None)
 
 
-def test_halves_of_the_users_by_hash(spark: SparkSession) -> None:
-    ids = spark.range(2000).select(F.md5(F.col("id").cast("string")).alias("user_id"))
-    splits = ids.select(
-        "user_id",
-        history.holdout_split(1).alias("one"),
-        history.holdout_split(2).alias("two"),
-    ).collect()
-    validation = {row["user_id"] for row in splits if row["one"] == "validation"}
-    other_seed = {row["user_id"] for row in splits if row["two"] == "validation"}
-    assert {row["one"] for row in splits} == {"validation", "test"}
-    assert abs(len(validation) - 1000) < 100
-    # Two seeds agree about half of the users: independent halves.
-    assert abs(len(validation & other_seed) - 500) < 100
-
-
 @pytest.mark.parametrize("partitions", [1, 3])
 def test_the_plan_moves_events_once(spark: SparkSession, partitions: int) -> None:
     rows = [event("u", "view", "a", "2026-03-01 08:00")]
     plan = acts_of(spark, rows, partitions=partitions)._jdf.queryExecution()
     assert plan.executedPlan().toString().count("Exchange") == 1
     stored = spark.createDataFrame([], spark_schema(load_contract("acts")))
-    pasts = pasts_of(stored, partitions)._jdf.queryExecution()
-    assert pasts.executedPlan().toString().count("Exchange") == 1
+    plan = histories_of(stored, partitions)._jdf.queryExecution()
+    assert plan.executedPlan().toString().count("Exchange") == 1

@@ -12,16 +12,17 @@ from pyspark.sql import SparkSession
 
 from pipeline.contracts.contract import load_contract
 from pipeline.contracts.spark import spark_schema
-from pipeline.histories import acts, history, past
+from pipeline.histories import history, sorted_files
+from pipeline.histories.acts import act_log
 from pipeline.histories.increment import INCREMENTAL, Increment, increment_of, oldest_day
-from pipeline.histories.quiet_users import JUDGED_BY, Passage
+from pipeline.histories.unchanged_users import READ_COLUMNS, NightStep
 from pipeline.lake import Lake, Partition, Run
 from tests.histories.conftest import DAY, Shop, event, item, review, user
 from tests.lake_rows import read_rows, user_id_of, write_rows
 
 NIGHTS = [DAY + dt.timedelta(days=n) for n in range(4)]
-CARRIED = ("acts", "catalogue", "shoppers")
-DATASETS = (*CARRIED, "histories", "item_words")
+CONTINUED = ("acts", "catalogue", "user_attributes")
+DATASETS = (*CONTINUED, "histories", "item_words")
 
 
 # -- which night is gone on from -------------------------------------------------------------
@@ -31,14 +32,16 @@ def deliver(lake: Lake, day: dt.date, run_id: str = "c") -> None:
     write_rows(lake, "cleaned_users", Run(day, run_id), [user(f"of {day}")])
 
 
-def looked_for(lake: Lake, night: dt.date, **settings: Any) -> Increment:
-    chosen = {"code": "1", "most": [1, 2]} | settings
-    return increment_of(lake, "shoppers", ["cleaned_users"], night, chosen)
+def looked_for(lake: Lake, night: dt.date, code: str = "1", **settings: Any) -> Increment:
+    chosen = {"most": [1, 2]} | settings
+    return increment_of(
+        lake, "user_attributes", ["cleaned_users"], night, code=code, settings=chosen
+    )
 
 
 def carry(lake: Lake, night: dt.date, **settings: Any) -> Increment:
     found = looked_for(lake, night, **settings)
-    write_rows(lake, "shoppers", Run(night, "n"), [], **found.facts())
+    write_rows(lake, "user_attributes", Run(night, "n"), [], **found.facts())
     return found
 
 
@@ -47,7 +50,7 @@ def test_the_newest_night_before_is_gone_on_from(lake: Lake) -> None:
         deliver(lake, day)
     first = carry(lake, NIGHTS[0])
     assert first.before is None
-    assert first.built == "rebuilt because there are no shoppers of an earlier night"
+    assert first.built == "rebuilt because there are no user_attributes of an earlier night"
     second = carry(lake, NIGHTS[1])
     assert second.before is not None
     assert (second.before.run_date, second.built) == (NIGHTS[0], INCREMENTAL)
@@ -59,7 +62,7 @@ def test_the_newest_night_before_is_gone_on_from(lake: Lake) -> None:
     assert [part.run_date for part in fourth.new["cleaned_users"]] == NIGHTS[2:]
     # By the writers' count, however it was made.
     assert fourth.rows("cleaned_users") == 4
-    assert fourth.made_from == looked_for(lake, NIGHTS[3], code="2").made_from
+    assert fourth.lineage.inputs == looked_for(lake, NIGHTS[3], code="2").lineage.inputs
 
 
 def test_a_night_sees_neither_a_later_one_nor_itself(lake: Lake) -> None:
@@ -73,7 +76,7 @@ def test_a_night_sees_neither_a_later_one_nor_itself(lake: Lake) -> None:
     found = looked_for(lake, NIGHTS[1])
     assert found.before is not None
     assert found.before.run_date == NIGHTS[0]
-    assert list(found.made_from["cleaned_users"]) == [str(day) for day in NIGHTS[:2]]
+    assert list(found.lineage.inputs["cleaned_users"]) == [str(day) for day in NIGHTS[:2]]
 
 
 def test_what_does_not_hold_any_more_is_not_gone_on_from(lake: Lake) -> None:
@@ -82,7 +85,7 @@ def test_what_does_not_hold_any_more_is_not_gone_on_from(lake: Lake) -> None:
         carry(lake, day)
     other = looked_for(lake, NIGHTS[3], code="2", most=[1])
     assert other.before is None
-    assert "the shoppers of 2026-03-03 were made with another code, most" in other.built
+    assert "the user_attributes of 2026-03-03 were made with another code, most" in other.built
     # The second delivery is cleaned again: the first night still holds.
     deliver(lake, NIGHTS[1], "again")
     found = looked_for(lake, NIGHTS[3])
@@ -92,10 +95,19 @@ def test_what_does_not_hold_any_more_is_not_gone_on_from(lake: Lake) -> None:
     deliver(lake, DAY - dt.timedelta(days=1))
     found = looked_for(lake, NIGHTS[3])
     assert found.built == (
-        "rebuilt because the shoppers of 2026-03-03 were made from another cleaned_users of "
+        "rebuilt because the user_attributes of 2026-03-03 were made from another cleaned_users of "
         "2026-02-28 and 1 more than is current"
     )
     assert len(found.new["cleaned_users"]) == 4
+
+
+def test_a_partition_without_lineage_is_not_gone_on_from(lake: Lake) -> None:
+    deliver(lake, NIGHTS[0])
+    write_rows(lake, "user_attributes", Run(NIGHTS[0], "n"), [])
+    found = looked_for(lake, NIGHTS[1])
+    assert found.built == (
+        "rebuilt because the user_attributes of 2026-03-01 do not say what they were made from"
+    )
 
 
 # -- acts remembered in steps ----------------------------------------------------------------
@@ -140,7 +152,7 @@ def test_remembering_in_steps_is_remembering_the_whole(spark: SparkSession, user
     """With few users all of them act every night; with many, most are copied as they are."""
     events, retractions = random_past(3, users)
     copied: list[float] = []
-    carried: list[float] = []
+    reused: list[float] = []
 
     def frame(name: str, rows: list[dict[str, Any]]) -> Any:
         schema = spark_schema(load_contract(name)).add("run_date", "date")
@@ -148,14 +160,14 @@ def test_remembering_in_steps_is_remembering_the_whole(spark: SparkSession, user
             [[row.get(field) for field in schema.names] for row in rows], schema
         )
 
-    def memory(night: dt.date) -> acts.Memory:
-        return acts.Memory(night, HORIZON, CANCELLATION, MOST, ("purchase",))
+    def memory(night: dt.date) -> act_log.Memory:
+        return act_log.Memory(night, HORIZON, CANCELLATION, MOST, ("purchase",))
 
     def stored(rows: list[Any]) -> Any:
         return spark.createDataFrame(rows, spark_schema(load_contract("acts")))
 
-    def pasts(rows: list[Any], night: dt.date, but: set[Any]) -> list[Any]:
-        made = history.pasts(
+    def histories(rows: list[Any], night: dt.date, but: set[Any]) -> list[Any]:
+        made = history.event_histories(
             stored([row for row in rows if row["user_id"] not in but]),
             night=night,
             active_days=ACTIVE,
@@ -170,28 +182,28 @@ def test_remembering_in_steps_is_remembering_the_whole(spark: SparkSession, user
             start = since or dt.date.min
             return [row for row in rows if start < row["run_date"] <= night]
 
-        known = acts.delivered_acts(
+        known = act_log.delivered_acts(
             frame("cleaned_events", new(events)), frame("cleaned_reviews", [])
         )
         taken_back = frame("retractions", new(retractions))
-        quiet: list[Any] = []
+        unchanged: list[Any] = []
         if since is not None:
-            passage = Passage(memory(since), memory(night), ACTIVE)
-            table = pa.table({name: [row[name] for row in before] for name in JUDGED_BY})
+            step = NightStep(memory(since), memory(night), ACTIVE)
+            table = pa.table({name: [row[name] for row in before] for name in READ_COLUMNS})
             acting = {row["user_id"] for row in new(events) + new(retractions)}
-            judged = acting | set(passage.acts_change(table).to_pylist())
-            retold = acting | set(passage.pasts_change(table).to_pylist())
-            quiet = [row for row in before if row["user_id"] not in judged]
-            rest = [row for row in before if row["user_id"] in judged]
-            known = known.unionByName(acts.remembered_acts(stored(rest)))
-            copied.append(len(quiet) / len(before))
-        standing = acts.without_retracted(known, acts.retracted_acts(taken_back))
-        marked = acts.remember(acts.without_repeats(standing, 2), memory(night))
-        after = sorted([*quiet, *marked.where("is_kept").drop("is_kept").collect()])
+            changed_acts = acting | set(step.users_whose_acts_change(table).to_pylist())
+            changed = acting | set(step.users_whose_history_changes(table).to_pylist())
+            unchanged = [row for row in before if row["user_id"] not in changed_acts]
+            rest = [row for row in before if row["user_id"] in changed_acts]
+            known = known.unionByName(act_log.remembered_acts(stored(rest)))
+            copied.append(len(unchanged) / len(before))
+        standing = act_log.without_retracted(known, act_log.retracted_acts(taken_back))
+        marked = act_log.remember(act_log.without_repeats(standing, 2), memory(night))
+        after = sorted([*unchanged, *marked.where("is_kept").drop("is_kept").collect()])
         if since is not None:
-            as_before = pasts(before, since, but=retold)
-            assert as_before == pasts(after, night, but=retold)
-            carried.append(len(as_before) / users)
+            as_before = histories(before, since, but=changed)
+            assert as_before == histories(after, night, but=changed)
+            reused.append(len(as_before) / users)
         return after
 
     before: list[Any] = []
@@ -204,8 +216,8 @@ def test_remembering_in_steps_is_remembering_the_whole(spark: SparkSession, user
     whole = remembered(DAY, None, [])
     assert before == whole
     if users > 8:
-        assert max(copied) > 0.25, "hardly anybody is quiet: this proves little"
-        assert max(carried) > 0.4, "nearly every past is told anew: this proves little"
+        assert max(copied) > 0.25, "hardly anybody is unchanged: this proves little"
+        assert max(reused) > 0.4, "nearly every history is built anew: this proves little"
         return
     assert len(whole) < 0.7 * len(events), "little is forgotten: this proves little"
     assert any(row["settled"] for row in whole)
@@ -272,9 +284,7 @@ def checksums(shop: Shop, night: dt.date) -> list[tuple[str, str, str]]:
     ]
 
 
-@pytest.mark.parametrize(
-    ("rows_per_file", "files"), [(250_000, [1, 1, 1]), (110, [1, 2, 2]), (60, [2, 2, 2])]
-)
+@pytest.mark.parametrize(("rows_per_file", "files"), [(110, [1, 2, 2]), (60, [2, 2, 2])])
 def test_nights_one_by_one_are_a_rebuild(
     shop: Shop,
     rows_per_file: int,
@@ -283,7 +293,7 @@ def test_nights_one_by_one_are_a_rebuild(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Whether or not acts are cut into as many files as before; nine users act once and no more."""
-    monkeypatch.setattr(past, "ROWS_PER_FILE", rows_per_file)
+    monkeypatch.setattr(sorted_files, "ROWS_PER_FILE", rows_per_file)
     caplog.set_level("INFO", "nightcart")
     shop.set(
         cleaning__late_horizon_days=1,
@@ -294,7 +304,7 @@ def test_nights_one_by_one_are_a_rebuild(
     some_nights(shop)
     first = shop.build(NIGHTS[0])
     assert set(first.report["built"].values()) == {
-        f"rebuilt because there are no {name} of an earlier night" for name in CARRIED
+        f"rebuilt because there are no {name} of an earlier night" for name in CONTINUED
     }
     # The third night was never run.
     for night in (NIGHTS[1], NIGHTS[3]):
@@ -303,9 +313,9 @@ def test_nights_one_by_one_are_a_rebuild(
         assert [line.unaccounted for line in built.ledger] == [0] * len(built.ledger)
         if night == NIGHTS[1]:
             second = checksums(shop, night)
-            copied = "acts: of 9 users judged" in caplog.text
+            copied = "acts: 9 users are updated" in caplog.text
             assert copied == (files[0] == files[1])
-            assert ("histories: of 9 users told anew" in caplog.text) == copied
+            assert ("histories: 9 users are updated" in caplog.text) == copied
     cut_into = [len(shop.lake.require("acts", NIGHTS[n]).files) for n in (0, 1, 3)]
     assert cut_into == files
     one_by_one = checksums(shop, NIGHTS[3])
@@ -326,9 +336,9 @@ def test_nights_one_by_one_are_a_rebuild(
     late = event("u1", "purchase", "a", "2026-02-20 08:00")
     fifth = NIGHTS[3] + dt.timedelta(days=1)
     shop.deliver(fifth, events=[late], items=[], users=[], reviews=[])
-    said = shop.build(fifth).report["built"]
-    assert said["catalogue"] == said["shoppers"] == INCREMENTAL
-    assert said["acts"].startswith(
+    built_from = shop.build(fifth).report["built"]
+    assert built_from["catalogue"] == built_from["user_attributes"] == INCREMENTAL
+    assert built_from["acts"].startswith(
         "rebuilt because a delivery since 2026-03-04 is of acts of 2026-02-20"
     )
     rows = {row["user_id"]: row for row in read_rows(shop.lake, "histories", fifth)}
@@ -366,7 +376,7 @@ def test_a_night_of_nothing_copies_everything(shop: Shop) -> None:
 
 
 def test_histories_made_otherwise_are_not_carried(shop: Shop) -> None:
-    """Acts are gone on from; what two settings more change is told anew of everybody."""
+    """The acts continue; two settings more change the history of every user."""
     times = [f"{NIGHTS[0]} {hour:02}:00" for hour in (8, 9, 12)]
     shop.deliver(
         NIGHTS[0],

@@ -23,7 +23,7 @@ TIME = "2026-03-01 08:00"
 RETRACTION = "dataset string, user_id string, event_id string, run_date date"
 
 
-def said(number: int, item_id: str, *phrases: str, **more: Any) -> list[dict[str, Any]]:
+def phrases_of(number: int, item_id: str, *phrases: str, **more: Any) -> list[dict[str, Any]]:
     """The phrases of a review, each about its last word."""
     row = {
         "review_id": f"r{number}",
@@ -64,15 +64,15 @@ def words(
 
 def test_each_aspect_is_told_by_its_best_phrase_most_telling_first(spark: SparkSession) -> None:
     rows = [
-        said(1, "kettle", "low noise", "noise", "lid"),
-        said(2, "kettle", "low noise", "boils fast"),
-        said(3, "lamp", "bright light", "lid", "noise"),
-        said(4, "lamp", "bright light", "light"),
-        said(5, "lamp", "lid", polarity=-1),
-        said(6, "rug", "light"),
+        phrases_of(1, "kettle", "low noise", "noise", "lid"),
+        phrases_of(2, "kettle", "low noise", "boils fast"),
+        phrases_of(3, "lamp", "bright light", "lid", "noise"),
+        phrases_of(4, "lamp", "bright light", "light"),
+        phrases_of(5, "lamp", "lid", polarity=-1),
+        phrases_of(6, "rug", "light"),
     ]
     found = words(spark, rows)
-    # `boils fast` was said once. `noise` has 1 ln(1 + 3/2), `low noise` 1.5 x 2 ln(1 + 3/1).
+    # `boils fast` is in one review. `noise` has 1 ln(1 + 3/2), `low noise` 1.5 x 2 ln(1 + 3/1).
     assert found["kettle", "en"]["words"] == ["low noise", "lid"]
     assert found["kettle", "en"]["aspects"] == [
         {"aspect": "noise", "phrase": "low noise", "praised": 2, "blamed": 0},
@@ -88,12 +88,12 @@ def test_each_aspect_is_told_by_its_best_phrase_most_telling_first(spark: SparkS
 
 def test_each_review_once_none_of_the_future_none_taken_back(spark: SparkSession) -> None:
     rows = [
-        said(1, "a", "lid"),
-        said(1, "a", "lid", run_date=BEFORE),
-        said(2, "b", "lid", review_date=DAY + dt.timedelta(days=1)),
+        phrases_of(1, "a", "lid"),
+        phrases_of(1, "a", "lid", run_date=BEFORE),
+        phrases_of(2, "b", "lid", review_date=DAY + dt.timedelta(days=1)),
     ]
-    assert words(spark, rows) == {}, "`lid` was said once, delivered twice"
-    more = [*rows, said(3, "c", "lid", run_date=BEFORE)]
+    assert words(spark, rows) == {}, "`lid` is in one review, delivered twice"
+    more = [*rows, phrases_of(3, "c", "lid", run_date=BEFORE)]
     assert set(words(spark, more)) == {("a", "en"), ("c", "en")}
     # A retraction takes back what was delivered before it, not what came again after it.
     review_id, writer = "r3", user_id_of("u3")
@@ -104,15 +104,15 @@ def test_each_review_once_none_of_the_future_none_taken_back(spark: SparkSession
 
 
 def test_a_copied_text_counts_once(spark: SparkSession) -> None:
-    rows = [said(n, "a", "quiet fan", text_hash=7) for n in range(3)]
+    rows = [phrases_of(n, "a", "quiet fan", text_hash=7) for n in range(3)]
     assert words(spark, rows) == {}, "one review is left, and a phrase needs two"
     rows[2][0]["text_hash"] = 8
     assert words(spark, rows)["a", "en"]["n_reviews"] == 3
 
 
 def test_the_items_own_title_is_not_a_word_of_it(spark: SparkSession) -> None:
-    rows = [said(n, name, "quiet kettle", "kettle") for n, name in enumerate("ab")]
-    rows += [said(n, "c", "音质 好", "音质", language="zh", aspect="音质") for n in (7, 8)]
+    rows = [phrases_of(n, name, "quiet kettle", "kettle") for n, name in enumerate("ab")]
+    rows += [phrases_of(n, "c", "音质 好", "音质", language="zh", aspect="音质") for n in (7, 8)]
     found = words(spark, rows, {"a": "Acme QUIET Kettle 2000", "c": "高音质耳机"})
     assert {pair: row["words"] for pair, row in found.items()} == {
         ("b", "en"): ["quiet kettle"],

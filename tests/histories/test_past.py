@@ -5,29 +5,13 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-import pytest
 from pyspark.sql import SparkSession
 
-from pipeline.histories.past import file_count, past_rows, read_past
+from pipeline.histories.past import past_rows, read_past
 from pipeline.lake import Lake, Run
 from tests.lake_rows import instant, user_id_of, write_rows
 
 DAYS = [dt.date(2026, 3, day) for day in (1, 2, 3, 4)]
-
-
-@pytest.mark.parametrize(
-    ("rows", "files"),
-    [
-        (0, 1),
-        (250_001, 2),
-        (3_000_000, 8),
-        (16_000_000, 8),
-        (16_000_001, 16),
-        (200_000_000, 128),
-    ],
-)
-def test_files_are_few_until_they_would_be_too_large_to_hold(rows: int, files: int) -> None:
-    assert file_count(rows, 8) == files
 
 
 def event(event_id: str, name: str = "a") -> dict[str, Any]:

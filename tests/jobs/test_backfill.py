@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import datetime as dt
 import json
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from pipeline.lake import Lake, Run
 from tests.jobs.conftest import Nightcart
+from tests.lake_rows import point_latest
 
 FIRST, SECOND, THIRD = (dt.date(2026, 3, day) for day in (1, 2, 3))
 RANGE = ("--from", "2026-03-01", "--to", "2026-03-03", "--in-process")
@@ -29,7 +31,7 @@ def publish(shop: Path, night: dt.date) -> None:
     lake, run = Lake(shop / "lake"), Run(night, "r1")
     (lake.begin("recommendations", run) / "part-0.parquet").write_text("")
     lake.close("recommendations", run, rows=7)
-    lake.point_latest("recommendations", run)
+    point_latest(lake, "recommendations", run)
 
 
 @pytest.fixture
@@ -106,10 +108,15 @@ def test_nonsense_is_refused(
 
 
 def test_the_command_and_the_form_take_the_same_params(shop: Path, dag_params: Any) -> None:
-    from jobs.cli.backfill import RETRAIN, WAKE
+    from jobs.cli.backfill import add_parser
 
-    assert tuple(dag_params.get_param("retrain").schema["enum"]) == RETRAIN
-    assert tuple(dag_params.get_param("wake_export").schema["enum"]) == WAKE
+    commands = argparse.ArgumentParser().add_subparsers()
+    add_parser(commands)
+    choices = {action.dest: action.choices for action in commands.choices["backfill"]._actions}
+    retrain, wake = ("per_night", "weekly", "never"), ("newest", "always", "never")
+    assert tuple(dag_params.get_param("retrain").schema["enum"]) == choices["retrain"] == retrain
+    assert tuple(dag_params.get_param("wake_export").schema["enum"]) == choices["wake_export"]
+    assert choices["wake_export"] == wake
 
 
 @pytest.fixture
@@ -193,7 +200,7 @@ def stand_in(shop: Path, night: dt.date) -> None:
     (lake.begin("recommendations", run) / "part-0.parquet").write_text("")
     why = {"why": "deadline", "said": "the night's time was up in clean"}
     lake.close("recommendations", run, rows=7, lists_of=str(FIRST), degraded=why)
-    lake.point_latest("recommendations", run)
+    point_latest(lake, "recommendations", run)
 
 
 def test_a_night_with_another_nights_lists_has_failed_and_status_says_whose_they_are(

@@ -1,4 +1,4 @@
-"""A model that breaks: one clear message, the champion or the fallback generates, the report says so.
+"""A model breaks: one clear message, the champion or the fallback generates, the report says so.
 
 Yesterday's model is the champion; each case breaks tonight's, or both, and runs the night's real
 jobs from fine_tune to the report.
@@ -23,7 +23,7 @@ from jobs import evaluate, fine_tune, generate, report
 from pipeline.lake import Lake, Run
 from pipeline.model.champion import ChampionRecord, champion_of, write_champion
 from pipeline.model.checkpoint import load_checkpoint
-from pipeline.training import fit
+from pipeline.training import ranking_phase
 from tests.lake_rows import read_rows, write_rows
 from tests.small_shop import N_ITEMS, NIGHT, RUN, catalogue_row, fill
 
@@ -106,12 +106,12 @@ def nan_loss(shop: Shop, patch: pytest.MonkeyPatch) -> None:
 
 def exploding_gradients(shop: Shop, patch: pytest.MonkeyPatch) -> None:
     """The loss stays finite; its gradient does not."""
-    finite = fit.target_loss
+    finite = ranking_phase.target_loss
 
     def steep(model: Any, *rest: Any, **more: Any) -> torch.Tensor:
         return finite(model, *rest, **more) + (model.transformer.ln_f.bias.sum() * 0).abs().sqrt()
 
-    patch.setattr(fit, "target_loss", steep)
+    patch.setattr(ranking_phase, "target_loss", steep)
 
 
 def empty_vocabulary(shop: Shop, patch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.lake import Lake, Run, write_json
+from pipeline.lake_key import key_fingerprint, key_of_lake
+from pipeline.lineage import Lineage
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 Nightcart = Callable[..., tuple[int, str, str]]
@@ -192,6 +194,22 @@ def test_a_date_that_is_none_is_refused(nightcart: Nightcart) -> None:
     assert "2026-02-30" in err
 
 
+def test_status_names_what_is_damaged(nightcart: Nightcart, lake_of_two_nights: Lake) -> None:
+    run = Run(dt.date(2026, 3, 1), "r")
+    (lake_of_two_nights.begin("cleaned_events", run) / "part-0.parquet").write_text("rows")
+    lake_of_two_nights.commit("cleaned_events", run, rows=9)
+    read = Lineage({"cleaned_events": {"2026-03-01": "gone"}})
+    for name in ("histories", "recommendations"):
+        lake_of_two_nights.begin(name, run)
+        lake_of_two_nights.commit(name, run, **read.facts())
+    lake_of_two_nights.require("cleaned_events", run.run_date).paths[0].write_text("")
+    code, out, _ = nightcart("status")
+    assert code == 0
+    said = " ".join(out.split())
+    assert "cleaned_events of 2026-03-01" in said
+    assert "nightcart redo --date 2026-03-01 --from clean" in said
+
+
 def test_status_names_nights_without_late_rows_and_those_to_make_again(
     nightcart: Nightcart, lake_of_two_nights: Lake
 ) -> None:
@@ -202,11 +220,10 @@ def test_status_names_nights_without_late_rows_and_those_to_make_again(
         lake.commit("cleaned_events", run, rows=9, late=late)
     first = Run(dt.date(2026, 3, 1), "r")
     lake.begin("histories", first)
-    lake.commit("histories", first, read={"cleaned_events": {"2026-03-01": "gone"}})
-    lake.begin("cleaned_events", Run(first.run_date, "gone"))
+    read = Lineage({"cleaned_events": {"2026-03-01": "gone"}})
+    lake.commit("histories", first, **read.facts())
+    (lake.begin("cleaned_events", Run(first.run_date, "gone")) / "another").touch()
     lake.close("cleaned_events", Run(first.run_date, "gone"))
-    gone = lake.date_directory("cleaned_events", first.run_date) / "run_id=gone" / "manifest.json"
-    write_json(gone, json.loads(gone.read_text()) | {"files": ["another"]})
     lake.begin("recommendations", first)
     lake.publish("recommendations", lake.close("recommendations", first))
     code, out, _ = nightcart("status")
@@ -214,3 +231,22 @@ def test_status_names_nights_without_late_rows_and_those_to_make_again(
     assert code == 0
     assert "2026-03-01 1,200 events; nights from 2026-03-02 on have them" in said
     assert "cleaned again since: 2026-03-01 2026-03-01: nightcart run --date 2026-03-01" in said
+
+
+def test_the_key_is_told_by_its_fingerprint_and_another_one_is_noticed(
+    shop: Path, nightcart: Nightcart
+) -> None:
+    lake, file = Lake(shop / "lake"), shop / ".nightcart" / "user_id.key"
+    assert nightcart("key", "show")[0] == 0
+    key = key_of_lake(lake, file)
+    code, said, _ = nightcart("key", "show")
+    assert code == 0
+    assert said.count(key_fingerprint(key)) == 2
+    assert key.decode() not in said
+    file.write_text("ef" * 32)
+    code, said, _ = nightcart("key", "show")
+    assert code == 1
+    assert "Bring the lake's key back" in said
+    code, said, _ = nightcart("key", "rotate")
+    assert code == 0
+    assert str(shop / "raw") in said

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from jobs.cli.main import main
-from pipeline.cleaning.releases import marked_days
+from pipeline.cleaning.deliveries.releases import marked_days
 from pipeline.lake import Lake, Run
 from tests.lake_rows import write_rows
 

@@ -1,4 +1,4 @@
-"""`nightcart recommend --say`: from the catalogue only, in the model's words, for people and programs."""
+"""`nightcart recommend --say`: the catalogue only, the model's words, for people and programs."""
 
 from __future__ import annotations
 

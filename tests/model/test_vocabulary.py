@@ -62,7 +62,17 @@ def test_text_and_end_are_one_range() -> None:
 
 @pytest.mark.parametrize(
     ("tag", "name"),
-    [("zh-CN", "lang:zh-cn"), ("zh_TW", "lang:zh"), ("EN", "lang:en"), ("de", None), (None, None)],
+    [
+        ("zh-CN", "lang:zh-cn"),
+        ("zh_TW", "lang:zh"),
+        ("EN", "lang:en"),
+        (" zh ", "lang:zh"),
+        ("en-GB-$", "lang:en"),
+        ("de", None),
+        ("english", None),
+        ("", None),
+        (None, None),
+    ],
 )
 def test_language_falls_back_to_its_primary_tag(tag: str | None, name: str | None) -> None:
     assert VOCABULARY.language_token(tag) == (VOCABULARY.control[name] if name else None)

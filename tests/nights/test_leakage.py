@@ -1,8 +1,8 @@
 """What happened later, and what the catalogue became later, moves nothing of an earlier night.
 
-The same nights are run twice, as of the same date: once when nothing later was there, once after the
-next day's delivery and the next night were added to the same inputs. Every byte and number of the
-earlier night's training, evaluation and generation must be the same, except the clock's.
+The same nights are run twice, as of the same date: once when nothing later was there, once after
+the next day's delivery and the next night were added to the same inputs. Every byte and number of
+the earlier night's training, evaluation and generation must be the same, except the clock's.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import pytest
 
 from pipeline.evaluation.evaluate import evaluate
 from pipeline.generation.night import Night
-from pipeline.lake import Lake, Run, file_sha256
+from pipeline.intact import file_sha256
+from pipeline.lake import Lake, Run
 from pipeline.model.champion import ChampionRecord, write_champion
 from pipeline.settings import Settings, load_settings
 from pipeline.training.fine_tune import fine_tune

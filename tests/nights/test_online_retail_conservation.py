@@ -1,4 +1,4 @@
-"""All 305 trading days of a real shop: every invoice line has the fate that plain Python gives it.
+"""All 305 trading days of a real shop: every invoice line's outcome is as plain Python has it.
 
 The days are taken in by one pass here; that days cleaned one by one give the same files is shown
 in tests/cleaning, and on all 305 by `python -m benchmarks.conservation`.
@@ -34,7 +34,7 @@ KNOWN = {
     "exact duplicate": 5_268,
 }
 
-Fates = dict[dt.date, Counter[str]]
+Outcomes = dict[dt.date, Counter[str]]
 
 
 def dirt_of(row: dict[str, str], seen: bool) -> set[str]:
@@ -49,7 +49,7 @@ def dirt_of(row: dict[str, str], seen: bool) -> set[str]:
     return {name for name, found in faults.items() if found}
 
 
-def fate_of(row: dict[str, str], dirt: set[str]) -> str:
+def outcome_of(row: dict[str, str], dirt: set[str]) -> str:
     """The first answer that stands, in the order that the source and the cleaner ask."""
     code = row["StockCode"].strip().upper()
     cancelled, sold = "cancellation" in dirt, "quantity not positive" not in dirt
@@ -65,9 +65,9 @@ def fate_of(row: dict[str, str], dirt: set[str]) -> str:
 
 
 @pytest.fixture(scope="module")
-def expected(shared_data: Path) -> tuple[Fates, Counter[tuple[str, str]]]:
-    """By plain Python: each day's fates, and how often each fault met each fate."""
-    fates: Fates = defaultdict(Counter)
+def expected(shared_data: Path) -> tuple[Outcomes, Counter[tuple[str, str]]]:
+    """By plain Python: each day's outcomes, and how often each fault met each outcome."""
+    outcomes: Outcomes = defaultdict(Counter)
     crossed: Counter[tuple[str, str]] = Counter()
     for path in sorted((shared_data / "online_retail").glob("*.csv")):
         seen: set[tuple[str, ...]] = set()
@@ -76,11 +76,11 @@ def expected(shared_data: Path) -> tuple[Fates, Counter[tuple[str, str]]]:
                 values = tuple(row.values())
                 dirt = dirt_of(row, values in seen)
                 seen.add(values)
-                fate = fate_of(row, dirt)
-                fates[dt.date.fromisoformat(path.stem)][fate] += 1
+                outcome = outcome_of(row, dirt)
+                outcomes[dt.date.fromisoformat(path.stem)][outcome] += 1
                 for fault in ("rows", *dirt):
-                    crossed[fault, fate] += 1
-    return dict(fates), crossed
+                    crossed[fault, outcome] += 1
+    return dict(outcomes), crossed
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ def night(spark: SparkSession, home: Path, shared_data: Path) -> CleanedNight:
 
 @pytest.mark.timeout(1800)
 def test_every_day_every_invoice_line_has_its_fate(
-    night: CleanedNight, expected: tuple[Fates, Counter[tuple[str, str]]]
+    night: CleanedNight, expected: tuple[Outcomes, Counter[tuple[str, str]]]
 ) -> None:
     found = {
         line.run_date: Counter({"out": line.rows_out, **line.quarantined, **line.removed})
@@ -119,24 +119,24 @@ def test_every_day_every_invoice_line_has_its_fate(
     }
     assert len(found) == 305
     other = {
-        day: (dict(found[day] - fates), dict(fates - found[day]))
-        for day, fates in expected[0].items()
-        if found[day] != fates
+        day: (dict(found[day] - outcomes), dict(outcomes - found[day]))
+        for day, outcomes in expected[0].items()
+        if found[day] != outcomes
     }
     assert other == {}
     assert [line for line in night.lines if line.unaccounted] == []
 
 
 def test_the_known_dirt_is_all_there_and_none_of_it_ends_as_clean(
-    night: CleanedNight, expected: tuple[Fates, Counter[tuple[str, str]]]
+    night: CleanedNight, expected: tuple[Outcomes, Counter[tuple[str, str]]]
 ) -> None:
-    """The published counts, summed over the fates that the ledger was just compared with."""
+    """The published counts, summed over the outcomes that the ledger was just compared with."""
     _, crossed = expected
     totals: Counter[str] = Counter()
     for (fault, _), rows in crossed.items():
         totals[fault] += rows
     assert totals == KNOWN
-    ended_clean = {fault for fault, fate in crossed if fate == "out"}
+    ended_clean = {fault for fault, outcome in crossed if outcome == "out"}
     # A cancellation is a return, and its quantity negative: no fault of a customer's row.
     assert ended_clean == {"rows", "cancellation", "quantity not positive"}
     assert crossed["quantity not positive", "out"] == crossed["cancellation", "out"]

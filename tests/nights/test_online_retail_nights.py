@@ -1,10 +1,9 @@
-"""Five consecutive trading nights of a real shop, with half a year as the past."""
+"""Three consecutive trading nights of a real shop, a Saturday without files among them."""
 
 from __future__ import annotations
 
 import csv
 import datetime as dt
-import json
 from collections import Counter
 from pathlib import Path
 
@@ -14,12 +13,12 @@ import pytest
 
 from pipeline.lake import Lake, Partition, Run
 from pipeline.ledger import read_ledger
-from pipeline.model.champion import CHAMPION_FILE
-from tests.nights.conftest import NightRunner
+from pipeline.model.champion import champion_of
+from tests.night_runner import NightRunner
 
 pytestmark = pytest.mark.slow
 
-NIGHTS = [dt.date(2011, 6, day) for day in (1, 2, 3, 5, 6)]
+NIGHTS = [dt.date(2011, 6, day) for day in (2, 3, 5)]
 K = 10
 RUN_ID = "first"
 
@@ -142,19 +141,23 @@ def test_the_model_beats_popularity_on_held_out_purchases(
 
 
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("night", NIGHTS, ids=str)
-def test_the_nights_own_model_is_promoted_and_makes_nearly_every_list(
-    retail_lake: Lake, night: dt.date
-) -> None:
-    """Without this a night that only ever fell back would pass all the others."""
-    file = retail_lake.require("champions", night).path / CHAMPION_FILE
-    champion = json.loads(file.read_text("utf-8"))
-    assert champion["promoted"], champion["why"]
-    assert champion["model_run_date"] == night.isoformat()
-    published = retail_lake.require("recommendations", night)
-    methods = Counter(column(published, "method"))
-    assert methods["model"] >= 0.99 * published.rows, methods
-    assert set(column(published, "model_version")) == {champion["model_version"]}
+def test_a_model_that_was_promoted_makes_nearly_every_list(retail_lake: Lake) -> None:
+    """Without this a night that only ever fell back would pass all the others.
+
+    A later night's model may be refused: how close it comes to the champion is the machine's
+    arithmetic.
+    """
+    serving = None
+    for night in NIGHTS:
+        champion = champion_of(retail_lake, night)
+        assert champion is not None
+        assert champion.promoted or serving, champion.why
+        serving = str(night) if champion.promoted else serving
+        assert champion.model_run_date == serving
+        published = retail_lake.require("recommendations", night)
+        methods = Counter(column(published, "method"))
+        assert methods["model"] >= 0.99 * published.rows, methods
+        assert set(column(published, "model_version")) == {champion.model_version}
 
 
 @pytest.mark.timeout(3600)

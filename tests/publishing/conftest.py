@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from pipeline.lake import Lake, Partition, Run
+from pipeline.lineage import Lineage, inputs_of
 from pipeline.publishing.publish import Published, publish
 from pipeline.settings import Settings
 from tests.lake_rows import Row, instant, user_id_of, write_rows
@@ -123,7 +124,7 @@ class Night:
             self.lists,
             contract="recommendations",
             files=files,
-            made_from={name: partition.directory_id for name, partition in inputs.items()},
+            **Lineage(inputs_of(inputs)).facts(),
         )
 
     def build(self) -> dict[str, Partition]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from pipeline.errors import GateError, StorageError
 from pipeline.lake import Run
 from pipeline.publishing.list_rules import CHECKS
-from tests.lake_rows import user_id_of, write_rows
+from tests.lake_rows import user_id_of, write_again, write_rows
 from tests.publishing.conftest import NIGHT, Night, entry, history_row, list_row
 
 ANN = user_id_of("ann")
@@ -125,16 +126,20 @@ def test_not_one_list(night: Night) -> None:
 
 
 def test_a_file_with_another_schema(night: Night) -> None:
-    file = night.lake.require("generated", NIGHT).files[0]
-    table = pq.ParquetFile(file).read()
-    pq.write_table(table.append_column("extra", table.column("reason")), file)
+    def more(file: Path, target: Path) -> None:
+        table = pq.ParquetFile(file).read()
+        pq.write_table(table.append_column("extra", table.column("reason")), target)
+
+    write_again(night.lake, "generated", NIGHT, more)
     with pytest.raises(GateError, match=r"part-00000.parquet .*recommendations.v1: extra extra"):
         night.publish()
 
 
 def test_a_file_that_is_no_parquet(night: Night) -> None:
-    night.lake.require("generated", NIGHT).files[1].write_bytes(b"PAR1 half a file")
-    with pytest.raises(GateError, match=r"part-00001.parquet cannot be read as Parquet"):
+    write_again(
+        night.lake, "generated", NIGHT, lambda _, target: target.write_bytes(b"PAR1 half a file")
+    )
+    with pytest.raises(GateError, match=r"part-00000.parquet cannot be read as Parquet"):
         night.publish()
 
 
@@ -146,7 +151,10 @@ def test_a_file_that_is_gone(night: Night, name: str) -> None:
 
 
 def test_fewer_rows_than_the_manifest_says(night: Night) -> None:
-    file = night.lake.require("generated", NIGHT).files[1]
-    pq.write_table(pq.ParquetFile(file).read().slice(0, 0), file)
+    def fewer(file: Path, target: Path) -> None:
+        rows = pq.ParquetFile(file).read()
+        pq.write_table(rows.slice(0, 0) if file.name == "part-00001.parquet" else rows, target)
+
+    write_again(night.lake, "generated", NIGHT, fewer)
     with pytest.raises(GateError, match="rows: the manifest says 3, the files hold 2"):
         night.publish()

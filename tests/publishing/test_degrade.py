@@ -15,7 +15,7 @@ from pipeline.errors import InputError
 from pipeline.lake import Run, write_json
 from pipeline.ledger import read_ledger
 from pipeline.publishing.degrade import degrade
-from pipeline.publishing.made_from import is_degraded, lists_night
+from pipeline.publishing.list_origin import is_degraded, lists_night
 from pipeline.publishing.outdated import outdated_nights
 from pipeline.publishing.query import run_query
 from pipeline.publishing.show import show_user
@@ -144,12 +144,13 @@ def test_the_job_says_what_stopped_the_night(before: Night) -> None:
     assert job.what_stopped(before.lake, Run(TOMORROW, "x"), "failed") == "the night failed"
 
 
-def test_users_are_asked_as_of_the_night(before: Night) -> None:
-    # A later delivery is not known yet: bob withdraws the day after.
+def test_who_has_withdrawn_since_the_night_is_left_out(before: Night) -> None:
+    # A night of the past is made up for: bob's withdrawal was delivered after it.
     later = Run(TOMORROW + dt.timedelta(days=5), "later")
-    gone = [row | {"consent": False} for row in before.users]
+    gone = [row | {"consent": False} for row in before.users if row["user_id"] == user_id_of("bob")]
     write_rows(before.lake, "cleaned_users", later, gone)
-    assert degrade(before.lake, TONIGHT, "failed", "").partition.rows == 2
+    degraded = degrade(before.lake, TONIGHT, "failed", "")
+    assert (degraded.partition.rows, degraded.withdrawn) == (2, 1)
 
 
 def test_a_file_that_came_from_two_shards(before: Night) -> None:

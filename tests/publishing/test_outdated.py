@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.lake import Lake, Run
+from pipeline.lineage import Lineage, inputs_of, inputs_upto
 from pipeline.publishing.outdated import outdated_nights
 
 
@@ -32,13 +33,11 @@ def deliver(
 def publish(lake: Lake, day: int, run_id: str = "r") -> None:
     run = Run(march(day), run_id)
     lake.begin("histories", run)
-    read = {
-        name: {str(date): where for date, where in lake.pointers(name, march(day)).items()}
-        for name in ("cleaned_events", "cleaned_reviews")
-    }
-    histories = lake.commit("histories", run, rows=1, read=read)
+    read = Lineage(inputs_upto(lake, ("cleaned_events", "cleaned_reviews"), march(day)))
+    histories = lake.commit("histories", run, rows=1, **read.facts())
     lake.begin("recommendations", run)
-    lists = lake.close("recommendations", run, made_from={"histories": histories.directory_id})
+    lineage = Lineage(inputs_of({"histories": histories}))
+    lists = lake.close("recommendations", run, **lineage.facts())
     lake.publish("recommendations", lists)
 
 

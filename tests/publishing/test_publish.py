@@ -10,8 +10,10 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from pipeline.errors import GateError, InputError
-from pipeline.lake import Lake, file_sha256
+from pipeline.errors import DamagedError, GateError, InputError
+from pipeline.intact import file_sha256
+from pipeline.lake import Lake
+from pipeline.lineage import Lineage, lineage_of
 from pipeline.publishing.query import run_query
 from pipeline.publishing.show import show_user
 from tests.lake_rows import read_rows, user_id_of
@@ -107,12 +109,13 @@ def test_nothing_was_generated(night: Night) -> None:
 
 def test_a_damaged_file_is_not_published(night: Night) -> None:
     file = night.lake.require("generated", NIGHT).files[0]
-    # The same rows, other bytes: only the checksum can tell.
-    import pyarrow.parquet as pq
-
-    pq.write_table(pq.ParquetFile(file).read(), file, compression="none")
-    with pytest.raises(GateError, match=r"has SHA-256 .*its manifest says"):
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1  # only the checksum can tell
+    file.write_bytes(content)
+    with pytest.raises(DamagedError, match=r"has SHA-256 .*its manifest says") as raised:
         night.publish()
+    assert str(file) in str(raised.value)
+    assert "nightcart redo --date 2026-03-01 --from generate" in str(raised.value)
     assert night.lake.latest("recommendations") is None
 
 
@@ -211,10 +214,10 @@ def test_a_run_that_is_begun_again_and_dies_leaves_the_lists_with_their_historie
             assert connection.execute(sql).fetchall() == before
 
 
-def test_the_manifest_names_what_the_lists_were_made_from(night: Night) -> None:
+def test_the_lineage_names_what_was_read_for_the_lists(night: Night) -> None:
     night.build()  # once more, by the same run, after the lists
-    manifest = night.publish().partition.manifest
-    assert manifest["made_from"] == {"histories": "r1", "catalogue": "r1"}
+    lineage = lineage_of(night.publish().partition)
+    assert lineage == Lineage({name: {str(NIGHT): "r1"} for name in ("histories", "catalogue")})
     newest = night.lake.require("histories", NIGHT)
     assert newest.directory_id == "r1.2"
 

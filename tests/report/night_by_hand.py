@@ -15,11 +15,12 @@ from pipeline.contracts.arrow import arrow_schema
 from pipeline.contracts.contract import load_contract
 from pipeline.lake import Lake, Partition, Run, write_json
 from pipeline.ledger import LedgerLine, write_ledger
+from tests.lake_rows import point_latest
 
 NIGHT = dt.date(2026, 3, 1)
 HOSTILE = '<script>alert("x")</script><img src=http://evil.example/x onerror=alert(1)>'
 N_ITEMS = 14
-N_SHOPPERS = 12
+N_USERS = 12
 STAGES = (
     "wait_for_raw",
     "clean",
@@ -167,8 +168,8 @@ def write_lists(
                     for rank in range(5)
                 ],
                 "n_items": 5,
-                "method": "model" if number < N_SHOPPERS - 1 else "popularity",
-                "fallback_reason": None if number < N_SHOPPERS - 1 else "weights_not_finite",
+                "method": "model" if number < N_USERS - 1 else "popularity",
+                "fallback_reason": None if number < N_USERS - 1 else "weights_not_finite",
                 "rules": [],
                 "reason": f"Because you like {title(number % N_ITEMS)}" if number % 3 else None,
                 "reason_method": ("model" if number % 2 else "template") if number % 3 else None,
@@ -176,7 +177,7 @@ def write_lists(
                 "model_version": "2026-03-01-0badcafe",
                 "last_event_time": dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC),
             }
-            for number in range(N_SHOPPERS)
+            for number in range(N_USERS)
         ),
         "recommendations",
         **facts,
@@ -234,7 +235,7 @@ def write_past(lake: Lake, run: Run, title: Callable[[int], str | None] = title_
                 "holdout_index": None,
                 "holdout_split": None,
             }
-            for number in range(N_SHOPPERS)
+            for number in range(N_USERS)
         ),
     )
 
@@ -274,7 +275,7 @@ def write_good_night(lake: Lake, run: Run, title: Callable[[int], str | None] = 
     write_past(lake, run, title)
     write_learning(lake, run)
     write_lists(lake, run, title)
-    lake.point_latest("recommendations", run)
+    point_latest(lake, "recommendations", run)
     docs = lake.records(run) / "data_docs" / "index.html"
     docs.parent.mkdir(parents=True)
     docs.write_text("<html></html>", encoding="utf-8")

@@ -20,6 +20,7 @@ from pipeline.report.learning import (
     read_segments,
     read_training_log,
 )
+from tests.lake_rows import commit_as_it_is
 
 
 def row(model: str, metric: str, value: float, split: str = "test", k: int = 10) -> dict[str, Any]:
@@ -60,6 +61,7 @@ def test_a_training_log_keeps_gaps_as_gaps(good_night: Lake, run: Run) -> None:
     assert [epoch.epoch for epoch in read_training_log(models)] == list(range(1, 11))
     log = [{"epoch": 2, "train_loss": math.nan, "seconds": 1}, {"epoch": 1, "train_loss": 3}]
     (models.path / "training_log.json").write_text(json.dumps(log), encoding="utf-8")
+    models = commit_as_it_is(good_night, "models", Run(run.run_date, models.directory_id))
     assert read_training_log(models) == [Epoch(1, 3.0, None, None), Epoch(2, None, None, 1.0)]
 
 
@@ -68,6 +70,7 @@ def test_no_champion_is_a_promotion_that_says_why(good_night: Lake, run: Run) ->
     content = {"model_run_date": None, "model_run_id": None, "model_version": None}
     text = json.dumps(content | {"promoted": False, "why": "no better than popularity"})
     (champions.path / "champion.json").write_text(text, encoding="utf-8")
+    champions = commit_as_it_is(good_night, "champions", Run(run.run_date, champions.directory_id))
     promotion = read_promotion(champions)
     assert (promotion.model_version, promotion.promoted) == (None, False)
     assert promotion.why == "no better than popularity"

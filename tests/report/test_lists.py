@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.lake import Lake, Partition, Run
+from pipeline.report.example_users import SHOWN, read_example_users
 from pipeline.report.lists import read_lists
-from pipeline.report.shoppers import SHOWN, read_shoppers
-from tests.report.night_by_hand import N_ITEMS, N_SHOPPERS, title_of, user_id_of
+from tests.report.night_by_hand import N_ITEMS, N_USERS, title_of, user_id_of
 
 
 def rows_of(partition: Partition) -> list[dict[str, object]]:
@@ -24,11 +24,11 @@ def test_the_figures_are_those_counted_by_hand(good_night: Lake, run: Run) -> No
     rows = rows_of(published)
     ids = [tuple(item["item_id"] for item in row["items"]) for row in rows]
     holders = {item: sum(item in one for one in ids) for one in ids for item in one}
-    assert lists.n_shoppers == N_SHOPPERS
-    assert lists.n_model == N_SHOPPERS - 1
+    assert lists.n_users == N_USERS
+    assert lists.n_model == N_USERS - 1
     assert lists.n_different == len(set(ids)) == 6
     assert lists.n_items_shown == len(holders)
-    assert lists.n_slots == 5 * N_SHOPPERS
+    assert lists.n_slots == 5 * N_USERS
     assert {f.item_id: f.n_lists for f in lists.favourites}.items() <= holders.items()
     assert [f.n_lists for f in lists.favourites] == sorted(holders.values(), reverse=True)[:10]
     assert lists.n_top_slots == sum(sorted(holders.values(), reverse=True)[:10])
@@ -38,24 +38,24 @@ def test_the_figures_are_those_counted_by_hand(good_night: Lake, run: Run) -> No
     assert lists.fallback_methods == (("popularity", 1),)
     assert dict(lists.reason_methods) == {"model": 4, "template": 4, "none": 4}
     assert dict(lists.languages) == {"en": 4, "zh": 4, "not said": 4}
-    assert lists.fallback_share == pytest.approx(1 / N_SHOPPERS)
+    assert lists.fallback_share == pytest.approx(1 / N_USERS)
     assert lists.different_share == 0.5
 
 
 def test_without_a_catalogue_there_is_no_coverage(good_night: Lake, run: Run) -> None:
     lists = read_lists(good_night.require("recommendations", run.run_date), None)
     assert lists.coverage is None
-    assert lists.n_shoppers == N_SHOPPERS
+    assert lists.n_users == N_USERS
 
 
 def shown(lake: Lake, run: Run, seed: int) -> list[str]:
-    shoppers = read_shoppers(
+    users = read_example_users(
         lake.require("recommendations", run.run_date),
         lake.require("histories", run.run_date),
         lake.require("catalogue", run.run_date),
         seed,
     )
-    return [shopper.user_id for shopper in shoppers]
+    return [user.user_id for user in users]
 
 
 def test_the_choice_of_shoppers_does_not_depend_on_files_or_order(
@@ -67,7 +67,7 @@ def test_the_choice_of_shoppers_does_not_depend_on_files_or_order(
     shuffled = table.take(pa.array([7, 3, 11, 0, 5, 9, 1, 8, 2, 10, 4, 6]))
     pq.write_table(shuffled.slice(0, 5), directory / "part-1.parquet")
     pq.write_table(shuffled.slice(5), directory / "part-0.parquet")
-    good_night.commit("recommendations", run, rows=N_SHOPPERS)
+    good_night.commit("recommendations", run, rows=N_USERS)
     assert shown(good_night, run, seed=1) == before
     assert len(set(before)) == SHOWN
     assert {tuple(shown(good_night, run, seed)) for seed in range(8)} != {tuple(before)}
@@ -75,18 +75,18 @@ def test_the_choice_of_shoppers_does_not_depend_on_files_or_order(
 
 def test_a_fallback_is_among_the_shoppers_whatever_the_seed(good_night: Lake, run: Run) -> None:
     for seed in range(8):
-        assert shown(good_night, run, seed)[-1] == user_id_of(N_SHOPPERS - 1)
+        assert shown(good_night, run, seed)[-1] == user_id_of(N_USERS - 1)
 
 
 def test_a_shoppers_card_is_their_own_past_and_list(good_night: Lake, run: Run) -> None:
-    shoppers = read_shoppers(
+    users = read_example_users(
         good_night.require("recommendations", run.run_date),
         good_night.require("histories", run.run_date),
         good_night.require("catalogue", run.run_date),
         seed=1,
     )
-    last = shoppers[-1]
-    assert last.n_events == N_SHOPPERS
+    last = users[-1]
+    assert last.n_events == N_USERS
     assert [event.item_id for event in last.events] == [f"i{n}" for n in range(11, 3, -1)]
     assert [event.title for event in last.events] == [title_of(n) for n in range(11, 3, -1)]
     assert last.events[0].time == dt.datetime(2026, 2, 12, 23, 30, tzinfo=dt.UTC)

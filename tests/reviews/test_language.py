@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
+import datetime as dt
 import json
 from collections import Counter
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
+from pyspark.sql import SparkSession
 
-from pipeline.reviews.language import UNKNOWN, detected_language, language_of
+from pipeline.cleaning.night import clean_night
+from pipeline.generation.reasons.reason_writer import pairs_of
+from pipeline.histories.review_phrases import extract_phrases
+from pipeline.lake import Lake, Run
+from pipeline.language_tag import UNKNOWN
+from pipeline.reviews.language import detected_language, language_of
+from pipeline.settings import Settings
 from pipeline.simulator.shop import simulate_shop
+from pipeline.training.rows.reason_rows import read_reviews
+from tests.lake_rows import read_rows
 
 
 def test_the_simulators_reviews_are_told_apart(tmp_path: Path) -> None:
@@ -50,6 +62,9 @@ LONG_GERMAN = (
         (None, "音质非常好，电池很耐用", "zh"),
         (None, "I like the sound of this guitar very much.", "en"),
         ("???", LONG_GERMAN, "de"),
+        ("english", "good", UNKNOWN),
+        ("english", LONG_GERMAN, "de"),
+        (" de", "gut", "de"),
         ("en", LONG_GERMAN, "de"),
         ("en", "Der Akku ist gut", "en"),
     ],
@@ -67,3 +82,58 @@ def test_hostile_strings_have_some_language(shared_data: Path) -> None:
         assert language == detected_language(text)
         assert language.islower()
         assert 2 <= len(language) <= 3
+
+
+DAY = dt.date(2026, 3, 1)
+REVIEWS_ONLY = """
+source: reviews
+description: Reviews with a tag or without.
+datasets:
+  reviews:
+    files: "{date}.jsonl"
+    format: jsonl
+    columns: [n, at, who, sku, stars, title, text, tag]
+    map: {review_id: n, review_time: at, user_id: who, item_id: sku, rating: stars, title: title,
+          text: text, language: tag}
+"""
+
+
+def test_a_review_has_one_language_from_cleaning_to_the_words_asked_for(
+    spark: SparkSession, settings: Settings, lake: Lake, tmp_path: Path
+) -> None:
+    """The language of a review's phrases, of its training rows, and of whom they are shown to."""
+    (tmp_path / "shop.yaml").write_text(REVIEWS_ONLY)
+    shop = dataclasses.replace(settings.shop, source=str(tmp_path / "shop.yaml"))
+    given = [
+        # tag, title, text, the shopper it is written for, its language
+        (" de", None, "Der Deckel ist leise.", "de-AT", "de"),
+        ("EN_us", None, "The lid is quiet.", "en", "en"),
+        ("english", None, "Quiet lid.", "english", UNKNOWN),
+        ("english", None, "The lid of this kettle is quiet, and I like it.", "en_GB", "en"),
+        # The title alone says what it is in.
+        (None, "The quiet lid of a kettle that I use every morning", "Lid!", " EN", "en"),
+    ]
+    raw = Path(settings.paths.raw)
+    raw.mkdir()
+    with (raw / f"{DAY}.jsonl").open("w", encoding="utf-8") as file:
+        for n, (tag, title, text, _, _) in enumerate(given):
+            row = {"n": f"r{n}", "at": f"{DAY}T10:00:00Z", "who": f"u{n}", "sku": f"i{n}"}
+            row |= {"stars": 5, "title": title, "text": text, "tag": tag}
+            file.write(json.dumps(row) + "\n")
+    settings = dataclasses.replace(settings, shop=shop)
+    clean_night(spark, settings, lake, Run(DAY, "R"))
+    extract_phrases(spark, lake, Run(DAY, "R"), 2, settings.reviews)
+    of_phrases = {
+        (row["item_id"], row["language"]) for row in read_rows(lake, "review_phrases", DAY)
+    }
+    everybody = {row["user_id"] for row in read_rows(lake, "cleaned_reviews", DAY)}
+    of_training = {
+        (review.item_id, review.language) for review in read_reviews(lake, DAY, everybody)
+    }
+    lists = {
+        "item_ids": [[f"i{n}"] for n in range(len(given))],
+        "language": [shopper for *_, shopper, _ in given],
+    }
+    of_lists = pairs_of(pa.table(lists))
+    expected = {(f"i{n}", language) for n, (*_, language) in enumerate(given)}
+    assert of_phrases == of_training == of_lists == expected

@@ -9,7 +9,7 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
-from pipeline.reviews.unfair import BOMB, COPIED, FATE, text_hash, with_fate
+from pipeline.reviews.unfair import BOMB, COPIED, UNFAIR_RULE, text_hash, with_unfair_rule
 from pipeline.settings import Reviews
 
 DAY = dt.date(2026, 3, 1)
@@ -28,12 +28,14 @@ def row(n: int, item: str = "", day: int = 0, stars: float = 1.0, **more: Any) -
     return f"r{n}", made["user_id"], made["item_id"], date, stars, made["text_hash"]
 
 
-def fates(spark: SparkSession, rows: list[tuple[Any, ...]]) -> dict[str, str]:
+def unfair(spark: SparkSession, rows: list[tuple[Any, ...]]) -> dict[str, str]:
     """The reviews that are left out, by rule; the order of the rows must not matter."""
     found = []
     for ordered in (rows, rows[::-1]):
-        frame = with_fate(spark.createDataFrame(ordered, COLUMNS).repartition(2), LIMITS)
-        found.append({made["review_id"]: made[FATE] for made in frame.collect() if made[FATE]})
+        frame = with_unfair_rule(spark.createDataFrame(ordered, COLUMNS).repartition(2), LIMITS)
+        found.append(
+            {made["review_id"]: made[UNFAIR_RULE] for made in frame.collect() if made[UNFAIR_RULE]}
+        )
     assert found[0] == found[1]
     return found[0]
 
@@ -43,7 +45,7 @@ def test_a_text_in_many_reviews_stays_once(spark: SparkSession) -> None:
     by_one = [row(10 + n, user_id="x", text_hash=2) for n in range(3)]
     twice = [row(20 + n, text_hash=3) for n in range(2)]
     short = [row(30 + n) for n in range(3)]
-    found = fates(spark, [*by_many, *by_one, *twice, *short])
+    found = unfair(spark, [*by_many, *by_one, *twice, *short])
     assert found == dict.fromkeys(("r0", "r1", "r11", "r12"), COPIED), "the earliest stays"
 
 
@@ -57,7 +59,7 @@ def test_a_day_out_of_all_proportion(spark: SparkSession) -> None:
     quiet = [row(60, "d", day=-10), *(row(61 + n, "d") for n in range(4))]
     prolific = [row(70 + n, user_id="z", stars=5.0) for n in range(4)]
     few = [row(80 + n, "e") for n in range(3)]
-    found = fates(spark, [*bombed, *mixed, *popular, *quiet, *prolific, *few])
+    found = unfair(spark, [*bombed, *mixed, *popular, *quiet, *prolific, *few])
     bombs = [*range(4), *range(61, 65), *range(70, 74)]
     assert found == {f"r{n}": BOMB for n in bombs}
 
@@ -83,5 +85,7 @@ def test_real_reviews_are_hardly_touched(spark: SparkSession, shared_data: Path)
             )
             for n, review in enumerate(csv.DictReader(file))
         ]
-    left_out = with_fate(spark.createDataFrame(rows, COLUMNS), limits).where(f"{FATE} IS NOT NULL")
+    left_out = with_unfair_rule(spark.createDataFrame(rows, COLUMNS), limits).where(
+        f"{UNFAIR_RULE} IS NOT NULL"
+    )
     assert left_out.count() <= 0.002 * len(rows)

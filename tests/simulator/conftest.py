@@ -29,7 +29,7 @@ def dirty_shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def clean_shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """No fault at all, and enough shoppers to measure what they do."""
+    """No fault at all, and enough users to measure what they do."""
     out = tmp_path_factory.mktemp("clean")
     simulate_shop(out, users=700, items=200, days=40, seed=12, dirt=0.0)
     return out

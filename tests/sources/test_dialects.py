@@ -19,7 +19,8 @@ from pyspark.sql import functions as F
 from pipeline.sources.dialect import options_of
 from pipeline.sources.file_checks import check_files
 from pipeline.sources.instants import instant_sql
-from pipeline.sources.readers import LINE, count_rows, read_rows
+from pipeline.sources.reader_columns import LINE
+from pipeline.sources.readers import count_rows, read_rows
 from pipeline.sources.source import SourceDataset
 
 ROWS = [("1", "Käse, groß"), ("2", 'said "no"'), ("3", None)]

@@ -13,7 +13,8 @@ import pytest
 from pyspark.sql import SparkSession
 
 from pipeline.sources.file_checks import check_files
-from pipeline.sources.readers import FILE, LINE, count_rows, read_rows
+from pipeline.sources.reader_columns import FILE, LINE
+from pipeline.sources.readers import count_rows, read_rows
 from pipeline.sources.source import SourceDataset
 
 # What the list of naughty strings lacks: controls, quotes at the edges, line ends, long ones.

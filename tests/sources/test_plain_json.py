@@ -12,8 +12,9 @@ from pyspark.sql import SparkSession
 from pipeline.sources.file_pattern import DeliveredFile
 from pipeline.sources.line_count import count_lines
 from pipeline.sources.plain_json import plain_rows
-from pipeline.sources.readers import FILE, LINE, read_rows
-from pipeline.sources.source import load_source
+from pipeline.sources.reader_columns import FILE, LINE
+from pipeline.sources.readers import read_rows
+from pipeline.sources.source_yaml import load_source
 
 EVENTS = load_source("simulator").datasets["events"]
 GOOD = b'{"event_id":"e1","qty":1}\n'

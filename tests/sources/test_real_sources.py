@@ -60,15 +60,15 @@ def test_online_retail_days_through_the_job(
         seen = set()
         with (tmp_path / f"raw/{day}.csv").open(newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
-                fate = _fate(row)
-                if fate == "out" and tuple(row.values()) in seen:
-                    fate = "duplicate"
-                elif fate == "out":
+                outcome = _outcome(row)
+                if outcome == "out" and tuple(row.values()) in seen:
+                    outcome = "duplicate"
+                elif outcome == "out":
                     seen.add(tuple(row.values()))
                     returned += row["InvoiceNo"].startswith("C")
                     users.add(pseudonym(row["CustomerID"].removesuffix(".0"), key))
                     items.add(row["StockCode"].upper())
-                expected[fate] += 1
+                expected[outcome] += 1
         (line,) = (x for x in lines if x.dataset == "events" and x.run_date.isoformat() == day)
         assert {"out": line.rows_out, **line.quarantined, **line.removed} == expected
         events = [
@@ -88,7 +88,7 @@ def test_online_retail_days_through_the_job(
     assert not set(titles) & FEES
 
 
-def _fate(row: dict[str, str]) -> str:
+def _outcome(row: dict[str, str]) -> str:
     """What online_retail.yaml says of an invoice line."""
     code, price, quantity = row["StockCode"].upper(), float(row["UnitPrice"]), int(row["Quantity"])
     cancelled = row["InvoiceNo"].startswith("C")
@@ -115,10 +115,10 @@ def test_rees46_ends_in_a_truncated_line(
     assert lines["events"].quarantined == {"unreadable_line": 1}
     assert {line.quarantined["unreadable_line"] for line in night.lines} == {1}
     (refused,) = (row for row in _rows(lake, "quarantine") if row["dataset"] == "events")
-    assert refused["raw"].startswith("2019-10-01 02:50:00 UTC,view,10900305,")
+    # Which of its fields is the user's id is not certain any more: an outline is kept.
+    assert refused["raw"].startswith("9999-99-99 99:99:99 xxx,xxxx,99999999,")
     assert refused["file"] == "events_2019-10-01.csv"
-    # The user id in the line was cut off too, and what is left of it is not kept either.
-    assert not refused["raw"].endswith("52040330")
+    assert "52040330" not in refused["raw"]
     events = _rows(lake, "cleaned_events")
     assert {row["event_type"] for row in events} == {"view", "cart", "purchase"}
     assert {row["item_id"] for row in events} <= {

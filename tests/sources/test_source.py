@@ -10,14 +10,9 @@ from pyspark.sql import SparkSession
 
 from pipeline.errors import ContractError
 from pipeline.sources.check import check_source
+from pipeline.sources.delivered_files import delivered_dates, missing_files
 from pipeline.sources.file_pattern import FilePattern
-from pipeline.sources.source import (
-    delivered_dates,
-    load_source,
-    missing_files,
-    parse_source,
-    shipped_sources,
-)
+from pipeline.sources.source_yaml import load_source, parse_source, shipped_sources
 
 DAY = dt.date(2026, 3, 1)
 GOOD = """

@@ -12,7 +12,8 @@ from pyspark.sql import SparkSession
 
 from pipeline.errors import ContractError
 from pipeline.sources.expressions import expression_faults, mapped_values
-from pipeline.sources.source import SourceDataset, load_source, parse_source, with_timezone
+from pipeline.sources.source import SourceDataset, with_timezone
+from pipeline.sources.source_yaml import load_source, parse_source
 
 YAML = """
 source: shop
@@ -50,7 +51,8 @@ TIMES = {
     "01/03/2026 10:00": "2026-03-01 09:00",
     "1.3.2026 9:05:07": "2026-03-01 08:05:07",
     "20260301T100000+02:00": "2026-03-01 08:00",
-    # The hour that clocks skip counts with the offset before, the one that comes twice is the first.
+    # The hour that clocks skip counts with the offset before; the one that comes twice is the
+    # first.
     "2026-03-29 02:30:00": "2026-03-29 01:30",
     "29/03/2026 02:30": "2026-03-29 01:30",
     "2026-10-25 02:30:00": "2026-10-25 00:30",

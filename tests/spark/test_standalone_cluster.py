@@ -21,6 +21,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pyarrow.dataset as ds
 import pytest
 from pyspark.sql import SparkSession
@@ -29,6 +30,7 @@ from pipeline.cleaning.night import clean_night
 from pipeline.lake import Lake, Run
 from pipeline.settings import load_settings
 from pipeline.simulator.shop import simulate_shop
+from pipeline.spark_network import CLUSTER, LOOPBACK, SECRET_VARIABLE
 from tests.conftest import REPOSITORY
 from tests.generation_shop import (
     N_ITEMS,
@@ -42,7 +44,7 @@ from tests.generation_shop import (
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
-LOOPBACK = "127.0.0.1"
+SECRET = "a secret of the tests"
 DEPLOY = "org.apache.spark.deploy"
 # As `spark.quick_start` has it in drivers: what a few rows need is compiled quickly, not well.
 QUICK = "-XX:TieredStopAtLevel=1"
@@ -106,6 +108,8 @@ class Cluster:
                     "SPARK_LOCAL_DIRS": str(scratch),
                     "SPARK_LOCAL_IP": LOOPBACK,
                     "JAVA_TOOL_OPTIONS": QUICK,  # of the executors, too
+                    "SPARK_DAEMON_JAVA_OPTS": " ".join(f"-D{k}={v}" for k, v in CLUSTER.items()),
+                    SECRET_VARIABLE: SECRET,
                 },
             )
         node = Node(process, log, scratch)
@@ -158,7 +162,7 @@ def job(
         process = subprocess.Popen(
             [sys.executable, "-m", f"jobs.{name}", *words],
             cwd=REPOSITORY,
-            env=kept | environ | {"SPARK_LOCAL_IP": LOOPBACK},
+            env=kept | environ | {"SPARK_LOCAL_IP": LOOPBACK, SECRET_VARIABLE: SECRET},
             stdout=out,
             stderr=out,
             start_new_session=True,
@@ -196,6 +200,8 @@ def test_generation_on_two_workers_one_of_them_killed(shop: Shop, cluster: Clust
     }
     with job("generate", night.run, environ, log) as generating:
         until(lambda: any(night.shards.path(name).exists() for name in night.names), generating)
+        family = [me := psutil.Process(generating.pid), *me.children(recursive=True)]
+        assert not any(SECRET in word for process in family for word in process.cmdline())
         cluster.workers[0].kill()
         left = [name for name in night.names if night.shards.counts(name) is None]
         said = finish(generating, log)

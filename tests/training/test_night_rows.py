@@ -24,19 +24,26 @@ def test_new_items_that_nobody_met(lake: Lake, settings: Settings) -> None:
     ring = [catalogue_row(n) for n in range(N_ITEMS)]
     others = [new_item("today", 0), new_item("month", 29), new_item("shelved", 30)]
     write_rows(lake, "catalogue", RUN, [*ring, *others])
-    inputs = read_inputs(lake, RUN, settings)
-    vocabulary = night_vocabulary(inputs, settings, None)
-    unmet = unmet_items(vocabulary, inputs, NIGHT, settings)
+    inputs = read_inputs(lake, RUN, settings.training, settings.histories.target_event_types)
+    vocabulary = night_vocabulary(inputs, settings.model.text_vocab_size, None)
+    unmet = unmet_items(vocabulary, inputs, NIGHT, settings.histories.active_days)
     found = {vocabulary.item_ids[n] for n in unmet.nonzero().flatten().tolist()}
-    # The ring's items are as new, but have been met; one that was on sale for longer was not wanted.
+    # The ring's items are as new, but have been met; one that was on sale for longer was not
+    # wanted.
     assert found == {"today", "month"}
 
 
 def test_rows_of_pasts_and_rows_of_words(lake: Lake, settings: Settings) -> None:
     settings = quick(settings)
     fill(lake)
-    inputs = read_inputs(lake, RUN, settings)
-    rows = night_rows(night_vocabulary(inputs, settings, None), inputs, settings, 64)
+    inputs = read_inputs(lake, RUN, settings.training, settings.histories.target_event_types)
+    rows = night_rows(
+        night_vocabulary(inputs, settings.model.text_vocab_size, None),
+        inputs,
+        max_events=settings.histories.max_events,
+        n_positions=64,
+        reasons=settings.reasons,
+    )
     is_past = {kind: {row.is_past for row in of_kind} for kind, of_kind in rows.items()}
     assert is_past["history"] == is_past["query"] == {True}
     assert is_past["need"] == is_past["title"] == is_past["asked"] == {False}

@@ -10,12 +10,12 @@ import torch
 from scipy import sparse
 from transformers import GPT2LMHeadModel
 
-from pipeline.evaluation.metrics import target_ranks
-from pipeline.evaluation.ranking import Items, model_scorer, rank_users
 from pipeline.model.checkpoint import small_config
 from pipeline.model.transitions import Prior, fit_transitions
 from pipeline.model.user_history import UserHistory
 from pipeline.model.vocabulary import build_vocabulary
+from pipeline.ranking.held_out_ranks import Items, model_scorer, rank_users
+from pipeline.ranking.metrics import target_ranks
 from pipeline.training.prior_choice import WEIGHTS, choose_prior, ranks_by_weight
 
 N = 12
@@ -55,10 +55,27 @@ def test_transitions_that_tell_the_next_item_are_used() -> None:
     walks = [[n % N, (n + 1) % N, (n + 2) % N, (n + 3) % N] for n in range(N)]
     users = [user(walk) for walk in walks]
     pasts = [user.item_ids for user in users]
-    prior = choose_prior(model(), V, pasts, users, ITEMS, 50, 10)
+    prior = choose_prior(model(), V, pasts, users, ITEMS, 50, 10, mask_owned=True)
     assert prior.weight > 0
     with_it = model_scorer(model(), V, ITEMS, 50, prior)
-    assert rank_users(with_it, users, ITEMS, 10).rank_B.tolist() == [1] * N
+    assert rank_users(with_it, users, ITEMS, 10, mask_owned=True).rank_B.tolist() == [1] * N
+
+
+def test_owned_items_are_in_the_way_only_where_they_may_come_again() -> None:
+    """The counts speak for the eight owned items first: the held-out one is at best the ninth."""
+    owned, wanted = list(range(8)), 10
+    asked = user([*owned, wanted])
+    asked = UserHistory(**{**asked.__dict__, "event_types": ("purchase",) * 9})
+    there, back = [IDS[n] for n in owned], [IDS[n] for n in reversed(owned)]
+    pasts = [there, back] * 50 + [[IDS[n], IDS[wanted]] for n in owned]
+    weights = {
+        mask: choose_prior(
+            model(), V, pasts, [asked], ITEMS, 50, len(owned), mask_owned=mask
+        ).weight
+        for mask in (True, False)
+    }
+    assert weights[True] > 0
+    assert weights[False] == 0
 
 
 def test_where_orders_are_sets_what_is_bought_together_is_used() -> None:
@@ -72,7 +89,7 @@ def test_where_orders_are_sets_what_is_bought_together_is_used() -> None:
     ]
     users = [user([int(item) for item in walk]) for walk in walks]
     pasts = [[IDS[item] for item in row] for row in histories]
-    prior = choose_prior(model(), V, pasts, users, ITEMS, 50, 10)
+    prior = choose_prior(model(), V, pasts, users, ITEMS, 50, 10, mask_owned=True)
     assert prior.weight > 0
     assert prior.transitions.shape.together
 
@@ -81,9 +98,9 @@ def test_transitions_that_mislead_get_no_weight() -> None:
     # What was counted stands five apart; what is held out comes next.
     users = [user([n % N, (n + 1) % N]) for n in range(N)]
     pasts = [[IDS[(n + 5) % N], IDS[n % N]] for n in range(N)]
-    prior = choose_prior(model(), V, pasts, users, ITEMS, 50, 10)
+    prior = choose_prior(model(), V, pasts, users, ITEMS, 50, 10, mask_owned=True)
     assert prior.weight == 0
-    assert choose_prior(model(), V, pasts, [], ITEMS, 50, 10).weight == 0
+    assert choose_prior(model(), V, pasts, [], ITEMS, 50, 10, mask_owned=True).weight == 0
 
 
 @pytest.mark.parametrize("prior", [None, Prior(fit_transitions([[0, 1, 2]], N), 0.0)])
@@ -106,7 +123,8 @@ def test_a_weighed_prior_is_added_item_by_item() -> None:
 def test_what_is_held_out_is_not_counted() -> None:
     """The counts see what the caller passes as past: the known items, never the held-out one."""
     users = [user([0, 1, 2])]
-    prior = choose_prior(model(), V, [u.known_items for u in users], users, ITEMS, 50, 10)
+    pasts = [u.known_items for u in users]
+    prior = choose_prior(model(), V, pasts, users, ITEMS, 50, 10, mask_owned=True)
     counts = prior.transitions.counts_II
     assert counts[0, 1] > 0
     assert counts[:, 2].nnz == counts[2].nnz == 0

@@ -14,7 +14,7 @@ from pipeline.model.user_history import read_histories
 from pipeline.settings import Settings
 from pipeline.training.fine_tune import fine_tune
 from pipeline.training.sufficiency import Material, material
-from tests.lake_rows import write_rows
+from tests.lake_rows import point_latest, write_rows
 from tests.small_shop import N_USERS, NIGHT, RUN, fill, history_row, item, quick
 
 TARGETS = ("purchase", "rating")
@@ -78,7 +78,7 @@ def test_everything_that_is_missing_is_said_at_once_and_what_readers_see(
     before = Run(NIGHT - dt.timedelta(days=1), "before")
     lake.begin("recommendations", before)
     lake.commit("recommendations", before)
-    lake.point_latest("recommendations", before)
+    point_latest(lake, "recommendations", before)
     wants: dict[str, Any] = dict.fromkeys(ENOUGH, 1000)
     with pytest.raises(GateError, match=f"go on seeing the lists of {before.run_date}") as caught:
         fine_tune(lake, RUN, quick(settings, **wants))

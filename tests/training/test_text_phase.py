@@ -11,8 +11,8 @@ from pipeline.model.checkpoint import small_config
 from pipeline.model.prompt import reason_prompt
 from pipeline.model.vocabulary import build_vocabulary
 from pipeline.settings import Training
+from pipeline.training.rows.training_rows import TrainingRow, text_row
 from pipeline.training.text_phase import HELD_OUT, fit_text, split_text, text_loss
-from pipeline.training.training_rows import TrainingRow, text_row
 
 V = build_vocabulary(["A", "B"], ["en"], ["kettle"] * 3, text_vocab_size=300)
 SETTINGS = Training(text_epochs=6, batch_tokens=64, learning_rate=1e-2)
@@ -53,9 +53,9 @@ def test_held_out_text_is_learned_and_the_best_epoch_kept() -> None:
     gpt2, kept, held = model(), text_rows(40)[4:], text_rows(4)
     before = text_loss(gpt2, V, [held])
     fitted = fit_text(gpt2, V, kept, held, item_rows(9), settings=SETTINGS, seed=1)
-    losses = [line.held_out_loss for line in fitted.epochs]
-    assert fitted.held_out_loss == min(losses) == losses[fitted.best_epoch - 1] < before
-    assert text_loss(gpt2, V, [held]) == pytest.approx(fitted.held_out_loss, rel=1e-4)
+    losses = [line.score for line in fitted.epochs]
+    assert fitted.best == min(losses) == losses[fitted.best_epoch - 1] < before
+    assert text_loss(gpt2, V, [held]) == pytest.approx(fitted.best, rel=1e-4)
     assert not gpt2.training
 
 
@@ -87,7 +87,7 @@ def test_nothing_to_learn_or_to_measure_by_leaves_the_model_as_it_was() -> None:
     start = gpt2.transformer.wte.weight.detach().clone()
     for kept, held in (([], text_rows(3)), (text_rows(3), [])):
         fitted = fit_text(gpt2, V, kept, held, item_rows(3), settings=SETTINGS, seed=1)
-        assert (fitted.epochs, fitted.best_epoch, fitted.held_out_loss) == ([], 0, None)
+        assert fitted is None
     assert torch.equal(gpt2.transformer.wte.weight, start)
 
 

@@ -1,4 +1,4 @@
-"""A shop's days through the real cleaner and the real gate: drift stops a night and names itself."""
+"""A shop's days through the real cleaner and gate: drift stops a night and names itself."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ from pyspark.sql import SparkSession
 from pipeline.cleaning.night import clean_night
 from pipeline.contracts.arrow import arrow_schema
 from pipeline.contracts.contract import load_contract
+from pipeline.datasets import PROFILES
 from pipeline.errors import GateError
 from pipeline.lake import Lake, Run
 from pipeline.settings import Settings, load_settings
 from pipeline.simulator.shop import simulate_shop
 from pipeline.validation.dataset_group import validate_group
-from pipeline.validation.profiles import PROFILES, read_or_make_profiles
+from pipeline.validation.profiles import read_or_make_profiles
 
 FIRST = dt.date(2026, 2, 1)
 DAYS = 8

@@ -17,7 +17,7 @@ from jobs.validate import main
 from pipeline.contracts.arrow import arrow_schema
 from pipeline.contracts.contract import load_contract
 from pipeline.contracts.day_profile import DayProfile
-from pipeline.contracts.expectations import expectation_suite, past_suite
+from pipeline.contracts.expectations import drift_suite, expectation_suite
 from pipeline.errors import DATA_ERROR, GateError, InputError
 from pipeline.lake import Lake, Run
 from pipeline.settings import Settings
@@ -98,7 +98,7 @@ def test_good_data_passes_and_leaves_a_page_per_dataset(
     }
     assert all(not figures["warnings"] for figures in report["datasets"].values())
     suite = expectation_suite(load_contract("cleaned_events"))
-    past = past_suite(load_contract("cleaned_events"), "cleaned_events", _NOTHING, [])
+    past = drift_suite(load_contract("cleaned_events"), "cleaned_events", _NOTHING, [])
     checks = len(suite.expectations) + len(past.expectations)
     assert report["datasets"]["cleaned_events"]["checks"] == checks
     assert Path(report["data_docs"]).is_file()

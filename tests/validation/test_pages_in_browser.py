@@ -1,4 +1,4 @@
-"""Data Docs as a browser shows them: what is wrong is seen at once, and nothing runs off the page."""
+"""Data Docs in a browser: what is wrong is seen at once, and nothing runs off the page."""
 
 from __future__ import annotations
 

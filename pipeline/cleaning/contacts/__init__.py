@@ -1,0 +1,1 @@
+"""Contact data, payment cards, accounts, ids and secrets in free text; no Spark."""

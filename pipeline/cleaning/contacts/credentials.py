@@ -1,0 +1,85 @@
+"""Secrets in addresses of the web, and tokens that services hand out.
+
+In a URL the name before the `=` tells: `token`, `password`, `signature` and their like; a value
+of a vaguer name (`key`, `code`, `auth`) must look random too. The name and the rest of the URL
+stay.
+
+Gives up: a password that is written down without a label and is in no URL.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from pipeline.cleaning.contacts.spans import Span
+
+_SURE_NAMES = (
+    r"(?:[a-z0-9_\-]*[_\-])?(?:access|refresh|id|auth|session|csrf|xsrf|reset|api|bearer|login|security|"
+    r"magic|invite|verify|verification|confirmation|unsubscribe)?[_\-]?(?:token|secret|passw(?:or)?d|pwd|"
+    r"passwort|apikey|api_key|api-key|signature|sig|sessionid|session_id|jsessionid|phpsessid|credential|"
+    r"private_key|client_secret|otp|jwt)"
+)
+_VAGUE_NAMES = (
+    r"key|code|auth|sid|session|hash|s|t|k|h|ticket|hmac|state|nonce|oauth|pass|pw|user_key|uid|u"
+)
+_IN_QUERY = re.compile(
+    rf"(?:(?<=[?&;#])|(?<=&amp;))(?:(?P<sure>{_SURE_NAMES})|(?:{_VAGUE_NAMES}))=(?P<value>[^\s&#;\"'<>\])]+)",
+    re.IGNORECASE,
+)
+_USER_INFO = re.compile(
+    r"[a-z][a-z0-9+.\-]{1,20}://(?P<value>[^\s/@:?#\"'<>]*:[^\s/@?#\"'<>]+)@", re.IGNORECASE
+)
+_IN_PATH = re.compile(
+    r"https?://[^\s?#\"'<>]{1,200}/(?:reset|verify|confirm|unsubscribe|activate|invite|magic|login|auth|"
+    r"password|reset-password|password-reset|session|share|token)s?/(?P<value>[A-Za-z0-9_\-.~%]{16,})",
+    re.IGNORECASE,
+)
+_KNOWN = re.compile(
+    r"(?<![A-Za-z0-9_])(?:"
+    r"eyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,}(?:\.[A-Za-z0-9_\-]*)?"  # JSON web token
+    r"|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}|glpat-[A-Za-z0-9_\-]{16,}"
+    r"|(?:sk|pk|rk)_(?:live|test)_[A-Za-z0-9]{10,}|sk-(?:proj-|ant-)?[A-Za-z0-9_\-]{20,}"
+    r"|xox[abeprs]-[A-Za-z0-9\-]{10,}|(?:AKIA|ASIA)[A-Z0-9]{16}|AIza[A-Za-z0-9_\-]{30,}"
+    r"|ya29\.[A-Za-z0-9_\-]{20,}|SG\.[A-Za-z0-9_\-]{16,}\.[A-Za-z0-9_\-]{16,}|npm_[A-Za-z0-9]{30,}"
+    r"|hf_[A-Za-z0-9]{20,}|dop_v1_[a-f0-9]{40,}|shpat_[a-fA-F0-9]{20,}"
+    r")"
+)
+_BEARER = re.compile(
+    r"\b(?:bearer|basic)\s+(?P<value>[A-Za-z0-9+/_\-.~]{16,}={0,2})", re.IGNORECASE
+)
+_NAMED = re.compile(
+    r"(?<![\w\-])(?:api[ _\-]?key|access[ _\-]?token|auth[ _\-]?token|client[ _\-]?secret|secret[ _\-]?key|"
+    r"password|passwort|passwd|pwd|mot de passe|contraseña|senha|wachtwoord|hasło|пароль)\s?[:=]\s?"
+    r"(?P<value>[^\s,;\"'<>]{6,})",
+    re.IGNORECASE,
+)
+
+
+def credentials(text: str) -> Iterator[Span]:
+    """The secrets of a plain text, in no order; they may overlap."""
+    for match in _USER_INFO.finditer(text):
+        yield Span(*match.span("value"), "token")
+    for match in _IN_QUERY.finditer(text):
+        if match["sure"] or _looks_random(match["value"]):
+            yield Span(*match.span("value"), "token")
+    for pattern in (_IN_PATH, _BEARER, _NAMED):
+        for match in pattern.finditer(text):
+            value = match["value"]
+            if pattern is _NAMED or _looks_random(value):
+                end = match.end("value")
+                while end > match.start("value") + 1 and text[end - 1] in ".!?)":
+                    end -= 1
+                if pattern is not _NAMED or re.search(r"[\d\W_]", value[:-1]):
+                    yield Span(match.start("value"), end, "token")
+    for match in _KNOWN.finditer(text):
+        yield Span(*match.span(), "token")
+
+
+def _looks_random(value: str) -> bool:
+    """Long, and a mixture that no word, number or date is."""
+    if len(value) < 16:
+        return False
+    digits = sum(map(str.isdigit, value))
+    letters = sum(map(str.isalpha, value))
+    return digits >= 3 and letters >= 3 and digits + letters >= 0.8 * len(value)

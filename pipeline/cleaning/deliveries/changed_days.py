@@ -1,0 +1,91 @@
+"""Which days in the lake were cleaned from less than is delivered now.
+
+Reads the manifests of the cleaned datasets, which name the raw files (`raw_files`) and rows
+(`raw_rows`) that they were made from, and the files that are there now. A day has changed if a file
+of it is new (an optional one that came late) or holds other bytes, or if a dump has more rows of it
+than before. A file that is gone changes nothing: the retailer cleared up.
+
+Gives up: a dump whose rows are dated, and that was corrected without getting more rows of a day.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+from pipeline.cleaning.deliveries.raw_files import RAW_FILES, RawFiles
+from pipeline.cleaning.rows.mapping import Calendar, delivery_day_of_dump
+from pipeline.datasets import cleaned
+from pipeline.lake import Lake, Partition
+from pipeline.sources.dialect import without_compression
+from pipeline.sources.file_pattern import DeliveredFile
+from pipeline.sources.readers import read_rows
+from pipeline.sources.source import SourceDataset
+
+
+def changed_days(
+    spark: SparkSession,
+    lake: Lake,
+    dataset: SourceDataset,
+    raw_root: Path | str,
+    calendar: Calendar,
+) -> list[dt.date]:
+    """Days before the night that are in the lake and have changed, ascending."""
+    committed = [
+        partition
+        for day in calendar.days[:-1]
+        if (partition := lake.whole(cleaned(dataset.name), day)) is not None
+        and RAW_FILES in partition.manifest
+    ]
+    with RawFiles(lake) as raw_files:
+        if dataset.delivery == "dump":
+            return _days_that_grew(spark, dataset, raw_root, calendar, committed, raw_files)
+        delivered: defaultdict[dt.date, list[DeliveredFile]] = defaultdict(list)
+        for file in dataset.pattern.files(raw_root):
+            if file.date is not None:
+                delivered[file.date].append(file)
+        return [
+            part.run_date
+            for part in committed
+            if _changed(part, delivered[part.run_date], raw_files)
+        ]
+
+
+def _changed(partition: Partition, files: Iterable[DeliveredFile], raw_files: RawFiles) -> bool:
+    before = partition.manifest[RAW_FILES]
+    return any(
+        not raw_files.is_same(file, before[file.relative])
+        if file.relative in before
+        # The same file, compressed since to save space.
+        else without_compression(file.relative) not in before
+        for file in files
+    )
+
+
+def _days_that_grew(  # noqa: PLR0917
+    spark: SparkSession,
+    dataset: SourceDataset,
+    raw_root: Path | str,
+    calendar: Calendar,
+    committed: list[Partition],
+    raw_files: RawFiles,
+) -> list[dt.date]:
+    files = dataset.pattern.files(raw_root)
+    names = {file.relative for file in files}
+    older = [
+        part
+        for part in committed
+        if part.manifest[RAW_FILES].keys() != names or _changed(part, files, raw_files)
+    ]
+    if not older:
+        return []
+    if not dataset.own_time:
+        return [part.run_date for part in older if part.run_date == calendar.days[0]]
+    day = delivery_day_of_dump(dataset, calendar).alias("day")
+    rows = read_rows(spark, dataset, raw_root, files).groupBy(day).count().collect()
+    now = Counter({row["day"]: row["count"] for row in rows})
+    return [part.run_date for part in older if now[part.run_date] > part.manifest["raw_rows"]]

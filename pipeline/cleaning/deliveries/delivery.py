@@ -1,0 +1,117 @@
+"""A dataset's files of the days to clean: found, checked and counted before any of them is cleaned.
+
+The rows are counted here without the pass that cleans them, so that the ledger compares two counts.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
+from pyspark.errors import PySparkException
+
+from pipeline.cleaning.deliveries.corrupt_files import refuse_or_warn, rows_of
+from pipeline.cleaning.deliveries.raw_files import Facts, raw_facts
+from pipeline.cleaning.deliveries.required_files import require_files, require_rows
+from pipeline.cleaning.night_context import NightContext
+from pipeline.cleaning.rows.mapping import delivery_day_of_dump
+from pipeline.cleaning.spark_errors import explain
+from pipeline.errors import InputError
+from pipeline.sources.damage import FileDamageError
+from pipeline.sources.file_checks import check_files
+from pipeline.sources.file_pattern import DeliveredFile
+from pipeline.sources.plain_json import plain_rows
+from pipeline.sources.readers import count_rows, read_rows
+from pipeline.sources.source import SourceDataset
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A dataset's files of the days to clean, and how many rows each day has in them."""
+
+    dataset: SourceDataset
+    files: list[DeliveredFile]
+    rows: Counter[dt.date]
+    rows_of: Mapping[str, int]  # by the file's path below the raw root
+    plain: bool  # as `read_rows` asks
+    damaged: list[FileDamageError] = field(default_factory=list)
+    # What manifests remember of each file, as it was before the first was cleaned.
+    facts: Mapping[str, Facts] = field(default_factory=dict)
+
+    def files_of(self, day: dt.date) -> list[DeliveredFile]:
+        """A day's files, damaged ones too; all of a dump's, which belong to every day."""
+        files = sorted([*self.files, *(damage.file for damage in self.damaged)])
+        return [file for file in files if file.date in (day, None)]
+
+    def rows_in_damaged(self, night: dt.date) -> Counter[dt.date]:
+        """Rows that damaged files stand for, by day; a dump's are the night's."""
+        counts: Counter[dt.date] = Counter()
+        for damage in self.damaged:
+            counts[damage.file.date or night] += rows_of(damage)
+        return counts
+
+
+def inspect_delivery(night: NightContext, dataset: SourceDataset) -> Delivery:
+    """Find the files, refuse what is not what the source says, count the rows.
+
+    Raises:
+        InputError: a required file is missing or empty, or a file is of another kind.
+    """
+    files = dataset.pattern.files(night.raw_root)
+    if dataset.delivery == "daily":
+        wanted = set(night.days)
+        files = [file for file in files if file.date in wanted]
+    require_files(night, dataset, files)
+    facts = raw_facts(files)
+    damaged = check_files(dataset, files)
+    refuse_or_warn(damaged, night.settings.cleaning.on_corrupt_file)
+    lost = {damage.file for damage in damaged}
+    files = [file for file in files if file not in lost]
+    try:
+        plain = plain_rows(dataset, files)
+        counted = plain or count_rows(night.spark, dataset, night.raw_root, files)
+        if dataset.delivery == "daily":
+            rows = _rows_by_file_date(files, counted)
+            require_rows(night, dataset, rows, damaged)
+        else:
+            rows = _rows_by_own_day(night, dataset, files, counted)
+    except (PySparkException, Py4JJavaError) as error:
+        explain(error, dataset)
+        raise
+    return Delivery(dataset, files, rows, counted, plain is not None, damaged, facts)
+
+
+def _rows_by_file_date(files: list[DeliveredFile], counted: Mapping[str, int]) -> Counter[dt.date]:
+    rows: Counter[dt.date] = Counter()
+    for file in files:
+        assert file.date is not None
+        rows[file.date] += counted[file.relative]
+    return rows
+
+
+def _rows_by_own_day(
+    night: NightContext,
+    dataset: SourceDataset,
+    files: list[DeliveredFile],
+    counted: Mapping[str, int],
+) -> Counter[dt.date]:
+    """Rows of a dump by the delivery day that each belongs to.
+
+    Raises:
+        InputError: the rows of the days do not add up to the rows that were counted.
+    """
+    found = read_rows(night.spark, dataset, night.raw_root, files)
+    by_day = found.groupBy(delivery_day_of_dump(dataset, night.calendar).alias("day")).count()
+    rows: Counter[dt.date] = Counter()
+    for row in by_day.collect():
+        rows[row["day"]] += row["count"]
+    if sum(rows.values()) != sum(counted.values()):
+        raise InputError(
+            f"{dataset.where}: {sum(counted.values()):,} lines in {dataset.files}, but "
+            f"{sum(rows.values()):,} rows were read; do fields hold line breaks? "
+            "Then write options: {multiline: true}"
+        )
+    return rows

@@ -1,0 +1,116 @@
+"""Refused rows are released by cleaning their delivery days again, once the fault is mended.
+
+A release is a mark, `<lake>/releases/run_date=D.json`: for each dataset, the reasons and the
+directory of its cleaned rows. The next night (or `--now`) cleans a marked day again from its raw
+files, as it does a day whose files changed: rows that now pass go into the day's cleaned partition,
+the others stay in its new quarantine, and the ledger balances over both. Nothing is moved from one
+dataset to another, so no row can be lost on the way or come twice.
+
+A mark counts as long as the day's pointer names the directory that it was made for. So the commit
+of the cleaned rows, the last of a day, ends it; a night that dies before leaves it in force.
+
+Rows that were refused as `item_unknown` need no release when a later delivery brings their item:
+that delivery takes them in by itself (`late.rows_of_new_items`).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.cleaning.deliveries.refused_rows import Refusal
+from pipeline.datasets import cleaned
+from pipeline.lake import Lake, storage_errors, write_json
+from pipeline.sources.dialect import COMPRESSED, without_compression
+from pipeline.sources.source import DATASETS
+
+RELEASES = "releases"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which days a release would have cleaned again, and which it cannot."""
+
+    days: dict[dt.date, dict[str, list[str]]]  # day -> dataset -> reasons
+    gone: dict[dt.date, str]  # day -> a raw file that is not there any more
+
+
+def plan_release(lake: Lake, raw_root: Path | str, found: Iterable[Refusal]) -> Plan:
+    """The days that hold the rows; a day whose raw files are gone cannot be cleaned again."""
+    days: dict[dt.date, dict[str, list[str]]] = {}
+    gone: dict[dt.date, str] = {}
+    for refusal in found:
+        for day in refusal.days:
+            if (missing := missing_raw_file(lake, raw_root, day)) is not None:
+                gone[day] = missing
+            else:
+                days.setdefault(day, {}).setdefault(refusal.dataset, []).append(refusal.reason)
+    return Plan(dict(sorted(days.items())), dict(sorted(gone.items())))
+
+
+def mark(lake: Lake, plan: Plan) -> None:
+    """Write a mark on each of the plan's days; reasons of an earlier mark stay."""
+    for day, datasets in plan.days.items():
+        marks = _live(lake, day)
+        for dataset, reasons in datasets.items():
+            before = marks.get(dataset, {}).get("reasons", [])
+            made_for = lake.require(cleaned(dataset), day).directory_id
+            marks[dataset] = {"reasons": sorted({*before, *reasons}), "cleaned": made_for}
+        path = _path(lake, day)
+        with storage_errors(f"cannot write {path}"):
+            write_json(path, marks)
+
+
+def marked_days(
+    lake: Lake, raw_root: Path | str, days: Iterable[dt.date]
+) -> dict[dt.date, dict[str, list[str]]]:
+    """The days that are marked for a release: dataset -> reasons."""
+    found = {day: _live(lake, day) for day in sorted({*_days_with_a_mark(lake)} & {*days})}
+    return {
+        day: {dataset: mark["reasons"] for dataset, mark in marks.items()}
+        for day, marks in found.items()
+        if marks and missing_raw_file(lake, raw_root, day) is None
+    }
+
+
+def _days_with_a_mark(lake: Lake) -> Iterator[dt.date]:
+    """From the names of the marks: a night must not open a file of each day of its past."""
+    for path in lake.dataset(RELEASES).glob("run_date=*.json"):
+        yield dt.date.fromisoformat(path.stem.removeprefix("run_date="))
+
+
+def missing_raw_file(lake: Lake, raw_root: Path | str, day: dt.date) -> str | None:
+    """A raw file that a day in the lake was cleaned from and that is gone, or none.
+
+    A file that was compressed since, or the other way round, is still there.
+    """
+    for dataset in DATASETS:
+        partition = lake.whole(cleaned(dataset), day)
+        for name in partition.manifest.get("raw_files", ()) if partition is not None else ():
+            plain = without_compression(name)
+            names = {name, *(plain + ending for ending in ("", *COMPRESSED))}
+            if not any((Path(raw_root) / other).exists() for other in names):
+                return str(name)
+    return None
+
+
+def _live(lake: Lake, day: dt.date) -> dict[str, dict[str, Any]]:
+    """A day's marks by dataset, without those whose day was cleaned again since."""
+    try:
+        found = json.loads(_path(lake, day).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return {
+        dataset: mark
+        for dataset, mark in found.items()
+        if (partition := lake.whole(cleaned(dataset), day)) is not None
+        and partition.directory_id == mark["cleaned"]
+    }
+
+
+def _path(lake: Lake, day: dt.date) -> Path:
+    return lake.dataset(RELEASES) / f"run_date={day.isoformat()}.json"

@@ -1,0 +1,81 @@
+"""Which deliveries have late rows that depend on other deliveries, and are cleaned with them.
+
+A delivery with late rows resolves their user days together with what earlier deliveries brought
+(`late_rows`). Its manifest names these (`judged_with`: the oldest own day that it touched, and a
+hash of the files of each delivery since). The delivery is out of date as soon as one of them is
+cleaned again to other files, or a new one appears among them. The manifests decide this, not the
+memory of a night, so the next night repairs one that was cut off half way.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from pipeline.datasets import cleaned
+from pipeline.lake import Lake
+from pipeline.sources.source import TIME_COLUMN
+
+DEPENDENCIES = "judged_with"  # the key in the manifests of lakes that exist
+_BESIDE = {"events": ("removed_events", "retractions"), "reviews": ("retractions",)}
+
+
+class LateDependencies:
+    """Reads the manifests of a lake, each at most once."""
+
+    def __init__(self, lake: Lake) -> None:
+        self._lake = lake
+        self._hashes: dict[tuple[str, dt.date], str] = {}
+
+    def of_delivery(self, dataset: str, day: dt.date, oldest: dt.date) -> dict[str, Any]:
+        """What a delivery's manifest says under `DEPENDENCIES`: see the module's docstring.
+
+        Args:
+            dataset: events or reviews.
+            day: the delivery.
+            oldest: the oldest own day of its late rows.
+        """
+        since = (date for date in self._lake.dates(cleaned(dataset), day) if date >= oldest)
+        return {
+            "oldest": oldest.isoformat(),
+            "deliveries": {
+                date.isoformat(): self._hash(dataset, date) for date in since if date < day
+            },
+        }
+
+    def out_of_date(self, days: Iterable[dt.date], again: Collection[dt.date]) -> set[dt.date]:
+        """The deliveries whose late rows depend on others than are there, or will be.
+
+        Args:
+            days: the deliveries that are checked, ascending.
+            again: deliveries that are cleaned again in any case.
+        """
+        found = set(again)
+        for day in days:
+            if day not in found and any(self._is_out(name, day, found) for name in TIME_COLUMN):
+                found.add(day)
+        return found - set(again)
+
+    def _is_out(self, dataset: str, day: dt.date, again: Collection[dt.date]) -> bool:
+        committed = self._lake.whole(f"cleaned_{dataset}", day)
+        recorded = committed.manifest.get(DEPENDENCIES) if committed is not None else None
+        if not recorded:
+            return False
+        oldest = dt.date.fromisoformat(recorded["oldest"])
+        if any(oldest <= other < day for other in again):
+            return True
+        return bool(self.of_delivery(dataset, day, oldest) != recorded)
+
+    def _hash(self, dataset: str, day: dt.date) -> str:
+        key = (dataset, day)
+        if key not in self._hashes:
+            files = []
+            for name in (cleaned(dataset), *_BESIDE[dataset]):
+                partition = self._lake.whole(name, day)
+                files.append(partition.manifest["files"] if partition is not None else [])
+            text = json.dumps(files, sort_keys=True)
+            self._hashes[key] = hashlib.sha256(text.encode()).hexdigest()[:16]
+        return self._hashes[key]

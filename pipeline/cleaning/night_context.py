@@ -1,0 +1,34 @@
+"""What the passes over the datasets of one night share: session, settings, lake, source, days."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+from pipeline.cleaning.rows.mapping import Calendar
+from pipeline.lake import Lake, Run
+from pipeline.settings import Settings
+from pipeline.sources.source import Source
+
+
+@dataclass(frozen=True)
+class NightContext:
+    """One night of cleaning; `days` are the delivery days that it cleans, ascending."""
+
+    spark: SparkSession
+    settings: Settings
+    lake: Lake
+    run: Run
+    source: Source
+    calendar: Calendar
+    days: list[dt.date]
+    key: bytes
+    scratch: Path
+
+    @property
+    def raw_root(self) -> str:
+        """Where the retailer's files lie."""
+        return self.settings.paths.raw

@@ -1,0 +1,1 @@
+"""Rules of one row: mapping, what is refused, free text without contacts."""

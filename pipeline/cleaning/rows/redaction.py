@@ -1,0 +1,189 @@
+"""A raw row as quarantine may keep it: whole, but without anything that identifies a person.
+
+Ids of users, events, reviews and visits are replaced by their keyed hash, also in a column that
+only another dataset of the same files reads as one. A column that feeds free text is scrubbed, and
+so is one that no expression of the source reads, because nothing says what it holds. A column that
+is read for something else (an item, a time, a price) loses only e-mail addresses.
+
+Beside the raw columns the row keeps, below `__<name>`, what the mapping made of columns that ids
+are read from: when the row is taken in later, it cannot be mapped again from their hashes.
+
+A line that could not be read has no columns to go by. Every value behind the key of an id, and
+whatever equals it elsewhere in the line, is hidden. Where that is not certain (a key is missing,
+its value is an object, the file is CSV, whose fields have moved) all letters and digits are: what
+is left shows how the line is built, and the line itself is in the raw file.
+
+The expression is expensive and few rows are refused. Python takes part in it, which Spark runs for
+every row whatever the condition around it, so the condition is an argument.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any, cast
+
+import pyarrow as pa
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+from pyspark.sql.pandas.functions import arrow_udf
+
+from pipeline.cleaning.rows.pseudonym_column import pseudonym_column
+from pipeline.contracts.contract import load_contract
+from pipeline.sources.reader_columns import LINE
+from pipeline.sources.source import ACT_IDS, KEY_COLUMN, TIME_COLUMN, SourceDataset, columns_read
+
+GIVEN, PSEUDONYM = "__given", "__pseudonym"
+FREE_TEXT = {"events": ("query",), "reviews": ("title", "text"), "items": (), "users": ()}
+
+_WORDS_OF_JSON = ("null", "true", "false")
+# What a redacted row is made of: a row of columns, a line whose ids are hidden, or its outline.
+_ROW, _LINE, _OUTLINE = "row", "line", "outline"
+
+
+def redacted_row(dataset: SourceDataset, key: bytes, is_refused: Column) -> Column:
+    """JSON of the raw columns that are not null, or the redacted line, of a row that was mapped.
+
+    Args:
+        dataset: whose raw columns the row has in `__given`.
+        key: of the hash.
+        is_refused: which rows to make it of; it is null for others.
+    """
+    own_users, acts = dataset.user_columns, {*dataset.act_columns, *dataset.acts_elsewhere}
+    texts = {
+        name
+        for column in FREE_TEXT[dataset.name]
+        for name in columns_read(dataset.mapping.get(column, ""), dataset.columns)
+    }
+    read = {name for sql in dataset.mapping.values() for name in columns_read(sql, dataset.columns)}
+    fields, only_emails = [], set()
+    for name in dataset.columns:
+        value = F.col(GIVEN).getField(name)
+        if name in own_users:
+            hashed = F.coalesce(F.col(PSEUDONYM), pseudonym_column(value, key))
+            value = F.when(value.isNotNull(), hashed)
+            only_emails.add(name)  # a hash has nothing to scrub
+        elif name in dataset.users_elsewhere or name in acts:
+            value = pseudonym_column(value, key)
+            only_emails.add(name)
+        elif name in read and name not in texts:
+            only_emails.add(name)
+        fields.append(value.alias(name))
+    for name in kept_columns(dataset):
+        fields.append(F.col(name).cast("string").alias(kept(name)))
+        only_emails.add(kept(name))
+    line, is_certain = _redacted_line(dataset, key)
+    is_line = F.col(LINE).isNotNull()
+    kind = F.when(~is_line, _ROW).when(is_certain, _LINE).otherwise(_OUTLINE)
+    row = F.when(is_line, line).otherwise(F.to_json(F.struct(*fields)))
+    scrubbed = arrow_udf(_scrubbing(frozenset(only_emails)), T.StringType())  # type: ignore[call-overload]
+    return cast(Column, scrubbed(F.when(is_refused, row), F.when(is_refused, kind)))
+
+
+def _scrubbing(only_emails: frozenset[str]) -> Callable[[Any, Any], Any]:
+    """What makes scrubbed rows of JSON objects, of lines, and of outlines, which hold nothing."""
+
+    def scrubbed(rows: pa.Array, kinds: pa.Array) -> pa.Array:  # type: ignore[type-arg]
+        if rows.null_count == len(rows):
+            return rows
+        return pa.array(
+            [
+                None if row is None else _scrubbed(row, str(kind), only_emails)
+                for row, kind in zip(rows.to_pylist(), kinds.to_pylist(), strict=True)
+            ],
+            pa.string(),
+        )
+
+    return scrubbed
+
+
+def _scrubbed(row: str, kind: str, only_emails: frozenset[str]) -> str:
+    from pipeline.cleaning.contacts.contacts import without_contacts, without_emails
+
+    if kind == _OUTLINE:
+        return row
+    if kind == _LINE:
+        return without_contacts(row)
+    values = {
+        name: value
+        if not isinstance(value, str)
+        else without_emails(value)
+        if name in only_emails
+        else without_contacts(value)
+        for name, value in json.loads(row).items()
+    }
+    # As Spark writes it: nothing escaped that need not be, no spaces.
+    return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
+
+
+def kept(name: str) -> str:
+    """The key that a redacted row has a mapped value under."""
+    return f"__{name}"
+
+
+def kept_columns(dataset: SourceDataset) -> list[str]:
+    """Mapped columns that a redacted row keeps: ids of acts, and what else is read from them."""
+    if dataset.name not in TIME_COLUMN:
+        return []
+    return [
+        name
+        for name in load_contract(f"raw_{dataset.name}").column_names
+        if name in (KEY_COLUMN[dataset.name], *ACT_IDS)
+        or (
+            name != "user_id"
+            and {*columns_read(dataset.mapping.get(name, ""), dataset.columns)}
+            & {*dataset.act_columns}
+        )
+    ]
+
+
+def _redacted_line(dataset: SourceDataset, key: bytes) -> tuple[Column, Column]:
+    """The line with its ids hidden, and whether they are for certain; else it is an outline."""
+    line = F.col(LINE)
+    ids = [
+        name
+        for name in dataset.columns
+        if name
+        in (
+            *dataset.user_columns,
+            *dataset.act_columns,
+            *dataset.users_elsewhere,
+            *dataset.acts_elsewhere,
+        )
+    ]
+    if not ids:
+        return line, F.lit(True)
+    outline = F.regexp_replace(F.regexp_replace(line, r"[\p{L}\p{M}]", "x"), r"\p{N}", "9")
+    if dataset.format != "jsonl":
+        return outline, F.lit(False)
+    values = [F.regexp_extract_all(line, F.lit(_value_of(name)), F.lit(1)) for name in ids]
+    is_certain = F.lit(True)
+    for found in values:
+        is_certain &= (F.size(found) > 0) & ~F.exists(
+            found, lambda value: value.startswith("{") | value.startswith("[")
+        )
+    bare = F.transform(
+        F.flatten(F.array(*values)), lambda value: F.regexp_replace(value, r'^["\']|["\']$', "")
+    )
+    wanted = F.filter(
+        F.array_distinct(bare),
+        lambda value: (F.length(value) > 0) & ~value.isin(*_WORDS_OF_JSON),
+    )
+    hidden = F.aggregate(wanted, line, lambda text, value: _without(text, value, key))
+    return F.when(is_certain, hidden).otherwise(outline), is_certain
+
+
+def _value_of(name: str) -> str:
+    """A pattern for the value behind a key, also of JSON that is not quite JSON."""
+    quoted = r'"(?:[^"\\]|\\.)*"?|' + r"'[^']*'?"
+    return rf"(?i)[\"']?\b{re.escape(name)}\b[\"']?\s*[:=]\s*({quoted}|\{{|\[|[^,}}\s]+)"
+
+
+def _without(text: Column, value: Column, key: bytes) -> Column:
+    """A text with a hash for each occurrence of an id that is no part of a longer word."""
+    escaped = F.regexp_replace(value, r"([^\p{L}\p{N}\s])", r"\\$1")
+    edge = r"[\p{L}\p{N}]"
+    pattern = F.concat(F.lit(f"(?<!{edge})"), escaped, F.lit(f"(?!{edge})"))
+    return F.regexp_replace(text, pattern, pseudonym_column(value, key))

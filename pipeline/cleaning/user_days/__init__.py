@@ -1,0 +1,1 @@
+"""Rules over the rows of one user on one day: duplicates, repetitions, bots."""

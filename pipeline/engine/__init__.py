@@ -1,0 +1,1 @@
+"""How the model generates: prompts in batches, a cache, beams over a trie of items, texts."""

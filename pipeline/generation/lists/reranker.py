@@ -1,0 +1,150 @@
+"""A shard's lists by the shop's rules (`rerank`): the rules of each user, and how deep to rank.
+
+The ranking is asked for a pool a few times the list's length. Users whose pool turns out too short
+for the rules are ranked again, eight times as deep, until the pool is long enough or is all there
+is.
+
+Shapes: U users, C candidates, P pool, K list length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.arrow_columns import column, python_lists
+from pipeline.engine.exclusions import Exclusions, Integers
+from pipeline.generation.lists.candidates import Candidates
+from pipeline.generation.lists.category_rules import NO_CATEGORY
+from pipeline.generation.lists.list_batch import ListBatch
+from pipeline.generation.lists.promotion_slots import PromotedItem, promoted_items
+from pipeline.generation.lists.promotions import Promotion
+from pipeline.generation.lists.rerank import Pool, RerankRules, rerank
+
+# The first pool is so many times as long as the list; each further one so many times as deep.
+POOL_TIMES, DEEPER_TIMES = 4, 8
+
+# Ranks some users: their rows, and how many items of each.
+RankUsers = Callable[[Integers, int], ListBatch]
+
+
+class Reranker:
+    """The rules of a night.
+
+    Args:
+        category_of: the category of every item of the catalogue that has one.
+    """
+
+    def __init__(
+        self,
+        candidates: Candidates,
+        category_of: dict[str, str],
+        promotions: Sequence[Promotion],
+        *,
+        k: int,
+        per_category: int,
+        diversity: float,
+    ) -> None:
+        self.candidates = candidates
+        self.category_of = category_of
+        self.promotions = promotions
+        self.k = k
+        self.per_category = per_category
+        self.diversity = diversity
+
+    def in_force(self, ignored: Sequence[frozenset[str]]) -> bool:
+        """Whether any rule could change a list."""
+        return bool(self.per_category or self.diversity or self.promotions or any(ignored))
+
+    def apply(
+        self,
+        users: pa.Table,
+        excluded: Exclusions,
+        ignored: Sequence[frozenset[str]],
+        rank_users: RankUsers,
+    ) -> ListBatch:
+        """Rank pools and choose each user's list from theirs.
+
+        Args:
+            ignored: the items that earlier nights sent to each user and they ignored.
+        """
+        n, k = users.num_rows, self.k
+        rules = self._rules(users, excluded, ignored)
+        allowed_U = len(self.candidates) - excluded.counts_U
+        most_ignored = max((len(rule.ignored) for rule in rules), default=0)
+        todo = np.arange(n)
+        size = POOL_TIMES * k + most_ignored
+        batch = ListBatch.empty(n, k)
+        while len(todo):
+            pools = rank_users(todo, min(size, len(self.candidates)))
+            deeper = []
+            for row, user in enumerate(todo.tolist()):
+                there_P = pools.items_UK[row] >= 0
+                items = pools.items_UK[row][there_P].tolist()
+                # A pool that is shorter than asked for is all that its maker can rank.
+                whole = len(items) >= allowed_U[user] or len(items) < size
+                pool = Pool(items, pools.scores_UK[row][there_P].tolist(), whole)
+                reranked = rerank(pool, self._category_numbers, rules[user], k)
+                if not reranked.settled:
+                    deeper.append(user)
+                    continue
+                n_items = len(reranked.items)
+                batch.items_UK[user] = -1
+                batch.items_UK[user, :n_items] = reranked.items
+                batch.scores_UK[user, :n_items] = reranked.scores
+                batch.methods[user] = pools.methods[row]
+                counted = set(pools.items_UK[row][pools.counted_UK[row]].tolist())
+                batch.counted_UK[user, :n_items] = [item in counted for item in reranked.items]
+                batch.rules[user] = reranked.rules
+                if row in pools.reasons:
+                    batch.reasons[user] = pools.reasons[row]
+            todo, size = np.array(deeper, dtype=np.int64), size * DEEPER_TIMES
+        return batch
+
+    def _rules(
+        self, users: pa.Table, excluded: Exclusions, ignored: Sequence[frozenset[str]]
+    ) -> list[RerankRules]:
+        """The rules in force for each user."""
+        place_of = self._place_of
+        pasts = zip(
+            users.column("language").to_pylist(),
+            users.column("region").to_pylist(),
+            python_lists(column(users, "item_ids")),
+            strict=True,
+        )
+        rules = []
+        for user, (language, region, past) in enumerate(pasts):
+            places = frozenset(place_of[item] for item in ignored[user] if item in place_of)
+            promoted: tuple[PromotedItem, ...] = ()
+            if self.promotions:
+                categories = {self.category_of[item] for item in past if item in self.category_of}
+                start, end = excluded.starts_U1[user : user + 2]
+                refused = places.union(excluded.items_E[start:end].tolist())
+                promoted = promoted_items(
+                    self.promotions,
+                    language,
+                    region,
+                    categories,
+                    place_of=place_of,
+                    refused=refused,
+                )
+            rules.append(RerankRules(self.per_category, self.diversity, places, promoted))
+        return rules
+
+    @cached_property
+    def _place_of(self) -> dict[str, int]:
+        return {item: place for place, item in enumerate(self.candidates.item_ids.to_pylist())}
+
+    @cached_property
+    def _category_numbers(self) -> list[int]:
+        """A number for each candidate's category."""
+        numbers: dict[str, int] = {}
+        return [
+            numbers.setdefault(self.category_of[item], len(numbers))
+            if item in self.category_of
+            else NO_CATEGORY
+            for item in self._place_of
+        ]

@@ -1,0 +1,1 @@
+"""The words of a recommendation: its anchor, the model's sentence or a template."""

@@ -1,0 +1,1 @@
+"""Rankings, for several stages: metrics, baselines, ranks of held-out items."""

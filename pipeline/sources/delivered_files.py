@@ -1,0 +1,37 @@
+"""Which required files of a source are there: the days that are delivered, the files still missing.
+
+Standard library only, so that a task that waits for files may ask.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+from pipeline.sources.source import Source
+
+
+def missing_files(source: Source, raw_root: Path | str, date: dt.date) -> list[str]:
+    """Patterns, below the raw root, of required files that a day has not delivered (yet)."""
+    return sorted(
+        {
+            dataset.pattern.on(date)
+            for dataset in source.datasets.values()
+            if dataset.required and not dataset.pattern.files(raw_root, date)
+        }
+    )
+
+
+def delivered_dates(source: Source, raw_root: Path | str, upto: dt.date) -> list[dt.date]:
+    """Days, ascending and not after `upto`, that have a required file.
+
+    A dump holds all its days in one set of files, so a source of dumps has none here: only
+    reading it tells (`pipeline.cleaning.deliveries.delivery_days`).
+    """
+    found = {
+        file.date
+        for dataset in source.datasets.values()
+        if dataset.required and dataset.delivery == "daily"
+        for file in dataset.pattern.files(raw_root)
+    }
+    return sorted(date for date in found if date is not None and date <= upto)

@@ -1,0 +1,1 @@
+"""What training knows of items beside who met them: words, start vectors, new items."""

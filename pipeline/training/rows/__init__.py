@@ -1,0 +1,1 @@
+"""What is trained on: rows of histories and texts, and their batches."""

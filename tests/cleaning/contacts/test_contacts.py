@@ -1,0 +1,113 @@
+"""What of a text is found, measured on strings of our own words, and that no text takes long."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from phonenumbers import (
+    PhoneNumberFormat,
+    PhoneNumberType,
+    example_number_for_type,
+    format_number,
+)
+
+from pipeline.cleaning.contacts.contacts import contacts, without_contacts, without_emails
+from pipeline.cleaning.contacts.numbering_plans import REGIONS
+from pipeline.cleaning.contacts.plain_text import plain
+from tests.cleaning.contacts.contacts_corpus import Marked, corpus
+
+CORPUS = corpus()
+
+
+def test_the_corpus_is_large_and_from_many_countries() -> None:
+    """600 strings, half of them to stay, from more than twelve countries."""
+    found = [one for one in CORPUS if one.contacts]
+    assert len(found) >= 450
+    assert len(CORPUS) - len(found) >= 450
+    countries = Counter(one.country for one in found if one.country != "ZZ")
+    assert sum(count >= 5 for count in countries.values()) >= 12
+    assert {kind for one in found for _, _, kind in one.contacts} == {
+        "email", "phone", "card", "iban", "id", "token",
+    }  # fmt: skip
+
+
+def test_recall_and_precision() -> None:
+    """Nearly all contacts are found, whole, and nearly nothing else is altered."""
+    found = {one: contacts(one.text) for one in CORPUS}
+    missed = [one for one in CORPUS for place in one.contacts if not _covered(place, found[one])]
+    wrong = [one for one in CORPUS for place in found[one] if not _touches(place, one)]
+    expected = sum(len(one.contacts) for one in CORPUS)
+    given = sum(map(len, found.values()))
+    assert (expected - len(missed)) / expected >= 0.98, [one.text for one in missed]
+    assert (given - len(wrong)) / given >= 0.99, [one.text for one in wrong]
+
+
+def test_each_kind_has_its_mark_and_nothing_around_it_changes() -> None:
+    """The scrubbed text is the written one, to the character, but for the marks."""
+    other = [one.text for one in CORPUS if without_contacts(one.text) != one.scrubbed]
+    assert len(other) <= 0.005 * len(CORPUS), other
+
+
+@pytest.mark.parametrize("region", REGIONS)
+def test_an_international_number_of_any_region_is_found(region: str) -> None:
+    """With its country code; and at home with a word for phones beside it."""
+    for kind in (PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE):
+        number = example_number_for_type(region, kind)
+        if number is None:
+            continue
+        for form in (PhoneNumberFormat.INTERNATIONAL, PhoneNumberFormat.E164):
+            assert without_contacts(format_number(number, form)) == "[phone]"
+        at_home = format_number(number, PhoneNumberFormat.NATIONAL)
+        assert not re.search("[0-9]{2}", without_contacts(f"phone: {at_home}"))
+
+
+def test_only_emails_go_where_only_they_are_asked_for() -> None:
+    """A column of numbers loses no number."""
+    assert without_emails("4111 1111 1111 1111 of a＠b.example") == "4111 1111 1111 1111 of [email]"
+
+
+def test_a_plain_text_knows_where_each_character_was_written() -> None:
+    """Marks that nobody sees are inside what is replaced; full-width digits count."""
+    written = "\u200bTel\u00ad.\u00a0０３０\u2011１２３４５６７８ ½ m²"
+    seen = plain(written)
+    assert seen.text == "Tel. 030-12345678 ½ m²"
+    start = seen.text.index("030")
+    first, last = seen.written(start, start + 12)
+    assert written[first:last] == "０３０\u2011１２３４５６７８"
+    assert without_contacts(written) == "\u200bTel\u00ad.\u00a0[phone] ½ m²"
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "a", "1 ", "1-", "1", "a@", "@", "at ", "(", " ", "+1", "0", "a.", "tel ", "?token=", "ab12 ",
+        "john dot ", '"', "1.1.", "A1", "x=1&", "12:30 ", "12x", "x [ at ] ", "a_", " dot b", "https://a/",
+        "4111 1111 1111 1111 ", "é", "١",
+    ],
+)  # fmt: skip
+def test_no_text_takes_long(piece: str) -> None:
+    """A pattern that backtracks, or that looks at everything again at each place, would not end."""
+    text = piece * (20_000 // len(piece))
+    without_contacts(f"a@b{text}")
+    without_contacts(f"{text}@b.example")
+
+
+def test_hostile_strings_survive(shared_data: Path) -> None:
+    """Nothing crashes; without digits and signs of addresses a text stays the same."""
+    for text in json.loads((shared_data / "hostile_strings" / "blns.json").read_text("utf-8")):
+        scrubbed = without_contacts(text)
+        assert scrubbed == without_contacts(scrubbed)
+        if not any(sign in plain(text).text for sign in "@=") and not any(map(str.isdigit, text)):
+            assert scrubbed == text
+
+
+def _covered(place: tuple[int, int, str], found: list) -> bool:
+    return any(start <= place[0] and place[1] <= end for start, end, _ in found)
+
+
+def _touches(place: tuple[int, int, str], one: Marked) -> bool:
+    return any(place[0] < end and start < place[1] for start, end, _ in one.contacts)
