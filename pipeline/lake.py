@@ -44,7 +44,7 @@ from pipeline.intact import (
     read_sealed_json,
     sealed_json,
 )
-from pipeline.locks import alone
+from pipeline.locks import alone, apart, together
 from pipeline.stages import command_that_makes
 
 log = logging.getLogger("nightcart")
@@ -287,6 +287,28 @@ class Lake:
             with storage_errors(f"cannot write {path}"):
                 held.enter_context(alone(path, f"writing {name} of {run.run_date}"))
             yield
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Read or write the lake; `rewriting` waits until everybody has left this."""
+        with ExitStack() as held:
+            with storage_errors(f"cannot lock {self._use}"):
+                held.enter_context(
+                    together(self._use, "closed partitions to be rewritten or removed")
+                )
+            yield
+
+    @contextmanager
+    def rewriting(self) -> Iterator[None]:
+        """Rewrite or remove what is closed: nobody else uses the lake, and who comes now waits."""
+        with ExitStack() as held:
+            with storage_errors(f"cannot lock {self._use}"):
+                held.enter_context(apart(self._use, "those who use the lake"))
+            yield
+
+    @property
+    def _use(self) -> Path:
+        return self.root / ".use.lock"
 
     def _lock_of(self, name: str, run: Run) -> Path:
         file = f"{name.replace('/', '.')}.{run.run_date.isoformat()}.{run.run_id}.lock"

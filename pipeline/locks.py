@@ -1,7 +1,8 @@
 """Lock files: one process at a time does something; others wait, and say for what.
 
 The system lets go of a lock however its process ends. What a process holds already it may enter
-again. A lock file is removed by who lets go of it, so none is left of a run that ended well.
+again. A lock file of one holder is removed by who lets go of it, so none is left of a run that
+ended well; that of several (`together`) stays.
 Gives up: locks are those of the local file system (`flock`), not of a cluster. Standard library
 only.
 """
@@ -52,6 +53,35 @@ def alone(path: Path, doing: str) -> Iterator[None]:
             with _change:
                 _held[path] -= 1
             path.unlink(missing_ok=True)  # while it is held
+
+
+@contextmanager
+def together(path: Path, waiting_for: str) -> Iterator[None]:
+    """Hold a lock file with others who hold it like this; after who holds it by `apart`.
+
+    The file stays: who lets go of it cannot know whether others hold it.
+    """
+    with _whole_file(path, fcntl.LOCK_SH, waiting_for):
+        yield
+
+
+@contextmanager
+def apart(path: Path, waiting_for: str) -> Iterator[None]:
+    """Hold a lock file while nobody else holds it, in either way."""
+    with _whole_file(path, fcntl.LOCK_EX, waiting_for):
+        yield
+
+
+@contextmanager
+def _whole_file(path: Path, kind: int, waiting_for: str) -> Iterator[None]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.info("waiting for %s (%s)", waiting_for, path)
+            fcntl.flock(file, kind)
+        yield
 
 
 def _locked(path: Path, doing: str) -> IO[str]:
