@@ -22,7 +22,8 @@ NIGHTS = [dt.date(2011, 6, day) for day in (2, 3, 5)]
 K = 10
 RUN_ID = "first"
 
-# Few epochs: what is proved here is the night, not the best model. Each night warm-starts.
+# A small model and few epochs: what is proved here is the night, not the best model. Each night
+# warm-starts.
 CONFIG = """\
 [shop]
 name = "online retail"
@@ -34,6 +35,11 @@ lake = "lake"
 [spark]
 master = "local[2]"
 shuffle_partitions = 2
+[model]
+n_layer = 1
+n_head = 1
+n_embd = 32
+text_vocab_size = 1000
 [training]
 max_epochs = 2
 text_epochs = 1
@@ -46,7 +52,7 @@ k = 10
 def shop(
     tmp_path_factory: pytest.TempPathFactory, shared_data: Path, run_night: NightRunner
 ) -> Path:
-    """A directory with the settings and the lake after the five nights."""
+    """A directory with the settings and the lake after the nights."""
     home = tmp_path_factory.mktemp("online_retail")
     config = home / "nightcart.toml"
     config.write_text(CONFIG.format(raw=shared_data / "online_retail"))
