@@ -153,6 +153,9 @@ class Training:
     # … its items at this share of learning_rate: less is unlearned than learned.
     # Texts at all of it.
     warm_rate: float = 0.3
+    # Made-up sentences that are learned beside the reviews, to measure what the model keeps by
+    # heart (pipeline/training/membership.py). For nights that nobody is sent.
+    canaries: int = 0
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,7 @@ ALLOWED: Mapping[str, Allowed] = {
         "must be torchrun or spark", lambda value: value in ("torchrun", "spark")
     ),
     "training.threads": _at_least(0),
+    "training.canaries": _at_least(0),
     "training.warm_rate": Allowed(
         "must be a number above 0 and at most 1", lambda value: 0 < value <= 1
     ),

@@ -28,8 +28,10 @@ SHARED_DATA = Path(
 def pytest_configure() -> None:
     """Ctrl-C counts: a shell starts what it puts in the background with it ignored for good.
 
-    No example of a property has a deadline.
+    No example of a property has a deadline. Torch computes by one thread: threads of two test
+    processes that wait for each other on two cores took 143 s for what one does in 10.
     """
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # for jobs of the tests, too
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # What an example takes says how loaded the machine is.
     hypothesis.settings.register_profile("untimed", deadline=None)

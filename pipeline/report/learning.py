@@ -1,7 +1,8 @@
 """The model's part of the page: the training curve, the ranking metrics, the promotion.
 
-Reads `training_log.json` of the night's `models` partition, the `metrics` partition (contract
-`metrics.v1`) and `champion.json` of the `champions` partition. Writes nothing.
+Reads `training_log.json` and `training_report.json` of the night's `models` partition, the
+`metrics` partition (contract `metrics.v1`) and `champion.json` of the `champions` partition. Writes
+nothing.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pipeline.lake import Partition
 from pipeline.model.list_methods import CANDIDATE, COMPARED_MODELS
 
 TRAINING_LOG = "training_log.json"
+TRAINING_REPORT = "training_report.json"
 CHAMPION = "champion.json"
 # Metrics written before there were segments have none.
 EVERYBODY = "all"
@@ -31,6 +33,17 @@ class Epoch:
     train_loss: float | None
     validation_ndcg: float | None
     seconds: float | None
+
+
+@dataclass(frozen=True)
+class Membership:
+    """How often a learned sentence is told from an unseen one (0.5: by chance), and canaries."""
+
+    auc: float
+    low: float
+    high: float
+    canaries: int
+    exposure_bits: float | None
 
 
 @dataclass(frozen=True)
@@ -93,6 +106,23 @@ def read_training_log(models: Partition) -> list[Epoch]:
         for entry in json.loads(text)
     ]
     return sorted(epochs, key=lambda entry: entry.epoch)
+
+
+def read_membership(models: Partition) -> Membership | None:
+    """How far the model gives away what it learned; none where it learned no sentences."""
+    if models.path / TRAINING_REPORT not in models.paths:
+        return None
+    (path,) = models.verified([models.path / TRAINING_REPORT])
+    found = json.loads(path.read_text(encoding="utf-8")).get("membership")
+    if not found:
+        return None
+    return Membership(
+        auc=float(found["auc"]),
+        low=float(found["low"]),
+        high=float(found["high"]),
+        canaries=int(found["canaries"]),
+        exposure_bits=_finite(found["exposure_bits"]),
+    )
 
 
 def read_promotion(champions: Partition) -> Promotion:

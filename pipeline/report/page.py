@@ -38,9 +38,11 @@ from pipeline.report.charts import (
 from pipeline.report.example_users import ExampleUser, read_example_users
 from pipeline.report.learning import (
     Epoch,
+    Membership,
     Promotion,
     Ranking,
     Segment,
+    read_membership,
     read_promotion,
     read_rankings,
     read_segments,
@@ -75,6 +77,7 @@ class Night:
     outcome: Outcome
     funnels: list[Funnel] = field(default_factory=list)
     epochs: list[Epoch] = field(default_factory=list)
+    membership: Membership | None = None
     promotion: Promotion | None = None
     rankings: list[Ranking] = field(default_factory=list)
     segments: list[Segment] = field(default_factory=list)
@@ -107,6 +110,9 @@ def read_night(lake: Lake, run: Run, settings: Settings) -> Night:
     night.funnels = collect.part("the ledger", lambda: funnels(read_ledger(lake, run)), [])
     if models := partition(MODELS):
         night.epochs = collect.part("the training log", lambda: read_training_log(models), [])
+        night.membership = collect.part(
+            "the training report", lambda: read_membership(models), None
+        )
     if metrics := partition(METRICS):
         k = settings.evaluation.k
         night.rankings = collect.part("the metrics", lambda: read_rankings(metrics, k), [])

@@ -12,8 +12,8 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,7 @@ from pipeline.training.loop.phases import RunContext, Trained
 from pipeline.training.loop.process_group import ALONE, ProcessGroup, training_device
 from pipeline.training.loop.tensorboard import TensorBoard
 from pipeline.training.loop.train_state import TrainCheckpoints, training_fingerprint
+from pipeline.training.membership import Membership, canary_rows, measure_membership
 from pipeline.training.model_files import write_model_files
 from pipeline.training.night_inputs import NightInputs, read_inputs
 from pipeline.training.night_rows import (
@@ -112,6 +113,7 @@ def fine_tune(lake: Lake, run: Run, settings: Settings, group: ProcessGroup = AL
     }
     log.info("%s", ", ".join(f"{name} {value}" for name, value in report.items()))
     ranking, text = _train(ready, settings, _run_context(lake, run, settings, ready, group))
+    membership = _membership(ready, settings)
     model.to("cpu")
     prior = _with_new_items(ready, _prior(ready, settings), settings)
     report |= {
@@ -122,6 +124,7 @@ def fine_tune(lake: Lake, run: Run, settings: Settings, group: ProcessGroup = AL
         "prior_weight": prior.weight,
         "text_epochs": len(text.epochs) if text else 0,
         "text_loss_held_out": text.best if text else None,
+        "membership": asdict(membership) if membership else None,
         "data": data_read(lake, run, inputs),
         "code": code_used(),
         "cost": meter.spent(),
@@ -217,6 +220,29 @@ def _champion(lake: Lake, run: Run) -> Checkpoint | None:
         return None
 
 
+def _canaries(texts: Sequence[TrainingRow], settings: Settings) -> list[TrainingRow]:
+    return canary_rows(texts, settings.training.canaries, settings.seed)
+
+
+def _membership(ready: _Ready, settings: Settings) -> Membership | None:
+    """What can be told of the reviews that were learned; none without a phase of text."""
+    if not (ready.rows["reason"] and settings.training.text_epochs):
+        return None
+    learned, unseen = split_text(ready.rows["reason"])
+    found = measure_membership(
+        ready.model,
+        ready.vocabulary,
+        learned,
+        unseen,
+        _canaries(learned, settings),
+        batch_tokens=settings.training.batch_tokens,
+        seed=settings.seed,
+    )
+    if found:
+        log.info("told of the %s sentences that were learned: %s", f"{len(learned):,}", found)
+    return found
+
+
 def _train(
     ready: _Ready, settings: Settings, context: RunContext
 ) -> tuple[Trained, Trained | None]:
@@ -228,6 +254,7 @@ def _train(
     text = None
     if rows["reason"] and settings.training.text_epochs:
         texts, held_out_texts = split_text(texts)
+        texts += _canaries(split_text(rows["reason"])[0], settings)
         text = fit_text(
             model,
             vocabulary,

@@ -48,6 +48,7 @@ sentence about an item from words that satisfied shoppers used of it.
 | started from | {report["warm_start_from"] or settings.model.base_model or "random weights"} |
 | epochs | {report["epochs"]}; kept: epoch {report["best_epoch"]} (0 is the start) |
 | NDCG@{settings.evaluation.k}, validation half | {report["best_validation_ndcg"]:.4f} |
+| sentences it gives away | {_given_away(report)} |
 | time, energy | {cost["seconds"]:,} s, {cost["processor_seconds"]:,} s of processor, {cost["watt_hours"]} Wh ({cost["energy_source"]}) |
 | code | {code["package"]}, commit {code["commit"] or "not known"}; {code["libraries"]} |
 
@@ -79,3 +80,13 @@ text. Not for decisions about people other than what to show them.
 |--|--|
 {chr(10).join(chosen)}
 """
+
+
+def _given_away(report: Mapping[str, Any]) -> str:
+    found = report["membership"]
+    if found is None:
+        return "not measured: it learned no sentences of reviews, or none was held out"
+    return (
+        f"a learned one has a lower loss than a held-out one in {found['auc']:.1%} of pairs "
+        f"[{found['low']:.1%}, {found['high']:.1%}]; 50 % is chance"
+    )

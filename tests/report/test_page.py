@@ -70,6 +70,7 @@ def test_a_good_night_says_what_a_marketer_asks(
     assert "can serve gets what shoppers with the same items also chose: chosen on the" in text
     assert "where what others chose next stays unless another way" in text
     assert "我想买一款新的手机" in text
+    assert "tells which is which in 53 of 100 pairs" in text
     assert "not run" not in text
 
 

@@ -37,15 +37,9 @@ def target_loss(
         unmet_I: items that what a user went on to is not told from.
     """
     table_VD = model.transformer.wte.weight if described is None else described.table_VD()
-    hidden_BTD = model.transformer(
-        inputs_embeds=embedding(batch.tokens_BT, table_VD),
-        token_type_ids=batch.types_BT,
-        use_cache=False,
-    ).last_hidden_state
-    hidden_ND = hidden_BTD[batch.row_N, batch.position_N]
+    hidden_ND = _hidden_ND(model, batch, table_VD)
     if batch.is_text:
-        logits_NV = hidden_ND @ table_VD[: vocabulary.control["end"] + 1].T
-        return cross_entropy(logits_NV, batch.target_N)
+        return cross_entropy(_text_logits_NV(hidden_ND, table_VD, vocabulary), batch.target_N)
     first = vocabulary.first_item_token
     # A row's last place has no later item: its target stands in with a weight of 0.
     has_later_N = batch.later_N >= 0
@@ -59,3 +53,25 @@ def target_loss(
     return item_cross_entropy(
         hidden_ND, table_VD[first:], target_NK, weight_NK, sampled_items, apart=apart
     )
+
+
+def text_losses(model: GPT2LMHeadModel, vocabulary: Vocabulary, batch: Batch) -> torch.Tensor:
+    """Cross-entropy at each asked position of text rows, (N,)."""
+    table_VD = model.transformer.wte.weight
+    logits_NV = _text_logits_NV(_hidden_ND(model, batch, table_VD), table_VD, vocabulary)
+    return cross_entropy(logits_NV, batch.target_N, reduction="none")
+
+
+def _hidden_ND(model: GPT2LMHeadModel, batch: Batch, table_VD: torch.Tensor) -> torch.Tensor:
+    hidden_BTD: torch.Tensor = model.transformer(
+        inputs_embeds=embedding(batch.tokens_BT, table_VD),
+        token_type_ids=batch.types_BT,
+        use_cache=False,
+    ).last_hidden_state
+    return hidden_BTD[batch.row_N, batch.position_N]
+
+
+def _text_logits_NV(
+    hidden_ND: torch.Tensor, table_VD: torch.Tensor, vocabulary: Vocabulary
+) -> torch.Tensor:
+    return hidden_ND @ table_VD[: vocabulary.control["end"] + 1].T
