@@ -118,7 +118,7 @@ def _say(done: Exported, *, dry_run: bool) -> None:
     would = "would be " if dry_run else ""
     print(
         f"{manifest['profile']} {manifest['run_date']}: {counts['exported']:,} of "
-        f"{counts['published']:,} lists {would}written in {len(manifest['files'])} files, read "
+        f"{counts['published']:,} lists {would}written in {_files(len(manifest['files']))}, read "
         f"back and within the limits of {manifest['tool']}"
     )
     for name, words in (
@@ -143,6 +143,10 @@ def _say(done: Exported, *, dry_run: bool) -> None:
         print(f"  removed: the files of {name}, older than exports.keep_days")
 
 
+def _files(n: int) -> str:
+    return f"{n:,} file{'' if n == 1 else 's'}"
+
+
 def _check(folder: Path) -> int:
     from pipeline.exports.export import check_export
     from pipeline.exports.folder import read_export
@@ -155,7 +159,7 @@ def _check(folder: Path) -> int:
         print(f"FAULT: {fault}")
     rows = sum(entry["rows"] for entry in made.manifest["files"])
     print(
-        f"{len(made.files)} files, {rows:,} records for {profile.tool}: "
+        f"{_files(len(made.files))}, {rows:,} records for {profile.tool}: "
         f"{len(faults) or 'no'} {'fault' if len(faults) == 1 else 'faults'}"
     )
     return DATA_ERROR if faults else OK

@@ -15,21 +15,16 @@ Memory holds one id and one digest of each shopper, and of lists one batch.
 
 from __future__ import annotations
 
-import csv
 import datetime as dt
-import hashlib
-import io
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import durable
 from pipeline.errors import GateError
 from pipeline.exports.files import (
     Encoded,
@@ -37,19 +32,17 @@ from pipeline.exports.files import (
     csv_line,
     encoder,
     header_of,
-    private_file,
 )
 from pipeline.exports.folder import NOTES, SENT, Made, ToolFolder
-from pipeline.exports.profile import Fact, Left, Profile
+from pipeline.exports.profile import Left, Profile
 from pipeline.exports.records import (
     LEFT_OUT,
     Note,
-    Record,
     RecordMaker,
     RowError,
     cleared,
 )
-from pipeline.exports.shapes import json_text
+from pipeline.exports.sent import NotesFile, digest_of, put_sent, sent_before
 from pipeline.exports.validator import LEFT, PART, Validator
 from pipeline.intact import file_sha256
 from pipeline.lake import Lake, Partition
@@ -58,7 +51,6 @@ from pipeline.publishing.consent import not_agreeing
 
 _BATCH = 2000
 _COLUMNS = ["user_id", "items", "language", "method", "reason"]
-_DIGEST_BYTES = 16
 
 
 @dataclass(frozen=True)
@@ -118,7 +110,7 @@ def export(
     folder = ToolFolder(root, order.profile.name)
     with folder.writing(dry=order.dry_run) as aside:
         before = folder.newest(order.ids)
-        work = _Work(order, aside, _sent(before))
+        work = _Work(order, aside, sent_before(before))
         try:
             work.write(without_consent, progress)
         finally:
@@ -166,7 +158,7 @@ class _Work:
 
     def write(self, without_consent: set[str], progress: Callable[[int], None]) -> None:
         with ExitStack() as stack:
-            notes = _Notes(stack.enter_context(private_file(self.aside / NOTES)))
+            notes = stack.enter_context(NotesFile(self.aside / NOTES))
             for row in _rows(self.order.lists, progress):
                 self.counts["published"] += 1
                 if row["user_id"] in without_consent:
@@ -183,9 +175,9 @@ class _Work:
                 self.left.add(self._encoded_left(key))
                 self.counts["left"] += 1
             self.left.close()
-        _put_sent(self.aside / SENT, self.now_sent)
+        put_sent(self.aside / SENT, self.now_sent)
 
-    def _write_row(self, row: Mapping[str, Any], key: str, notes: _Notes) -> None:
+    def _write_row(self, row: Mapping[str, Any], key: str, notes: NotesFile) -> None:
         try:
             record, done = self.maker.record(row, key)
             if record.key in self.now_sent:
@@ -195,7 +187,7 @@ class _Work:
             self.counts[LEFT_OUT] += 1
             self._note(notes, Note(row["user_id"], refused.column, LEFT_OUT, refused.why))
             return
-        digest = _digest(self.order.profile, record)
+        digest = digest_of(self.order.profile, record)
         self.now_sent[record.key] = digest
         if self.order.only_changed and self.before.get(record.key) == digest:
             self.counts["unchanged"] += 1
@@ -230,6 +222,7 @@ class _Work:
             "counts": counts,
             "notes": dict(sorted(self.noted.items())),
             "files": [_entry(path, n) for path, n in rows.items()],
+            "sent": file_sha256(self.aside / SENT),
         }
 
     @property
@@ -246,7 +239,7 @@ class _Work:
             return self.encode(cleared(profile, key))
         return Encoded(csv_line(profile, [key]))
 
-    def _note(self, notes: _Notes, note: Note) -> None:
+    def _note(self, notes: NotesFile, note: Note) -> None:
         notes.add(note)
         column = "".join("N" if letter.isdigit() else letter for letter in note.column)
         self.noted[f"{note.action}: {column}: {note.why}"] += 1
@@ -258,56 +251,12 @@ _UNKNOWN = "no raw file knows the shopper"
 _SHOWN_NOTES = 10
 
 
-class _Notes:
-    """The file of notes: who, which column, what was done, why. No value stands in it."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._text = io.TextIOWrapper(file, "utf-8", newline="", write_through=True)
-        self._csv = csv.writer(self._text, lineterminator="\n")
-        self._csv.writerow(["user_id", "column", "action", "why"])
-
-    def add(self, note: Note) -> None:
-        self._csv.writerow([note.user_id, note.column, note.action, note.why])
-
-
 def _rows(lists: Partition, progress: Callable[[int], None]) -> Iterator[dict[str, Any]]:
     for path in lists.files:
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=_BATCH, columns=_COLUMNS):
                 yield from batch.to_pylist()
                 progress(batch.num_rows)
-
-
-def _digest(profile: Profile, record: Record) -> bytes:
-    """What tells two records apart, but for the night that they are of."""
-    dates = {column.name for column in profile.columns if column.fact is Fact.DATE}
-    values = {name: value for name, value in record.values.items() if name not in dates}
-    text = json_text([values, record.items])
-    return hashlib.blake2b(text.encode(), digest_size=_DIGEST_BYTES).digest()
-
-
-_SENT_FIELDS: Any = [("key", pa.string()), ("digest", pa.binary(_DIGEST_BYTES))]
-_SENT_SCHEMA = pa.schema(_SENT_FIELDS)
-
-
-def _sent(before: Made | None) -> dict[str, bytes]:
-    """What the tool has: each id, and the digest of its record."""
-    sent: dict[str, bytes] = {}
-    if before is not None:
-        with pq.ParquetFile(before.path / SENT) as file:
-            for batch in file.iter_batches():
-                columns: Any = batch.to_pydict()
-                sent.update(zip(columns["key"], columns["digest"], strict=True))
-    return sent
-
-
-def _put_sent(path: Path, sent: Mapping[str, bytes]) -> None:
-    """In the order of the ids, so that it says nothing of the order of pseudonyms."""
-    keys = sorted(sent)
-    table = pa.table({"key": keys, "digest": [sent[key] for key in keys]}, schema=_SENT_SCHEMA)
-    with private_file(path) as file:
-        pq.write_table(table, file, compression="zstd")
-    durable.sync_files([path])
 
 
 def _entry(path: Path, rows: int) -> dict[str, Any]:

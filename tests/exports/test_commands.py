@@ -41,14 +41,14 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]
 def test_export_then_check(config: Path, shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "--to", "klaviyo")
     assert code == 0
-    assert "klaviyo 2026-03-01: 3 of 3 lists written in 1 files" in out
+    assert "klaviyo 2026-03-01: 3 of 3 lists written in 1 file," in out
     part = shop.root / "klaviyo/2026-03-01/part-00001.json"
     assert f"  {part}\n" in out
     assert {key for key, _ in read(part, _profile("klaviyo"))} == set(LISTS)
     code, out, _ = run(capsys, "--check", str(part.parent))
     assert (code, out) == (
         0,
-        "1 files, 3 records for Klaviyo (bulk profile import): no faults\n",
+        "1 file, 3 records for Klaviyo (bulk profile import): no faults\n",
     )
     part.write_text("{}")
     code, out, _ = run(capsys, "--check", str(part.parent))

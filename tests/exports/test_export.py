@@ -18,6 +18,7 @@ import pytest
 from pipeline import durable
 from pipeline.errors import DamagedError, GateError, InputError, SettingsError, StorageError
 from pipeline.exports import export as exporting
+from pipeline.exports import sent
 from pipeline.exports.export import Exported, check_export
 from pipeline.exports.folder import exports_root, read_export
 from pipeline.exports.profiles import CSV, PROFILES
@@ -243,7 +244,7 @@ def test_a_full_disk_leaves_the_last_export(
     def full(*_: Any) -> Any:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    target = {"write": (exporting, "private_file"), "fsync": (os, "fsync")}
+    target = {"write": (sent, "private_file"), "fsync": (os, "fsync")}
     monkeypatch.setattr(*target.get(at, (durable, "rename")), full)
     with pytest.raises(StorageError, match="No space left on device; make room"):
         shop.export("csv", known=["ann"])
@@ -288,6 +289,27 @@ def test_a_lost_record_of_what_was_sent_is_said(shop: Shop) -> None:
     (made.path / "manifest.json").unlink()
     with pytest.raises(DamagedError, match=r"nobody can be told who has left\. Bring it back, or"):
         shop.export("csv", known=["ann"])
+
+
+@pytest.mark.parametrize("how", ["gone", "changed"])
+def test_a_damaged_record_of_what_was_sent_is_said(shop: Shop, how: str) -> None:
+    shop.publish({"ann": [TEA]})
+    path = shop.export("csv", known=["ann"]).made.path / ".sent.parquet"
+    content = path.read_bytes()
+    path.unlink()
+    if how == "changed":
+        path.write_bytes(content[:-9] + b"x" + content[-8:])
+    with pytest.raises(DamagedError, match=r"nobody can be told who has left\. Bring it back, or"):
+        shop.export("csv", known=["ann"])
+
+
+def test_what_a_killed_process_left_is_removed(shop: Shop) -> None:
+    shop.publish({"ann": [TEA]})
+    left = shop.root / "csv" / ".aside-new"
+    left.mkdir(parents=True)
+    (left / "part-00001.csv").write_text("half")
+    assert keys(shop.export("csv", known=["ann"])) == ["ann"]
+    assert not left.exists()
 
 
 def test_files_are_split_where_a_limit_says_so(shop: Shop) -> None:
