@@ -307,7 +307,7 @@ def _night(containers: Containers, shop: Path) -> dict[str, Any]:
     _say(containers.exec("scheduler", "nightcart", "backfill", "--from", night, "--to", night))
     night_seconds = time.monotonic() - began
     _say(containers.exec("scheduler", "nightcart", "status", "--stages"))
-    pointer = shop / "lake" / "mail_lists" / "latest.json"
+    pointer = shop / "exports" / "csv" / "latest.json"
     deadline = time.monotonic() + EXPORT_SECONDS
     while not pointer.exists():
         if time.monotonic() > deadline:

@@ -1,17 +1,19 @@
-"""Export the published lists for a mail tool: woken by the asset `nightcart_recommendations`.
+"""Export the published lists for mail tools: woken by the asset `nightcart_recommendations`.
 
 | task | does | when it fails |
 |--|--|--|
-| `export_lists` | one CSV row a shopper of the night that readers see, without those who have \
-withdrawn consent since \
-| nothing is published, or the disk refuses: the last export stays; clear this task |
+| `export_lists` | files for each tool of `exports.profiles`, of the night that readers see, by \
+the shop's own ids, without those who do not agree to be written to; who has left since is told \
+| nothing is published, the key is not there, the raw files know nobody, or the disk refuses: the \
+last export to the tool that the message names stays; clear this task |
 
 The pointer `recommendations/latest.json` is read, not the event: an event that came twice or late
-exports the same night. The file is `<lake>/mail_lists/run_date=D/run_id=R/mail_list.csv`, and
-`<lake>/mail_lists/latest.json` names the newest. The file is written aside and switched like every
-dataset.
+exports the same night. The files lie in `<paths.exports>/<tool>/<night>/`, and `latest.json` beside
+them names the newest. They are written aside, read back against the tool's limits, and renamed
+(docs/exports.md).
 
-To export by hand, also an older night: trigger this DAG, with `run_date` or without.
+To export by hand, also an older night: trigger this DAG, with `run_date` or without, or
+`nightcart export --to TOOL`.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from pipeline.night_dag import EXPORT_DAG
 
 with DAG(
     dag_id=EXPORT_DAG,
-    description="The published lists as CSV for a mail tool.",
+    description="The published lists as files for the shop's mail tools.",
     doc_md=__doc__,
     schedule=[RECOMMENDATIONS],
     start_date=datetime(2000, 1, 1, tzinfo=UTC),

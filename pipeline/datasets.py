@@ -61,9 +61,8 @@ OF_A_NIGHT = (
 MODELS = "models"  # a Hugging Face directory
 CHAMPIONS = "champions"  # champion.json: which model generates, and which baseline where it cannot
 RUNS = "runs"  # what each stage did
-MAIL_LISTS = "mail_lists"  # CSV for a mail tool
 
-NOT_TABLES = (MODELS, CHAMPIONS, RUNS, MAIL_LISTS)
+NOT_TABLES = (MODELS, CHAMPIONS, RUNS)
 
 ALL = (*OF_A_DELIVERY, *OF_A_NIGHT, *NOT_TABLES)
 

@@ -42,6 +42,7 @@ class Paths:
 
     raw: str = "demo/raw"
     lake: str = "demo/lake"
+    exports: str = ""  # files for mail tools, never inside the lake; empty: `exports` beside it
     airflow: str = ".nightcart/airflow"  # AIRFLOW_HOME of `nightcart run`
 
 
@@ -233,6 +234,16 @@ class Night:
 
 
 @dataclass(frozen=True)
+class Exports:
+    """Files for mail tools, in `paths.exports` (docs/exports.md)."""
+
+    profiles: tuple[str, ...] = ("csv",)  # what the DAG `export_lists` writes after each night
+    ids: str = "own"  # the retailer's own ids, or "pseudonym": the ids of the lake
+    only_changed: bool = False  # only what differs from the last export to the same tool
+    keep_days: int = 30  # then the files are removed, by the next export to the same tool
+
+
+@dataclass(frozen=True)
 class Settings:
     """Everything a night can be told. See each section's docstring."""
 
@@ -252,6 +263,7 @@ class Settings:
     compute: Compute = field(default_factory=Compute)
     alerts: Alerts = field(default_factory=Alerts)
     night: Night = field(default_factory=Night)
+    exports: Exports = field(default_factory=Exports)
     seed: int = 20260301
     origin: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
@@ -348,6 +360,9 @@ def _with_absolute_paths(settings: Settings, base: Path) -> Settings:
         paths=Paths(
             raw=absolute(settings.paths.raw),
             lake=absolute(settings.paths.lake),
+            exports=absolute(
+                settings.paths.exports or str(Path(settings.paths.lake) / "../exports")
+            ),
             airflow=absolute(settings.paths.airflow),
         ),
         privacy=Privacy(key_file=absolute(settings.privacy.key_file)),

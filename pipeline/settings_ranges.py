@@ -19,6 +19,22 @@ EVENT_TYPES = ("view", "cart", "purchase", "return", "rating")
 # What a shopper's click can be (the cleaned_events contract).
 CLICKS = ("view", "cart", "purchase", "return", "search")
 
+# What an export can be written for: the tools of pipeline/exports/profiles.py.
+EXPORT_PROFILES = (
+    "braze",
+    "klaviyo",
+    "salesforce",
+    "iterable",
+    "hubspot",
+    "mailchimp",
+    "customerio",
+    "emarsys",
+    "personalize",
+    "csv",
+    "spreadsheet",
+)
+OWN, PSEUDONYM = "own", "pseudonym"  # the ids that an export may carry
+
 
 @dataclass(frozen=True)
 class Allowed:
@@ -121,6 +137,12 @@ ALLOWED: Mapping[str, Allowed] = {
     "alerts.webhook": _matching(r"|https?://\S+", "must be empty or an http(s) address"),
     "alerts.deadline_minutes": _at_least(1),
     "night.degrade_after_minutes": _at_least(0),
+    "exports.profiles": Allowed(
+        f"must be some of {', '.join(EXPORT_PROFILES)}",
+        lambda value: set(value) <= set(EXPORT_PROFILES) and len(set(value)) == len(value),
+    ),
+    "exports.ids": _matching("own|pseudonym", 'must be "own" or "pseudonym"'),
+    "exports.keep_days": _at_least(1),
     "reasons.max_new_tokens": _at_least(1),
     "reasons.max_prompt_words": _at_least(1),
 }

@@ -54,7 +54,7 @@ REPORT = "report"
 DEGRADE, ANNOUNCE, NIGHT_COMPLETE = "degrade", "announce", "night_complete"
 BESIDE = (DEGRADE, ANNOUNCE, NIGHT_COMPLETE)
 
-# The job of the other DAG, which writes CSV for a mail tool.
+# The job of the other DAG, which writes files for mail tools, outside the lake.
 EXPORT_LISTS = "export_lists"
 
 # The job of every gate; `--dataset` says which.
@@ -276,8 +276,8 @@ def command_that_makes(dataset: str, night: dt.date) -> str:
     # Published files are links to the generated ones: what damaged those damaged both.
     made = GENERATED if dataset == RECOMMENDATIONS else dataset
     stage = next((stage.name for stage in STAGES if made in stage.writes), None)
-    if stage is None:
-        return f"python -m jobs.{EXPORT_LISTS} --date {night}"
+    if stage is None:  # of another version
+        return f"nightcart run --date {night}"
     return f"nightcart redo --date {night} --from {stage}"
 
 

@@ -12,7 +12,6 @@ from jobs.cli.main import main
 from pipeline import intact
 from pipeline.errors import DATA_ERROR, DamagedError
 from pipeline.lake import Lake
-from pipeline.publishing.mail_list import export_mail_list
 from pipeline.publishing.query import run_query
 from pipeline.publishing.views import view_statements
 from pipeline.settings import Settings
@@ -26,14 +25,13 @@ DATASETS = ("recommendations", "generated", "histories", "catalogue", "cleaned_u
 
 @pytest.fixture
 def night(lake: Lake, settings: Settings) -> Night:
-    """A night that is published and exported."""
+    """A night that is published."""
     two = dataclasses.replace(settings.generation, k=2)
     made = Night(lake, dataclasses.replace(settings, generation=two))
     made.generate()
     event = {"user_id": made.users[0]["user_id"], "event_id": "e", "event_date": NIGHT}
     write_rows(lake, "cleaned_events", made.run, [event])
     made.publish()
-    export_mail_list(lake, made.run)
     return made
 
 
@@ -57,9 +55,9 @@ def carriers(lake: Lake) -> list[Path]:
 def test_a_good_lake_has_no_fault(night: Night, capsys: pytest.CaptureFixture[str]) -> None:
     found = verify_lake(night.lake)
     assert (found.faults, found.notes) == ([], [])
-    assert found.files == 9
-    assert found.directories == 7
-    assert found.pointers == 7 + 2 + 1, "of dates, the latest of two datasets, the views"
+    assert found.files == 8
+    assert found.directories == 6
+    assert found.pointers == 6 + 1 + 1, "of dates, the latest, the views"
     assert verify_lake(night.lake, NIGHT).files == found.files
 
 
@@ -160,7 +158,7 @@ def test_the_command(night: Night, tmp_path: Path, capsys: pytest.CaptureFixture
     config = tmp_path / "shop.toml"
     config.write_text(f'[paths]\nlake = "{night.lake.root}"\n')
     assert main(["verify", "--config", str(config)]) == 0
-    assert "9 files" in capsys.readouterr().out
+    assert "8 files" in capsys.readouterr().out
     file = night.lake.require("histories", NIGHT).paths[0]
     flip(file, 400)
     assert main(["verify", "--date", "2026-03-01", "--config", str(config)]) == DATA_ERROR

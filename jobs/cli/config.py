@@ -95,11 +95,14 @@ def _check_raw(settings: Settings) -> str:
 
 
 def _check_writable(settings: Settings) -> str:
-    for path in (Path(settings.paths.lake), Path(settings.paths.airflow)):
+    from pipeline.exports.folder import exports_root
+
+    exports = exports_root(settings)
+    for path in (Path(settings.paths.lake), Path(settings.paths.airflow), exports):
         there = next(folder for folder in (path, *path.parents) if folder.exists())
         if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
             raise NightcartError(f"{path} cannot be written: no permission in {there}")
-    return f"{settings.paths.lake}, {settings.paths.airflow}"
+    return f"{settings.paths.lake}, {settings.paths.airflow}, {exports}"
 
 
 def _check_base_model(settings: Settings) -> str:

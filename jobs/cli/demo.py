@@ -170,6 +170,7 @@ def _show_result(shown: Console, lake: Lake, settings: Settings, config: Path) -
     for line in (
         command_line("show", user, *at),
         command_line("query", "FROM recommendations_latest LIMIT 5", *at),
+        command_line("export", "--to", "braze", *at),
         command_line("status", "--stages", *at),
         command_line("source", "check", "simulator", *at),
         f"{command_line(*keep)}        the same night again, as a new run: the same files",

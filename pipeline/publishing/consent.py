@@ -18,12 +18,12 @@ from pipeline.lineage import lineage_of
 from pipeline.publishing.sql_values import sql_files
 
 # Should two entries of one delivery meet, the refusal counts: '1' sorts after '0'.
-_REFUSING = """
+_BY_NEWEST_ENTRY = """
     SELECT user_id FROM (
         SELECT user_id, consent, run_date::VARCHAR AS run_date FROM read_parquet({files},
             hive_partitioning = true, hive_types_autocast = false, union_by_name = true)
     ) GROUP BY user_id
-    HAVING NOT arg_max(consent, run_date || (NOT consent)::INTEGER)"""
+    HAVING {condition} arg_max(consent, run_date || (NOT consent)::INTEGER)"""
 
 
 def known_until(lake: Lake, night: dt.date) -> dt.date:
@@ -33,23 +33,44 @@ def known_until(lake: Lake, night: dt.date) -> dt.date:
 
 def refusing(lake: Lake) -> str | None:
     """A SELECT of the users whose newest entry refuses; none where nobody was ever asked."""
-    paths = [path.resolve() for part in _entries(lake) for path in part.paths]
-    return _REFUSING.format(files=sql_files(paths)) if paths else None
+    return _by_newest_entry(lake, "NOT")
 
 
 def withdrawn_from(lake: Lake, lists: Partition) -> list[str]:
     """Users of some lists who have withdrawn by now, ascending."""
-    for part in _entries(lake):
-        _ = part.files  # hashed, because they are read here
+    _hash_entries(lake)
     select = refusing(lake)
-    if select is None:
-        return []
-    sql = (
-        f"SELECT user_id FROM read_parquet({sql_files(lists.files)}) "  # noqa: S608
-        f"SEMI JOIN ({select}) AS refusing USING (user_id) ORDER BY user_id"
-    )
+    return [] if select is None else _users(lists, f"SEMI JOIN ({select}) AS refusing")
+
+
+def not_agreeing(lake: Lake, lists: Partition) -> list[str]:
+    """Users of some lists whose newest entry is no agreement, ascending: for what leaves the house.
+
+    Beside those who have withdrawn it has whoever the lake knows no entry of any more.
+    """
+    _hash_entries(lake)
+    select = _by_newest_entry(lake, "")
+    return _users(lists, f"ANTI JOIN ({select}) AS agreeing" if select else "")
+
+
+def _users(lists: Partition, join: str) -> list[str]:
+    using = f"{join} USING (user_id)" if join else ""
+    sql = f"SELECT user_id FROM read_parquet({sql_files(lists.files)}) {using} ORDER BY user_id"  # noqa: S608
     with duckdb.connect() as connection:
         return [user_id for (user_id,) in connection.execute(sql).fetchall()]
+
+
+def _by_newest_entry(lake: Lake, condition: str) -> str | None:
+    paths = [path.resolve() for part in _entries(lake) for path in part.paths]
+    if not paths:
+        return None
+    return _BY_NEWEST_ENTRY.format(files=sql_files(paths), condition=condition)
+
+
+def _hash_entries(lake: Lake) -> None:
+    """What is read here is hashed."""
+    for part in _entries(lake):
+        _ = part.files
 
 
 def _entries(lake: Lake) -> list[Partition]:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from jobs.cli.airflow_home import airflow_environment
+from pipeline.exports.folder import read_export
 from pipeline.lake import Lake
 from pipeline.settings import Settings
 from tests.publishing.conftest import NIGHT, Night
@@ -84,7 +85,7 @@ def test_the_export_by_airflow_dags_test(
     home: Path, tmp_path: Path, lake: Lake, settings: Settings
 ) -> None:
     config = tmp_path / "shop.toml"
-    config.write_text('[paths]\nlake = "lake"\n')
+    config.write_text('[paths]\nlake = "lake"\n[exports]\nids = "pseudonym"\n')
     assert Path(settings.paths.lake) == tmp_path / "lake"
     words = ("-m", "airflow", "dags", "test", "export_lists", str(NIGHT + dt.timedelta(days=1)))
     done = airflow(home, *words, NIGHTCART_CONFIG=str(config))
@@ -96,6 +97,5 @@ def test_the_export_by_airflow_dags_test(
     night.publish()
     done = airflow(home, *words, NIGHTCART_CONFIG=str(config))
     assert done.returncode == 0, done.stdout + done.stderr
-    exported = lake.latest("mail_lists")
-    assert exported is not None
-    assert (exported.run_date, exported.rows) == (NIGHT, 3)
+    exported = read_export(tmp_path / "exports" / "csv" / NIGHT.isoformat())
+    assert exported.manifest["counts"]["exported"] == 3

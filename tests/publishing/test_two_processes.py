@@ -21,7 +21,6 @@ PROCESS = """
 import dataclasses, datetime as dt, logging, sys
 from pipeline.lake import Lake, Run
 from pipeline.publishing.degrade import degrade
-from pipeline.publishing.mail_list import export_mail_list
 from pipeline.publishing.publish import publish
 from pipeline.settings import load_settings
 import pipeline.publishing.publish
@@ -48,7 +47,6 @@ if stops == "stops":
 {
     "publish": lambda: publish(lake, run, settings),
     "degrade": lambda: degrade(lake, run, "failed", "it failed"),
-    "export": lambda: export_mail_list(lake, run),
     "commit": commit,
 }[which]()
 """
@@ -70,7 +68,6 @@ def start(which: str, night: Night, stops: str) -> subprocess.Popen[str]:
     [
         ("publish", "recommendations"),
         ("degrade", "recommendations"),
-        ("export", "mail_lists"),
         ("commit", "histories"),
     ],
 )
@@ -79,8 +76,6 @@ def test_the_second_waits(night: Night, which: str, dataset: str) -> None:
         before = night.on(YESTERDAY, "r0")
         before.generate()
         before.publish()
-    if which == "export":
-        night.publish()
     with ExitStack() as started:
         _run_both(which, dataset, night, started)
     made = night.lake.require(dataset, NIGHT)

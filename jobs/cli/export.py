@@ -1,0 +1,165 @@
+"""`nightcart export`: the published lists as files that a mail tool loads."""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jobs.cli.settings_choice import add_config_argument, chosen_settings
+from pipeline.errors import DATA_ERROR, OK, InputError
+from pipeline.settings_ranges import EXPORT_PROFILES, OWN, PSEUDONYM
+from pipeline.stage import iso_date
+
+if TYPE_CHECKING:
+    from pipeline.exports.export import Exported
+
+EXAMPLES = f"""\
+tools: {", ".join(EXPORT_PROFILES)}
+       (docs/exports.md: what each takes, and what is done about it)
+
+examples:
+  nightcart export --to braze                      the night that readers see, by your own ids
+  nightcart export --to klaviyo --only changed     what differs from the last export to Klaviyo,
+                                                   and who has left
+  nightcart export --to csv --ids pseudonym        without the key, by the ids of the lake
+  nightcart export --to mailchimp --dry-run        say what would be written and left out
+  nightcart export                                 for each tool of exports.profiles
+  nightcart export --check exports/braze/2026-03-01
+                                                   read files back against the tool's limits
+exit codes:
+  0   written (or checked, and good)
+  65  the data or the settings are at fault, or a checked export is
+  75  the folder cannot be written; the last export stays
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """`export`."""
+    parser = subparsers.add_parser(
+        "export",
+        help="the lists as files that a mail tool loads",
+        description="Write the published lists for a mail tool, by the retailer's own ids, into "
+        "paths.exports. Shoppers who do not agree to be written to are in no file. Files are read "
+        "back against the tool's limits before they are put in their place.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--to", metavar="TOOL", help="which tool (default: exports.profiles)")
+    parser.add_argument(
+        "--date", type=iso_date, metavar="YYYY-MM-DD", help="the night (default: what readers see)"
+    )
+    parser.add_argument(
+        "--only",
+        choices=("changed",),
+        help="leave out who has the same list as in the last export to the tool",
+    )
+    parser.add_argument(
+        "--ids", choices=(OWN, PSEUDONYM), help="whose ids (default: exports.ids, which is own)"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="do everything, say what came out, leave nothing"
+    )
+    parser.add_argument(
+        "--check", type=Path, metavar="FOLDER", help="only read an export's files back"
+    )
+    add_config_argument(parser)
+    parser.set_defaults(execute=execute)
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Export, and say what came of every list."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
+    if arguments.check is not None:
+        return _check(arguments.check)
+    from jobs.export_lists import ids_by_spark
+    from pipeline.exports.export import Order, export
+    from pipeline.exports.folder import exports_root
+    from pipeline.exports.lookup import known_ids, published_lists
+    from pipeline.exports.profiles import profile_named
+    from pipeline.lake import Lake
+    from pipeline.progress import Progress
+
+    settings = chosen_settings(arguments)
+    asked = settings.exports
+    profiles = [
+        profile_named(name) for name in ([arguments.to] if arguments.to else asked.profiles)
+    ]
+    if not profiles:
+        raise InputError(
+            f"exports.profiles names no tool; say --to TOOL: {', '.join(EXPORT_PROFILES)}"
+        )
+    root, lake = exports_root(settings), Lake(settings.paths.lake)
+    ids = arguments.ids or asked.ids
+    with lake.in_use():
+        lists = published_lists(lake, arguments.date)
+        known = known_ids(lake, settings, lists, ids, ids_by_spark(settings))
+        for profile in profiles:
+            order = Order(
+                profile,
+                lists,
+                ids,
+                known,
+                only_changed=asked.only_changed or arguments.only == "changed",
+                dry_run=arguments.dry_run,
+                now=dt.datetime.now(dt.UTC),
+                keep_days=asked.keep_days,
+            )
+            progress = Progress(f"lists for {profile.name}", lists.rows)
+            _say(export(lake, root, order, progress.add), dry_run=arguments.dry_run)
+    return OK
+
+
+def _say(done: Exported, *, dry_run: bool) -> None:
+    manifest, counts = done.made.manifest, done.counts
+    would = "would be " if dry_run else ""
+    print(
+        f"{manifest['profile']} {manifest['run_date']}: {counts['exported']:,} of "
+        f"{counts['published']:,} lists {would}written in {_files(len(manifest['files']))}, read "
+        f"back and within the limits of {manifest['tool']}"
+    )
+    for name, words in (
+        ("unchanged", "the same as in the last export, not written again"),
+        ("left", "left since the last export; their lists are cleared"),
+        ("consent_withdrawn", "do not agree to be written to"),
+        ("id_unknown", "no raw file knows their id"),
+        ("left_out", "the tool would refuse them"),
+    ):
+        if counts[name]:
+            print(f"  {counts[name]:>9,}  {words}")
+    for what, n in manifest["notes"].items():
+        print(f"  {n:>9,}  {what}")
+    for note in done.notes:
+        print(f"             {note.user_id} {note.column}: {note.action}, {note.why}")
+    if not dry_run:
+        for path in done.made.files:
+            print(f"  {path}")
+        print(f"  {done.made.path / 'manifest.json'}, kept until {manifest['expires']}")
+        print(f"  to load: {manifest['load']}")
+    for name in done.expired:
+        print(f"  removed: the files of {name}, older than exports.keep_days")
+
+
+def _files(n: int) -> str:
+    return f"{n:,} file{'' if n == 1 else 's'}"
+
+
+def _check(folder: Path) -> int:
+    from pipeline.exports.export import check_export
+    from pipeline.exports.folder import read_export
+    from pipeline.exports.profiles import profile_named
+
+    made = read_export(folder)
+    profile = profile_named(str(made.manifest.get("profile")))
+    faults = check_export(made, profile)
+    for fault in faults:
+        print(f"FAULT: {fault}")
+    rows = sum(entry["rows"] for entry in made.manifest["files"])
+    print(
+        f"{_files(len(made.files))}, {rows:,} records for {profile.tool}: "
+        f"{len(faults) or 'no'} {'fault' if len(faults) == 1 else 'faults'}"
+    )
+    return DATA_ERROR if faults else OK

@@ -1,0 +1,268 @@
+"""One export: the lists that readers see, for one tool, whole or not at all.
+
+Reads a published night and who has agreed to be written to by now. Writes a directory of
+`paths.exports` (`folder`): files that the tool takes, a file of who has left since the last export
+to it, notes on rows that were altered or left out, and a manifest with counts and checksums. The
+files are read back (`validator`) before anybody can see them.
+
+Every published list has one fate, and the counts add up: exported, unchanged, without consent, of
+an unknown id, or left out because the tool would refuse it. Nobody without consent is in a file.
+Who was in the last export and is not in this one is in `left-*`: whatever the reason, the tool is
+not to go on with an old list.
+
+Memory holds one id and one digest of each shopper, and of lists one batch.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from pipeline.errors import GateError
+from pipeline.exports.files import (
+    Encoded,
+    NumberedFiles,
+    csv_line,
+    encoder,
+    header_of,
+)
+from pipeline.exports.folder import NOTES, SENT, Made, ToolFolder
+from pipeline.exports.profile import Left, Profile
+from pipeline.exports.records import (
+    LEFT_OUT,
+    Note,
+    RecordMaker,
+    RowError,
+    cleared,
+)
+from pipeline.exports.sent import NotesFile, digest_of, put_sent, sent_before
+from pipeline.exports.validator import LEFT, PART, Validator
+from pipeline.intact import file_sha256
+from pipeline.lake import Lake, Partition
+from pipeline.progress import no_progress
+from pipeline.publishing.consent import not_agreeing
+
+_BATCH = 2000
+_COLUMNS = ["user_id", "items", "language", "method", "reason"]
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is asked for.
+
+    Attributes:
+        profile: of the tool.
+        lists: a published night.
+        known: the retailer's own ids by pseudonym; none to export pseudonyms.
+        only_changed: leave out who has the same list as in the last export.
+        dry_run: do everything and leave nothing.
+        now: when the export is made, in UTC.
+        keep_days: after so many its files are removed.
+    """
+
+    profile: Profile
+    lists: Partition
+    ids: str
+    known: Mapping[str, str] | None
+    only_changed: bool
+    dry_run: bool
+    now: dt.datetime
+    keep_days: int
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was done; `made` has no files if it was a dry run."""
+
+    made: Made
+    notes: list[Note]  # the first ones
+    expired: list[str]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The fate of every published list, and who has left."""
+        return dict(self.made.manifest["counts"])
+
+
+def export(
+    lake: Lake, root: Path, order: Order, progress: Callable[[int], None] = no_progress
+) -> Exported:
+    """Make one export.
+
+    Args:
+        lake: of the lists.
+        root: the folder of exports.
+        order: what is asked for.
+        progress: told how many lists are done.
+
+    Raises:
+        GateError: what was written does not keep to the tool's limits; nothing was exported.
+        StorageError: the folder cannot be written, or has no room; the last export stays.
+    """
+    without_consent = set(not_agreeing(lake, order.lists))
+    folder = ToolFolder(root, order.profile.name)
+    with folder.writing(dry=order.dry_run) as aside:
+        before = folder.newest(order.ids)
+        work = _Work(order, aside, sent_before(before))
+        try:
+            work.write(without_consent, progress)
+        finally:
+            work.abandon()
+        manifest = work.manifest(before)
+        faults = Validator(order.profile, work.width).check(aside, manifest["files"])
+        if faults:
+            raise GateError(
+                f"the files for {order.profile.tool} do not keep to its limits, nothing was "
+                f"exported: {'; '.join(faults)}"
+            )
+        if order.dry_run:
+            return Exported(Made(aside, manifest), work.first_notes, [])
+        made = folder.place(aside, order.lists.run_date, order.ids, manifest)
+        return Exported(made, work.first_notes, folder.expire(order.now, order.keep_days))
+
+
+def check_export(made: Made, profile: Profile) -> list[str]:
+    """What is wrong with an export's files; none if they are whole and keep all limits."""
+    width = int(made.manifest["items_a_row"])
+    return Validator(profile, width).check(made.path, made.manifest["files"])
+
+
+@dataclass
+class _Work:
+    """An export that is being written."""
+
+    order: Order
+    aside: Path
+    before: dict[str, bytes]
+    counts: Counter[str] = field(default_factory=Counter)
+    noted: Counter[str] = field(default_factory=Counter)
+    first_notes: list[Note] = field(default_factory=list)
+    now_sent: dict[str, bytes] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        profile, k = self.order.profile, int(self.order.lists.manifest["k"])
+        self.width = min(k, profile.most_items)
+        self.encode = encoder(profile, self.width)
+        self.maker = RecordMaker(profile, self.order.lists.run_date, self.width)
+        header = header_of(profile, self.width)
+        keys_only = profile.left is Left.KEYS
+        self.parts = NumberedFiles(self.aside, PART, profile, header)
+        self.left = NumberedFiles(self.aside, LEFT, profile, header[:1] if keys_only else header)
+
+    def write(self, without_consent: set[str], progress: Callable[[int], None]) -> None:
+        with ExitStack() as stack:
+            notes = stack.enter_context(NotesFile(self.aside / NOTES))
+            for row in _rows(self.order.lists, progress):
+                self.counts["published"] += 1
+                if row["user_id"] in without_consent:
+                    self.counts["consent_withdrawn"] += 1
+                    continue
+                key = self._key_of(row["user_id"])
+                if key is None:
+                    self.counts["id_unknown"] += 1
+                    self._note(notes, Note(row["user_id"], self._key_name, LEFT_OUT, _UNKNOWN))
+                    continue
+                self._write_row(row, key, notes)
+            self.parts.close()
+            for key in sorted(self.before.keys() - self.now_sent.keys()):
+                self.left.add(self._encoded_left(key))
+                self.counts["left"] += 1
+            self.left.close()
+        put_sent(self.aside / SENT, self.now_sent)
+
+    def _write_row(self, row: Mapping[str, Any], key: str, notes: NotesFile) -> None:
+        try:
+            record, done = self.maker.record(row, key)
+            if record.key in self.now_sent:
+                raise RowError(self._key_name, "is another shopper's too, as it is written here")
+            encoded = self.encode(record)
+        except RowError as refused:
+            self.counts[LEFT_OUT] += 1
+            self._note(notes, Note(row["user_id"], refused.column, LEFT_OUT, refused.why))
+            return
+        digest = digest_of(self.order.profile, record)
+        self.now_sent[record.key] = digest
+        if self.order.only_changed and self.before.get(record.key) == digest:
+            self.counts["unchanged"] += 1
+            return
+        for note in done:
+            self._note(notes, note)
+        self.parts.add(encoded)
+        self.counts["exported"] += 1
+
+    def abandon(self) -> None:
+        self.parts.abandon()
+        self.left.abandon()
+
+    def manifest(self, before: Made | None) -> dict[str, Any]:
+        order, lists = self.order, self.order.lists
+        rows = {**self.parts.rows, **self.left.rows}
+        fates = ("exported", "unchanged", "consent_withdrawn", "id_unknown", LEFT_OUT)
+        counts = {name: self.counts[name] for name in ("published", *fates, "left")}
+        assert counts["published"] == sum(counts[name] for name in fates) == lists.rows
+        return {
+            "profile": order.profile.name,
+            "tool": order.profile.tool,
+            "load": order.profile.load,
+            "run_date": lists.run_date.isoformat(),
+            "lists": lists.directory_id,
+            "ids": order.ids,
+            "only": "changed" if order.only_changed else "all",
+            "compared_with": before.path.name if before else None,
+            "made": order.now.isoformat(timespec="seconds"),
+            "expires": (order.now + dt.timedelta(days=order.keep_days)).date().isoformat(),
+            "items_a_row": self.width,
+            "counts": counts,
+            "notes": dict(sorted(self.noted.items())),
+            "files": [_entry(path, n) for path, n in rows.items()],
+            "sent": file_sha256(self.aside / SENT),
+        }
+
+    @property
+    def _key_name(self) -> str:
+        return self.order.profile.key.name
+
+    def _key_of(self, user_id: str) -> str | None:
+        known = self.order.known
+        return user_id if known is None else known.get(user_id)
+
+    def _encoded_left(self, key: str) -> Encoded:
+        profile = self.order.profile
+        if profile.left is Left.CLEARED:
+            return self.encode(cleared(profile, key))
+        return Encoded(csv_line(profile, [key]))
+
+    def _note(self, notes: NotesFile, note: Note) -> None:
+        notes.add(note)
+        column = "".join("N" if letter.isdigit() else letter for letter in note.column)
+        self.noted[f"{note.action}: {column}: {note.why}"] += 1
+        if len(self.first_notes) < _SHOWN_NOTES:
+            self.first_notes.append(note)
+
+
+_UNKNOWN = "no raw file knows the shopper"
+_SHOWN_NOTES = 10
+
+
+def _rows(lists: Partition, progress: Callable[[int], None]) -> Iterator[dict[str, Any]]:
+    for path in lists.files:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=_BATCH, columns=_COLUMNS):
+                yield from batch.to_pylist()
+                progress(batch.num_rows)
+
+
+def _entry(path: Path, rows: int) -> dict[str, Any]:
+    return {
+        "path": path.name,
+        "bytes": path.stat().st_size,
+        "sha256": file_sha256(path),
+        "rows": rows,
+    }

@@ -1,0 +1,97 @@
+"""What stands beside the files of an export: what the tool has now, and notes on rows.
+
+`.sent.parquet` has each id that the tool was sent, and a digest of its record: the next export
+compares with it. It has no pseudonym. `notes.csv` says of rows that were altered or left out whose
+they are (the pseudonym), the column, what was done and why. It has no value and no raw id.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.errors import DamagedError
+from pipeline.exports.files import private_file
+from pipeline.exports.folder import SENT, Made
+from pipeline.exports.profile import Fact, Profile
+from pipeline.exports.records import Note, Record
+from pipeline.exports.shapes import json_text
+from pipeline.intact import file_sha256
+
+_DIGEST_BYTES = 16
+_FIELDS: Any = [("key", pa.string()), ("digest", pa.binary(_DIGEST_BYTES))]
+_SCHEMA = pa.schema(_FIELDS)
+
+
+def digest_of(profile: Profile, record: Record) -> bytes:
+    """What tells two records apart, but for the night that they are of."""
+    dates = {column.name for column in profile.columns if column.fact is Fact.DATE}
+    values = {name: value for name, value in record.values.items() if name not in dates}
+    text = json_text([values, record.items])
+    return hashlib.blake2b(text.encode(), digest_size=_DIGEST_BYTES).digest()
+
+
+def sent_before(before: Made | None) -> dict[str, bytes]:
+    """What the tool has after an export: each id, and the digest of its record.
+
+    Raises:
+        DamagedError: it is not there, or is not what was written.
+    """
+    sent: dict[str, bytes] = {}
+    if before is None:
+        return sent
+    path = before.path / SENT
+    if not path.exists() or file_sha256(path) != before.manifest.get("sent"):
+        raise DamagedError(
+            f"{path} is {'damaged' if path.exists() else 'not there'}. It says what the tool was "
+            "sent, so without it nobody can be told who has left. Bring it back, or remove "
+            f"{before.path.parent} and export everything"
+        )
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches():
+            columns: Any = batch.to_pydict()
+            sent.update(zip(columns["key"], columns["digest"], strict=True))
+    return sent
+
+
+def put_sent(path: Path, sent: Mapping[str, bytes]) -> None:
+    """In the order of the ids, so that it says nothing of the order of pseudonyms."""
+    keys = sorted(sent)
+    table = pa.table({"key": keys, "digest": [sent[key] for key in keys]}, schema=_SCHEMA)
+    with private_file(path) as file:
+        pq.write_table(table, file, compression="zstd")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+class NotesFile:
+    """The file of notes, on the disk when the block ends well."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = private_file(path)
+        self._text = io.TextIOWrapper(self._file, "utf-8", newline="", write_through=True)
+        self._csv = csv.writer(self._text, lineterminator="\n")
+        self._csv.writerow(["user_id", "column", "action", "why"])
+
+    def __enter__(self) -> NotesFile:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                self._text.flush()
+                os.fsync(self._file.fileno())
+        finally:
+            self._text.close()
+
+    def add(self, note: Note) -> None:
+        """One more line."""
+        self._csv.writerow([note.user_id, note.column, note.action, note.why])

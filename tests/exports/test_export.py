@@ -1,0 +1,338 @@
+"""One export: who is in it, what the next one says, that it is whole or not there, and private."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import datetime as dt
+import errno
+import json
+import os
+import random
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline import durable
+from pipeline.errors import DamagedError, GateError, InputError, SettingsError, StorageError
+from pipeline.exports import export as exporting
+from pipeline.exports import sent
+from pipeline.exports.export import Exported, check_export
+from pipeline.exports.folder import exports_root, read_export
+from pipeline.exports.profiles import CSV, PROFILES
+from pipeline.lake import Run
+from tests.exports.conftest import NIGHT, NOW, Shop, item
+from tests.lake_rows import write_rows
+
+TEA, POT = item("i1", "Tea"), item("i2", "Pot")
+TOMORROW = NIGHT + dt.timedelta(days=1)
+
+
+def keys(done: Exported, stem: str = "part") -> list[str]:
+    """The ids in the CSV files of a kind, sorted."""
+    rows: list[str] = []
+    for path in done.made.files:
+        if path.name.startswith(stem):
+            with path.open(encoding="utf-8", newline="") as file:
+                rows += [row["user_id"] for row in csv.DictReader(file)]
+    return sorted(rows)
+
+
+def files_below(root: Path) -> set[str]:
+    return {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
+
+
+def test_own_ids_go_out_and_unknown_ones_are_counted(shop: Shop) -> None:
+    shop.publish({"ann": [TEA], "bob": [POT], "cid": [TEA, POT]})
+    done = shop.export("csv", known=["ann", "cid"])
+    assert keys(done) == ["ann", "cid"]
+    assert (done.counts["published"], done.counts["id_unknown"]) == (3, 1)
+    assert [note.user_id for note in done.notes] == [shop.user_id("bob")]
+    manifest = read_export(done.made.path).manifest
+    assert manifest["run_date"] == "2026-03-01"
+    assert [entry["rows"] for entry in manifest["files"]] == [2]
+    assert check_export(done.made, CSV) == []
+
+
+def test_pseudonyms_need_no_ids(shop: Shop) -> None:
+    shop.publish({"ann": [TEA]})
+    done = exporting.export(shop.lake, shop.root, _order(shop, ids="pseudonym", known=None))
+    assert keys(done) == [shop.user_id("ann")]
+
+
+def _order(shop: Shop, **more: Any) -> exporting.Order:
+    lists = shop.lake.latest("recommendations")
+    assert lists is not None
+    asked: dict[str, Any] = {
+        "profile": CSV,
+        "lists": lists,
+        "ids": "own",
+        "known": {},
+        "only_changed": False,
+        "dry_run": False,
+        "now": NOW,
+        "keep_days": 30,
+    }
+    return exporting.Order(**(asked | more))
+
+
+def test_only_changed_sends_what_differs_and_who_has_left(shop: Shop) -> None:
+    everybody = ["ann", "bob", "cid", "dot"]
+    shop.publish({"ann": [TEA], "bob": [POT], "cid": [TEA]})
+    first = shop.export("csv", known=everybody, only_changed=True)
+    assert (keys(first), keys(first, "left")) == (["ann", "bob", "cid"], [])
+    # ann's list stays, bob's is another, cid has none any more, dot is new.
+    shop.publish({"ann": [TEA], "bob": [TEA], "dot": [POT]}, TOMORROW)
+    second = shop.export("csv", known=everybody, only_changed=True)
+    assert (keys(second), keys(second, "left")) == (["bob", "dot"], ["cid"])
+    assert second.counts["unchanged"] == 1
+    assert second.made.manifest["compared_with"] == first.made.path.name
+    third = shop.export("csv", known=everybody, only_changed=True)
+    assert third.made.files == []
+    assert third.counts["unchanged"] == 3
+    # Everything again, and nobody has left since.
+    fourth = shop.export("csv", known=everybody)
+    assert (keys(fourth), keys(fourth, "left")) == (["ann", "bob", "dot"], [])
+
+
+def test_another_night_of_the_same_list_is_no_change(shop: Shop) -> None:
+    shop.publish({"ann": [TEA]})
+    assert shop.export("hubspot", known=["ann"], only_changed=True).counts["exported"] == 1
+    shop.publish({"ann": [TEA]}, TOMORROW)
+    assert shop.export("hubspot", known=["ann"], only_changed=True).counts["unchanged"] == 1
+
+
+def test_each_tool_and_kind_of_ids_is_compared_with_its_own_last_export(shop: Shop) -> None:
+    shop.publish({"ann": [TEA]})
+    shop.export("csv", known=["ann"])
+    assert shop.export("klaviyo", known=["ann"], only_changed=True).counts["exported"] == 1
+    other = exporting.export(
+        shop.lake, shop.root, _order(shop, ids="pseudonym", known=None, only_changed=True)
+    )
+    assert (other.counts["exported"], other.counts["left"]) == (1, 0)
+
+
+def test_who_is_refused_or_unknown_now_does_not_keep_an_old_list(shop: Shop) -> None:
+    shop.publish({"ann": [TEA], "bob": [TEA]})
+    shop.export("iterable", known=["ann", "bob"])
+    shop.publish({"ann": [item("i1", "Tea", score=float("nan"))], "bob": [TEA]}, TOMORROW)
+    gone = shop.export("iterable", known=["ann"])
+    assert gone.counts["left"] == 1  # bob; a score is not in this profile
+    shop.publish({"ann": [item("i1", "Tea", price=float("inf"))]}, TOMORROW)
+    refused = shop.export("iterable", known=["ann"])
+    assert (refused.counts["left_out"], refused.counts["left"]) == (1, 1)
+    assert refused.notes[0].why == "is no finite number"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_nobody_without_consent_is_in_any_export(shop: Shop, seed: int) -> None:
+    """Nights with changing consent: an export has exactly who agrees by now, or is cleared."""
+    chance = random.Random(seed)
+    people = [f"p{n}" for n in range(12)]
+    agrees = dict.fromkeys(people, True)
+    in_tool: set[str] = set()
+    for n in range(4):
+        night = NIGHT + dt.timedelta(days=2 * n)
+        listed = chance.sample(people, 9)
+        lists = shop.publish({own: [chance.choice([TEA, POT])] for own in listed}, night)
+        agrees |= dict.fromkeys(listed, True)  # to be in a list they had to
+        answers = {own: chance.random() < 0.6 for own in chance.sample(people, 5)}
+        shop.consent(answers, night + dt.timedelta(days=1))
+        agrees |= answers
+        done = shop.export("csv", lists, known=people, only_changed=chance.random() < 0.7)
+        assert all(agrees[own] for own in keys(done))
+        assert done.counts["consent_withdrawn"] == sum(not agrees[own] for own in listed)
+        in_tool = (in_tool | set(keys(done))) - set(keys(done, "left"))
+        assert in_tool == {own for own in listed if agrees[own]}
+
+
+def test_who_the_lake_has_no_entry_of_any_more_is_left_out(shop: Shop) -> None:
+    """As after an erasure: the published night is older, and has the list still."""
+    lists = shop.publish({"ann": [TEA], "bob": [TEA]})
+    kept = {"user_id": shop.user_id("ann"), "consent": True, "source": "test"}
+    write_rows(shop.lake, "cleaned_users", Run(NIGHT, "erased"), [kept])
+    assert keys(shop.export("csv", lists, known=["ann", "bob"])) == ["ann"]
+
+
+def test_no_raw_id_stands_in_the_lake(shop: Shop) -> None:
+    own = "ann.of.the.shop@example.com"
+    shop.publish({own: [TEA]})
+    for name in PROFILES:
+        shop.export(name, known=[own])
+    for path in shop.lake.root.rglob("*"):
+        assert not path.is_file() or own.encode() not in path.read_bytes(), path
+
+
+def test_files_are_private_and_hidden_until_they_are_whole(shop: Shop) -> None:
+    shop.publish({"ann": [TEA]})
+    done = shop.export("csv", known=["ann"])
+    for path in [shop.root / "csv", *(shop.root / "csv").rglob("*")]:
+        wanted = 0o700 if path.is_dir() else 0o600
+        assert path.stat().st_mode & 0o777 == wanted, path
+    assert files_below(shop.root) == {
+        "csv/latest.json",
+        *(f"csv/2026-03-01/{name}" for name in ("part-00001.csv", "notes.csv", "manifest.json")),
+        "csv/2026-03-01/.sent.parquet",
+    }
+    latest = json.loads((shop.root / "csv/latest.json").read_text())
+    assert latest["export"] == done.made.path.name
+
+
+def test_a_dry_run_counts_the_same_and_leaves_nothing(shop: Shop) -> None:
+    shop.publish({"ann": [TEA], "bob": [TEA]})
+    dry = shop.export("braze", known=["ann"], dry_run=True)
+    assert not shop.root.exists()
+    assert dry.counts == shop.export("braze", known=["ann"]).counts
+    before = files_below(shop.root)
+    shop.export("braze", known=["ann"], dry_run=True)
+    assert files_below(shop.root) == before
+
+
+def test_old_files_go_and_what_was_sent_stays(shop: Shop) -> None:
+    shop.publish({"ann": [TEA], "bob": [TEA]})
+    shop.export("csv", known=["ann", "bob"], keep_days=7)
+    shop.export("csv", known=["ann", "bob"], now=NOW + dt.timedelta(days=1), keep_days=7)
+    third = shop.export("csv", known=["ann", "bob"], now=NOW + dt.timedelta(days=8), keep_days=7)
+    assert third.expired == ["2026-03-01"]
+    assert not (shop.root / "csv/2026-03-01").exists()
+    # By pseudonym much later: of the newest by own ids only what was sent stays.
+    later = exporting.export(
+        shop.lake,
+        shop.root,
+        _order(shop, ids="pseudonym", known=None, now=NOW + dt.timedelta(days=80)),
+    )
+    assert sorted(later.expired) == ["2026-03-01.2", "2026-03-01.3"]
+    left = {path.name for path in (shop.root / "csv/2026-03-01.3").iterdir()}
+    assert left == {"manifest.json", ".sent.parquet"}
+    shop.publish({"bob": [TEA]}, TOMORROW)
+    assert keys(shop.export("csv", known=["bob"]), "left") == ["ann"]
+
+
+@pytest.mark.parametrize("within", ["lake", "raw"])
+def test_a_folder_within_the_lake_or_the_raw_files_is_refused(
+    shop: Shop, tmp_path: Path, within: str
+) -> None:
+    (tmp_path / within).mkdir(exist_ok=True)
+    (tmp_path / "link").symlink_to(tmp_path / within)
+    for folder in (within, f"{within}/exports", "link/exports"):
+        paths = dataclasses.replace(shop.settings.paths, exports=str(tmp_path / folder))
+        with pytest.raises(SettingsError, match=f"is within paths.{within} .* Name another folder"):
+            exports_root(dataclasses.replace(shop.settings, paths=paths))
+
+
+def test_by_default_exports_lie_beside_the_lake(shop: Shop, tmp_path: Path) -> None:
+    assert shop.root == tmp_path / "exports"
+
+
+def test_a_folder_that_cannot_be_made_is_one_message(shop: Shop, tmp_path: Path) -> None:
+    shop.publish({"ann": [TEA]})
+    (tmp_path / "exports").write_text("a file")
+    with pytest.raises(StorageError, match=r"cannot write to .*exports/csv \(paths.exports\)"):
+        shop.export("csv", known=["ann"])
+
+
+@pytest.mark.parametrize("at", ["write", "fsync", "rename"])
+def test_a_full_disk_leaves_the_last_export(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    shop.publish({"ann": [TEA]})
+    shop.export("csv", known=["ann"])
+    before = {path: path.read_bytes() for path in shop.root.rglob("*") if path.is_file()}
+
+    def full(*_: Any) -> Any:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    target = {"write": (sent, "private_file"), "fsync": (os, "fsync")}
+    monkeypatch.setattr(*target.get(at, (durable, "rename")), full)
+    with pytest.raises(StorageError, match="No space left on device; make room"):
+        shop.export("csv", known=["ann"])
+    monkeypatch.undo()
+    assert {path: path.read_bytes() for path in shop.root.rglob("*") if path.is_file()} == before
+
+
+def test_what_does_not_keep_the_limits_is_not_exported(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A writer that is wrong is found out by who reads back."""
+    shop.publish({"a_n": [TEA]})
+    monkeypatch.setattr(exporting.RecordMaker, "_text", _as_it_is)
+    with pytest.raises(GateError, match="nothing was exported: part-00001.csv record 1 key: has"):
+        shop.export("iterable", known=["a_n"])
+    assert not list((shop.root / "iterable").glob("2026*"))
+
+
+def _as_it_is(_maker: object, _column: object, text: str) -> Any:
+    from pipeline.exports.records import _Text
+
+    return _Text(text)
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_a_changed_file_is_found(shop: Shop, name: str) -> None:
+    own = "ann@shop.example" if name == "mailchimp" else "ann"
+    shop.publish({own: [TEA]})
+    made = shop.export(name, known=[own]).made
+    path = made.files[0]
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    assert any("its checksum is another" in fault for fault in check_export(made, PROFILES[name]))
+    path.unlink()
+    assert check_export(made, PROFILES[name]) == [f"{path.name} is not there"]
+
+
+def test_a_lost_record_of_what_was_sent_is_said(shop: Shop) -> None:
+    shop.publish({"ann": [TEA]})
+    made = shop.export("csv", known=["ann"]).made
+    (made.path / "manifest.json").unlink()
+    with pytest.raises(DamagedError, match=r"nobody can be told who has left\. Bring it back, or"):
+        shop.export("csv", known=["ann"])
+
+
+@pytest.mark.parametrize("how", ["gone", "changed"])
+def test_a_damaged_record_of_what_was_sent_is_said(shop: Shop, how: str) -> None:
+    shop.publish({"ann": [TEA]})
+    path = shop.export("csv", known=["ann"]).made.path / ".sent.parquet"
+    content = path.read_bytes()
+    path.unlink()
+    if how == "changed":
+        path.write_bytes(content[:-9] + b"x" + content[-8:])
+    with pytest.raises(DamagedError, match=r"nobody can be told who has left\. Bring it back, or"):
+        shop.export("csv", known=["ann"])
+
+
+def test_what_a_killed_process_left_is_removed(shop: Shop) -> None:
+    shop.publish({"ann": [TEA]})
+    left = shop.root / "csv" / ".aside-new"
+    left.mkdir(parents=True)
+    (left / "part-00001.csv").write_text("half")
+    assert keys(shop.export("csv", known=["ann"])) == ["ann"]
+    assert not left.exists()
+
+
+def test_files_are_split_where_a_limit_says_so(shop: Shop) -> None:
+    few = dataclasses.replace(CSV, file=dataclasses.replace(CSV.file, rows=2, bytes=0))
+    small = dataclasses.replace(CSV, file=dataclasses.replace(CSV.file, bytes=400))
+    people = {f"p{n:02}": [TEA, POT] for n in range(7)}
+    shop.publish(people)
+    done = shop.export(few, known=list(people))
+    assert [entry["rows"] for entry in done.made.manifest["files"]] == [2, 2, 2, 1]
+    assert keys(done) == sorted(people)
+    done = shop.export(small, known=list(people))
+    assert len(done.made.files) > 1
+    assert all(path.stat().st_size <= 400 for path in done.made.files)
+    assert keys(done) == sorted(people)
+
+
+def test_what_was_sent_is_in_the_order_of_the_ids(shop: Shop) -> None:
+    people = {f"p{n:02}": [TEA] for n in range(20)}
+    shop.publish(people)
+    made = shop.export("csv", known=list(people)).made
+    assert pq.read_table(made.path / ".sent.parquet").column("key").to_pylist() == sorted(people)
+
+
+def test_a_folder_that_is_no_export_is_said(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is no whole export"):
+        read_export(tmp_path)
