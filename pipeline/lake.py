@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import datetime as dt
 import fcntl
-import itertools
 import json
 import logging
 import re
@@ -260,17 +259,22 @@ class Lake:
         return newest is partition
 
     def _open_directory(self, name: str, run: Run) -> Path:
-        """The first of a run's directories that no manifest closes."""
-        return next(path for path in self._directories(name, run) if not _is_closed(path))
-
-    def _directories(self, name: str, run: Run) -> Iterator[Path]:
-        """`run_id=R`, `run_id=R.2`, `run_id=R.3` …, without end."""
+        """The one after the last of a run's directories that a manifest closes."""
+        closed = self._closed_directories(name, run)
+        number = max(closed, default=0) + 1
         first = self.run_directory(name, run)
-        yield first
-        for number in itertools.count(2):
-            path = first.with_name(f"run_id={run.run_id[:110]}.{number}")
-            if path != first:
-                yield path
+        path = first if number == 1 else first.with_name(f"{_stem(run)}{number}")
+        return path if path not in closed.values() else first.with_name(f"{_stem(run)}{number + 1}")
+
+    def _closed_directories(self, name: str, run: Run) -> dict[int, Path]:
+        """A run's closed ones of `run_id=R`, `run_id=R.2` …, ascending; any of them may be gone."""
+        first, stem = self.run_directory(name, run), _stem(run)
+        found = {1: first} if _is_closed(first) else {}
+        for path in first.parent.iterdir() if first.parent.is_dir() else ():
+            number = path.name.removeprefix(stem)
+            if path.name.startswith(stem) and number.isdecimal() and path != first:
+                found |= {int(number): path} if _is_closed(path) else {}
+        return dict(sorted(found.items()))
 
     @contextmanager
     def writing(self, name: str, run: Run) -> Iterator[None]:
@@ -393,9 +397,9 @@ class Lake:
 
     def attempts(self, name: str, run: Run) -> list[Partition]:
         """All whole that a run has closed, oldest first, whether or not the date points at it."""
-        closed = itertools.takewhile(_is_closed, self._directories(name, run))
         found = (
-            self.whole(name, run.run_date, path.name.removeprefix("run_id=")) for path in closed
+            self.whole(name, run.run_date, path.name.removeprefix("run_id="))
+            for path in self._closed_directories(name, run).values()
         )
         # A run that was itself given the id `R.2` is not an attempt of R.
         return [partition for partition in found if partition and partition.run_id == run.run_id]
@@ -528,6 +532,11 @@ def _points_at(pointer: Path, directory_id: str) -> bool:
         return bool(read_sealed_json(pointer).get("run_id") == directory_id)
     except FaultError:
         return False
+
+
+def _stem(run: Run) -> str:
+    """What the names of a run's second and later directories begin with."""
+    return f"run_id={run.run_id[:110]}."
 
 
 def _is_closed(directory: Path) -> bool:

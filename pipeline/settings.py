@@ -230,6 +230,22 @@ class Night:
 
 
 @dataclass(frozen=True)
+class Retention:
+    """For how many days what is kept (`nightcart expire`). 0: for ever."""
+
+    # Cleaned events and reviews of a delivery, and what is refused, removed or taken back of them.
+    deliveries_days: int = 0
+    nights_days: int = 0  # what a night is made with: acts, histories, catalogue, generated lists
+    lists_days: int = 0  # published
+    models_days: int = 0  # and their metrics and champion records
+    exports_days: int = 0
+    records_days: int = 0  # what the stages of a run did, its page, its lines of the ledger
+    airflow_days: int = 0  # Airflow's logs and its runs
+    superseded_days: int = 0  # what was made again since, and what was never finished
+    after_night: bool = False  # whether each night under Airflow ends with it
+
+
+@dataclass(frozen=True)
 class Settings:
     """Everything a night can be told. See each section's docstring."""
 
@@ -249,6 +265,7 @@ class Settings:
     compute: Compute = field(default_factory=Compute)
     alerts: Alerts = field(default_factory=Alerts)
     night: Night = field(default_factory=Night)
+    retention: Retention = field(default_factory=Retention)
     seed: int = 20260301
     origin: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 

@@ -25,7 +25,7 @@ from pipeline.lake import Lake, Run, run_id_of, storage_errors, write_json
 from pipeline.open_files import ran_out, too_many_open_files
 from pipeline.settings import Settings, load_settings
 from pipeline.settings_files import CONFIG_HELP, chosen_config
-from pipeline.stages import WAIT_FOR_RAW
+from pipeline.stages import EXPIRE, WAIT_FOR_RAW
 
 log = logging.getLogger("nightcart")
 
@@ -119,7 +119,8 @@ def _run(
     try:
         with storage_errors(f"cannot write the run record {stage.record_path}"):
             durable.make_directory(stage.record_path.parent)
-            if name != WAIT_FOR_RAW:  # which looks at the lake only when it is done with waiting
+            # The one looks at the lake only when it is done with waiting; the other is to be alone.
+            if name not in (WAIT_FOR_RAW, EXPIRE):
                 held.enter_context(stage.lake.in_use())
             held.enter_context(stage.lake.writing(f"stage.{name}", run))
             record: Report = {"stage": name, "status": "running", "started": _utc_now()}

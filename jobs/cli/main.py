@@ -15,6 +15,7 @@ from jobs.cli import (
     config,
     contracts,
     demo,
+    expire,
     key,
     models,
     quarantine,
@@ -49,6 +50,7 @@ COMMANDS = (
     key,
     contracts,
     verify,
+    expire,
 )
 INTERRUPTED = 130  # what a shell reports for Ctrl-C
 
