@@ -20,10 +20,9 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.datasets import EXPIRING_DELIVERIES
 from pipeline.lake import Lake, Partition
 from pipeline.lineage import SINCE, Lineage, inputs_upto, lineage_of
-from pipeline.retention.expired import expired_until
+from pipeline.retention.expired import expired_of
 
 INCREMENTAL = "incremental"
 
@@ -74,7 +73,7 @@ def increment_of(
         settings: what of the settings changes its rows.
         why_rebuild: a reason not to look for an earlier night; empty: look.
     """
-    expired = expired_until(lake) if set(inputs) & set(EXPIRING_DELIVERIES) else None
+    expired = expired_of(lake, inputs)
     lineage = Lineage(inputs_upto(lake, inputs, night), code, settings).after(expired)
     before, why = None, why_rebuild
     if not why:

@@ -9,8 +9,10 @@ those up to the date out on both sides (`Lineage.after`). Standard library only.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Collection
 
 from pipeline import durable
+from pipeline.datasets import EXPIRING_DELIVERIES
 from pipeline.errors import DamagedError, InputError
 from pipeline.intact import FaultError, read_sealed_json, sealed_json
 from pipeline.lake import Lake, storage_errors
@@ -35,6 +37,11 @@ def expired_until(lake: Lake) -> dt.date | None:
             f"{path} does not say which deliveries have expired: {error}. Bring it back from a "
             "backup; <lake>/expired/ has a record of each expiry with the date"
         ) from None
+
+
+def expired_of(lake: Lake, datasets: Collection[str]) -> dt.date | None:
+    """`expired_until` for what is made from some datasets; none where these do not expire."""
+    return expired_until(lake) if {*datasets} & {*EXPIRING_DELIVERIES} else None
 
 
 def note_expired(lake: Lake, until: dt.date) -> None:

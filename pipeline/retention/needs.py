@@ -36,7 +36,7 @@ from pipeline.lake import LATEST, Lake
 from pipeline.lineage import LINEAGE, LISTS_OF, Lineage, inputs_upto
 from pipeline.model.champion import CHAMPION_FILE
 from pipeline.retention.directories import Directory, Key
-from pipeline.retention.expired import expired_until
+from pipeline.retention.expired import expired_of
 
 # Of these the next night goes on from the newest.
 CONTINUED = (
@@ -121,7 +121,7 @@ def _holds(lake: Lake, one: Directory) -> bool:
     said = (one.manifest or {}).get(LINEAGE)
     if said is None:
         return False
-    expired = expired_until(lake) if one.dataset == ACTS else None
+    expired = expired_of(lake, said["inputs"])
     now = Lineage(inputs_upto(lake, said["inputs"], one.date)).after(expired)
     return not now.other_inputs(Lineage(said["inputs"]).after(expired))
 
