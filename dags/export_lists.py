@@ -11,6 +11,9 @@ exports the same night. The file is `<lake>/mail_lists/run_date=D/run_id=R/mail_
 `<lake>/mail_lists/latest.json` names the newest. The file is written aside and switched like every
 dataset.
 
+With the param `csv` = `spreadsheet` no text in the file is a formula to a spreadsheet: those that
+begin like one get an apostrophe before them. In `plain` every value is as it is stored.
+
 To export by hand, also an older night: trigger this DAG, with `run_date` or without.
 """
 
@@ -46,8 +49,22 @@ with DAG(
             title="Night",
             description="The night to export. Empty: the one that readers see.",
         ),
+        "csv": Param(
+            "plain",
+            enum=["plain", "spreadsheet"],
+            title="For whom",
+            description=(
+                "plain: every value as it is stored, for a mail tool; spreadsheet: no text is a "
+                "formula."
+            ),
+        ),
     },
     default_args={"retries": 2, "on_failure_callback": NightAlert(zone="UTC")},
     tags=["nightcart"],
 ) as dag:
-    ExportLists(task_id="export_lists", job="export_lists", zone="UTC")
+    ExportLists(
+        task_id="export_lists",
+        job="export_lists",
+        job_arguments=["--csv", "{{ params.csv }}"],
+        zone="UTC",
+    )

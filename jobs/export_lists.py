@@ -13,14 +13,15 @@ from argparse import Namespace
 from pipeline.datasets import RECOMMENDATIONS
 from pipeline.ledger import LedgerLine, write_ledger
 from pipeline.publishing.mail_list import export_mail_list
+from pipeline.publishing.spreadsheet_cells import PLAIN, PROFILES
 from pipeline.stage import Report, Stage, run_stage, stage_parser
 
 log = logging.getLogger("nightcart")
 
 
-def work(stage: Stage, _arguments: Namespace) -> Report:
+def work(stage: Stage, arguments: Namespace) -> Report:
     """Export, then account for every list."""
-    exported = export_mail_list(stage.lake, stage.run)
+    exported = export_mail_list(stage.lake, stage.run, arguments.csv)
     line = LedgerLine(
         run_date=stage.run.run_date,
         run_id=stage.run.run_id,
@@ -37,7 +38,15 @@ def work(stage: Stage, _arguments: Namespace) -> Report:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the stage; return its exit code."""
-    return run_stage("export_lists", stage_parser("export_lists", __doc__), work, argv)
+    parser = stage_parser("export_lists", __doc__)
+    parser.add_argument(
+        "--csv",
+        choices=PROFILES,
+        default=PLAIN,
+        help="plain: every value as it is stored (default); spreadsheet: a text that a spreadsheet "
+        "would run as a formula gets an apostrophe before it",
+    )
+    return run_stage("export_lists", parser, work, argv)
 
 
 if __name__ == "__main__":

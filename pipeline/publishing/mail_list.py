@@ -2,8 +2,11 @@
 
 Columns: `user_id language method reason`, then `item_id_N title_N price_N` for each rank. Rows are
 in the order of `user_id`; the same night and consents give the same bytes. Quotes, commas and line
-breaks in titles are quoted as RFC 4180 says. Values that a spreadsheet would run as a formula are
-left as they are: a mail tool must get the title that the shop wrote.
+breaks in titles are quoted as RFC 4180 says.
+
+In the profile `plain` values that a spreadsheet would run as a formula are left as they are: a mail
+tool must get the title that the shop wrote. In `spreadsheet` they are made harmless
+(`spreadsheet_cells`).
 """
 
 from __future__ import annotations
@@ -17,9 +20,11 @@ from pipeline.errors import StorageError
 from pipeline.lake import Lake, Partition, Run, storage_errors
 from pipeline.publishing.consent import known_until
 from pipeline.publishing.list_rules import VIEWS
+from pipeline.publishing.spreadsheet_cells import PLAIN, SPREADSHEET, harmless_sql
 from pipeline.publishing.sql_values import sql_files, sql_text
 
 FILE = "mail_list.csv"
+TEXTS = ("user_id", "language", "method", "reason")
 FACTS = ("item_id", "title", "price")
 
 
@@ -32,25 +37,33 @@ class Exported:
     withdrawn: int
 
 
-def export_mail_list(lake: Lake, run: Run) -> Exported:
+def export_mail_list(lake: Lake, run: Run, profile: str = PLAIN) -> Exported:
     """Export what is published for a date; consent counts as of every delivery in the lake.
+
+    Args:
+        lake: where the export goes, too.
+        run: of the export; its date is the night's.
+        profile: one of `spreadsheet_cells.PROFILES`.
 
     Raises:
         InputError: nothing is published for the date.
         StorageError: the disk or a permission refuses; the last export stays.
     """
     with lake.writing(MAIL_LISTS, run):
-        return _export(lake, run)
+        return _export(lake, run, profile)
 
 
-def _export(lake: Lake, run: Run) -> Exported:
+def _export(lake: Lake, run: Run, profile: str) -> Exported:
     published = lake.require(RECOMMENDATIONS, run.run_date)
     newest = known_until(lake, run.run_date)
     users = [file for part in lake.past(CLEANED_USERS, newest) for file in part.files]
     directory = lake.begin(MAIL_LISTS, run)
-    columns = ["user_id", "language", "method", "reason"]
+    cell = harmless_sql if profile == SPREADSHEET else str
+    columns = [f"{cell(name)} AS {name}" for name in TEXTS]
     for rank in range(1, int(published.manifest["k"]) + 1):
-        columns += [f"items[{rank}].{fact} AS {fact}_{rank}" for fact in FACTS]
+        for fact in FACTS:
+            value = f"items[{rank}].{fact}"
+            columns.append(f"{value if fact == 'price' else cell(value)} AS {fact}_{rank}")
     with storage_errors(f"cannot write {directory}"), duckdb.connect() as connection:
         connection.execute(f"CREATE VIEW lists AS FROM read_parquet({sql_files(published.files)})")
         entries = (
@@ -74,6 +87,7 @@ def _export(lake: Lake, run: Run) -> Exported:
         run,
         rows=rows,
         exported=published.directory_id,
+        profile=profile,
         consent_until=newest.isoformat(),
     )
     lake.publish(MAIL_LISTS, partition)

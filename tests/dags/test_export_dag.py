@@ -38,12 +38,22 @@ def test_it_is_woken_by_the_asset_that_the_night_emits(export: Any, dag: Any) ->
 def test_params_are_described_and_refuse_nonsense(export: Any) -> None:
     from airflow.sdk.exceptions import ParamValidationError
 
-    for name, wrong in (("run_date", "yesterday"), ("config", 7)):
+    for name, wrong in (("run_date", "yesterday"), ("config", 7), ("csv", "excel")):
         param = export.params.get_param(name)
         assert param.description
         assert param.schema["title"]
         with pytest.raises(ParamValidationError):
             param.resolve(wrong)
+
+
+def test_the_profile_of_the_csv_is_the_jobs(export: Any) -> None:
+    from pipeline.publishing.spreadsheet_cells import PLAIN, PROFILES
+
+    param = export.params.get_param("csv")
+    assert (param.value, tuple(param.schema["enum"])) == (PLAIN, PROFILES)
+    task = export.get_task("export_lists")
+    assert task.job_arguments == ["--csv", "{{ params.csv }}"]
+    assert "job_arguments" in task.template_fields
 
 
 def test_its_page_names_its_task(export: Any) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import dataclasses
 import datetime as dt
+import sys
 
 import pytest
 
 from pipeline.errors import InputError
 from pipeline.lake import Partition, Run
 from pipeline.publishing.mail_list import export_mail_list
+from pipeline.publishing.query import run_query, write_result
 from tests.lake_rows import user_id_of, write_rows
 from tests.publishing.conftest import NIGHT, Night, catalogue_row, entry, list_row
 
@@ -80,3 +82,50 @@ def test_nothing_published_is_said(night: Night) -> None:
     with pytest.raises(InputError, match="no recommendations for"):
         export_mail_list(night.lake, Run(LATER, "x1"))
     assert night.lake.latest("mail_lists") is None
+
+
+FORMULAS = ("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1")
+
+
+@pytest.mark.parametrize("profile", ["plain", "spreadsheet"])
+def test_only_for_a_spreadsheet_texts_that_begin_like_a_formula_are_changed(
+    night: Night, profile: str
+) -> None:
+    for number, title in enumerate([*FORMULAS, "Lamp = light", "'=1", ""]):
+        run = Run(NIGHT + dt.timedelta(days=number), "r1")
+        changed = dataclasses.replace(
+            night,
+            run=run,
+            catalogue=[catalogue_row("a", title=title, price=-2.5), *night.catalogue[1:]],
+            lists=[
+                list_row(
+                    "ann",
+                    ("b", "a"),
+                    items=[entry(1, "b"), entry(2, "a", title=title, price=-2.5)],
+                    reason=f"{title}!",
+                ),
+                *night.lists[1:],
+            ],
+        )
+        changed.generate()
+        changed.publish()
+        exported = export_mail_list(night.lake, Run(run.run_date, "x1"), profile)
+        ann = next(row for row in rows(exported.partition) if row["user_id"] == user_id_of("ann"))
+        mark = "'" if profile == "spreadsheet" and title in FORMULAS else ""
+        assert ann["title_2"] == f"{mark}{title}"
+        assert ann["reason"] == f"{mark}{title}!"
+        assert ann["price_2"] == "-2.5", "a number is none"
+        if profile == "plain":
+            whole = export_mail_list(night.lake, Run(run.run_date, "x2"))
+            assert whole.partition.manifest["files"] == exported.partition.manifest["files"]
+
+
+def test_a_query_for_a_spreadsheet(night: Night, capsys: pytest.CaptureFixture[str]) -> None:
+    night.publish()
+    sql = "SELECT '=1' AS \"+a\", -1 AS b, 'Lamp' AS c, NULL::VARCHAR AS d"
+    for form, first, second in (
+        ("csv", "+a,b,c,d", "=1,-1,Lamp,"),
+        ("spreadsheet", "'+a,b,c,d", "'=1,-1,Lamp,"),
+    ):
+        write_result(run_query(night.lake, sql), form, sys.stdout)
+        assert capsys.readouterr().out.splitlines() == [first, second]
