@@ -32,7 +32,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline import durable
+from pipeline import durable, file_modes
 from pipeline.datasets import CLEANED, OF_A_DELIVERY, RUNS
 from pipeline.errors import DamagedError, InputError, StorageError
 from pipeline.intact import (
@@ -554,10 +554,16 @@ def data_files(directory: Path) -> list[Path]:
     )
 
 
+def _between(file: Path, directory: Path) -> list[Path]:
+    """The directories that a file lies in below another one."""
+    return [parent for parent in file.parents if parent.is_relative_to(directory)]
+
+
 def _flushed_entries(directory: Path) -> list[dict[str, Any]]:
     """What the manifest says of each file, all of them and their directories on the disk."""
 
     def entry(path: Path) -> dict[str, Any]:
+        file_modes.fit(path)
         durable.sync_files([path])
         return {
             "path": path.relative_to(directory).as_posix(),
@@ -565,6 +571,9 @@ def _flushed_entries(directory: Path) -> list[dict[str, Any]]:
             "sha256": file_sha256(path),
         }
 
-    entries = durable.in_threads(entry, data_files(directory))
+    files = data_files(directory)
+    for path in {directory, *(parent for file in files for parent in _between(file, directory))}:
+        file_modes.fit(path)
+    entries = durable.in_threads(entry, files)
     durable.sync_directories(directory)
     return entries

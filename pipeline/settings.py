@@ -43,6 +43,8 @@ class Paths:
     raw: str = "demo/raw"
     lake: str = "demo/lake"
     airflow: str = ".nightcart/airflow"  # AIRFLOW_HOME of `nightcart run`
+    # Whether the account's group may read what is written; others never may.
+    group_readable: bool = False
 
 
 @dataclass(frozen=True)
@@ -363,6 +365,7 @@ def _with_absolute_paths(settings: Settings, base: Path) -> Settings:
             raw=absolute(settings.paths.raw),
             lake=absolute(settings.paths.lake),
             airflow=absolute(settings.paths.airflow),
+            group_readable=settings.paths.group_readable,
         ),
         privacy=Privacy(key_file=absolute(settings.privacy.key_file)),
     )

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline import durable
+from pipeline import durable, file_modes
 from pipeline.error_words import in_words, traceback_without_values, without_quoted
 from pipeline.errors import DATA_ERROR, OK, NightcartError, SettingsError, StorageError
 from pipeline.lake import Lake, Run, run_id_of, storage_errors, write_json
@@ -106,6 +106,8 @@ def run_stage(
     stage = Stage(name, run, settings, Lake(settings.paths.lake))
     # A second process of the same stage and run waits for the first: they share their scratch.
     with ExitStack() as held:
+        held.enter_context(file_modes.as_before())
+        file_modes.restrict(settings.paths.group_readable)
         return _run(stage, work, arguments, held)
 
 

@@ -58,7 +58,17 @@ def test_import_loads_no_engine_and_not_the_jobs(airflow_home: Path) -> None:
     assert not ENGINES & {name.split(".")[0] for name in loaded}
     assert not {name for name in loaded if name.split(".")[0] == "jobs"}
     ours = {name for name in added if name.startswith("pipeline")}
-    names = ("class_archive", "datasets", "durable", "errors", "intact", "java", "lake", "locks")
+    names = (
+        "class_archive",
+        "datasets",
+        "durable",
+        "errors",
+        "file_modes",
+        "intact",
+        "java",
+        "lake",
+        "locks",
+    )
     names += ("night_dag", "night_jvm", "settings", "settings_files", "settings_ranges")
     names += ("spark_network", "spark_scratch", "stages")
     assert ours == {"pipeline", *(f"pipeline.{name}" for name in names)}
