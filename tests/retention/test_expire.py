@@ -40,6 +40,7 @@ from pipeline.datasets import (
 from pipeline.errors import DamagedError, InputError
 from pipeline.histories.increment import INCREMENTAL, increment_of
 from pipeline.lake import Lake, Run
+from pipeline.publishing.outdated import outdated_nights
 from pipeline.publishing.views import views_without
 from pipeline.retention.expire import expire
 from pipeline.retention.expired import expired_until, refuse_expired
@@ -280,6 +281,13 @@ def test_a_night_that_is_rebuilt_says_what_it_is_rebuilt_without(ten_nights: Lak
         f"without deliveries up to {day(5)}, which have expired"
     )
     assert list(found.lineage.inputs[CLEANED_EVENTS]) == [str(day(n)) for n in range(6, 10)]
+
+
+def test_a_night_whose_deliveries_have_expired_is_not_to_be_made_again(ten_nights: Lake) -> None:
+    lake = ten_nights
+    assert outdated_nights(lake, 30) == []
+    expired(lake, with_days(deliveries=3, nights=3, lists=3, exports=3), day(9))
+    assert outdated_nights(lake, 30) == []
 
 
 # -- the command -----------------------------------------------------------------------------

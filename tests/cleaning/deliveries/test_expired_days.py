@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 from pyspark.sql import SparkSession
 
+from jobs.wait_for_raw import work as wait
 from pipeline.cleaning.deliveries.delivery_days import days_to_clean, delivery_calendar
 from pipeline.cleaning.late.late_dependencies import DEPENDENCIES, LateDependencies
 from pipeline.cleaning.night import clean_night
+from pipeline.cleaning.rows.mapping import Calendar, delivery_day_of_dump
+from pipeline.code_digest import SPARK_SESSION, code_digest
 from pipeline.datasets import EXPIRING_DELIVERIES
 from pipeline.errors import DamagedError, InputError
 from pipeline.lake import Lake, Run
+from pipeline.lineage import Lineage, inputs_of
 from pipeline.retention.expired import EXPIRED_FILE, expired_until, note_expired
 from pipeline.settings import Settings
 from pipeline.sources.source import Source
-from pipeline.sources.source_yaml import load_source
+from pipeline.sources.source_yaml import load_source, parse_source
+from pipeline.stage import Stage
+from pipeline.validation.profiles import read_or_make_profiles
 from tests.lake_rows import write_rows
 
 DAYS = [dt.date(2026, 3, n) for n in range(1, 6)]
@@ -86,6 +93,8 @@ def test_its_night_is_refused(lake: Lake, shop: Settings) -> None:
     note_expired(lake, DAYS[1])
     with pytest.raises(InputError, match=r"2026-03-02 has expired by \[retention\].*another lake"):
         clean_night(NO_SPARK, shop, lake, Run(DAYS[1], "again"))
+    with pytest.raises(InputError, match="2026-03-02 has expired"):
+        wait(Stage("wait_for_raw", Run(DAYS[1], "again"), shop, lake), Namespace())
 
 
 def test_a_later_delivery_whose_late_rows_were_judged_with_it_stays(lake: Lake) -> None:
@@ -110,3 +119,37 @@ def test_a_file_that_does_not_say_what_has_expired_stops_the_night(lake: Lake) -
     path.write_bytes(path.read_bytes().replace(b"2026-03-01", b"2026-04-01"))
     with pytest.raises(DamagedError, match="does not say which deliveries have expired"):
         expired_until(lake)
+
+
+def test_drift_is_told_by_the_profile_of_a_delivery_that_has_expired(
+    lake: Lake, shop: Settings
+) -> None:
+    code = code_digest("pipeline.validation.profiles", SPARK_SESSION)
+    for day in DAYS:
+        made = {
+            name: write_rows(lake, name, Run(day, "r"), [])
+            for name in ("cleaned_events", "cleaned_users", "quarantine")
+        }
+        write_rows(lake, "profiles", Run(day, "r"), [], **Lineage(inputs_of(made), code).facts())
+    for name in ("cleaned_events", "quarantine"):
+        for day in DAYS[:2]:
+            (lake.date_directory(name, day) / "current.json").unlink()
+    (lake.date_directory("profiles", DAYS[0]) / "current.json").unlink()
+    note_expired(lake, DAYS[1])
+    found = read_or_make_profiles(NO_SPARK, lake, Run(DAYS[4], "r"), shop)
+    assert [profile.day for profile in found.past] == DAYS[1:4], "measured from nothing"
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_rows_of_a_dump_that_are_older_are_left_aside_with_the_day_that_expired_last(
+    spark: SparkSession, exact: bool
+) -> None:
+    yaml = SHOP.replace("_{date}", "").replace("    format", "    delivery: dump\n    format")
+    dataset = parse_source(yaml, "test").datasets["events"]
+    calendar = Calendar("UTC", (DAYS[1], DAYS[2], DAYS[4]), exact, expired=DAYS[1])
+    at = [f"{day} 10:00:00" for day in DAYS] + [None]
+    raw = spark.createDataFrame([(time,) for time in at], "at string")
+    days = raw.select(delivery_day_of_dump(dataset, calendar).alias("day")).collect()
+    of = DAYS[:5] if exact else [DAYS[1], DAYS[1], DAYS[2], DAYS[4], DAYS[4]]
+    # What has no time is of the first day that is still cleaned.
+    assert [row["day"] for row in days] == [*of, DAYS[2]]
