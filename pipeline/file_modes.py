@@ -4,7 +4,8 @@ Files and directories get their modes from the umask of the process. `restrict` 
 `paths.group_readable`, at the edge of each process; what a process starts inherits it, Spark's JVM
 too. Some libraries write with modes of their own, so a commit gives every file of a partition the
 mode that it ought to have (`fit`). Nobody else may ever read: whoever may not be in the group gets
-an export. Standard library only.
+an export. Gives up: what another account has written, such as a cluster's worker. Standard library
+only.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PRIVATE, OF_THE_GROUP = 0o077, 0o027
@@ -57,4 +58,6 @@ def fit(path: Path) -> None:
     found = path.stat().st_mode
     wanted = (0o777 if stat.S_ISDIR(found) else 0o666) & ~_in_force
     if stat.S_IMODE(found) & 0o777 != wanted:
-        path.chmod(wanted | (stat.S_IMODE(found) & stat.S_ISGID))
+        # A cluster's worker may have written it by an account of its own.
+        with suppress(PermissionError):
+            path.chmod(wanted | (stat.S_IMODE(found) & stat.S_ISGID))
