@@ -29,6 +29,7 @@ from dags.gpu_lock import gpu_lock
 from dags.job_process import JobProcess
 from pipeline import night_jvm
 from pipeline.errors import DATA_ERROR, NightcartError
+from pipeline.file_modes import restrict
 from pipeline.lake import Lake, Run, run_id_of
 from pipeline.night_dag import EVENTS_VARIABLE
 from pipeline.settings import Settings, load_settings
@@ -207,9 +208,11 @@ def settings_of(context: Context) -> Settings:
         AirflowFailException: they cannot be read; no retry can help.
     """
     try:
-        return load_settings(config_of(context), os.environ)
+        settings = load_settings(config_of(context), os.environ)
     except NightcartError as error:
         raise AirflowFailException(f"the settings cannot be read: {error}") from None
+    restrict(settings.paths.group_readable)  # what the task itself writes, and its job
+    return settings
 
 
 def run_date_of(context: Context, zone: str) -> date:

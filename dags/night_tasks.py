@@ -112,6 +112,18 @@ class Degrade(JobOperator):
         super().execute(context)
 
 
+class Expire(JobOperator):
+    """Removes what is too old, if `retention.after_night` is set. The night never fails for it."""
+
+    def execute(self, context: Context) -> None:
+        """Remove or be skipped; skipped too where it failed, which the run's record says."""
+        if not settings_of(context).retention.after_night:
+            raise AirflowSkipException("retention.after_night is false")
+        code, reason, _ = self.run_job(context)
+        if code:
+            raise AirflowSkipException(f"the night is complete all the same: {reason}")
+
+
 class Report(JobOperator):
     """The night's page, with a link to its run in Airflow where there are pages to link to."""
 

@@ -45,6 +45,9 @@ night that became what readers see; skipped for nights of the past \
 | what is published stays published; clear this task |
 | `night_complete` | nothing; fails the run if anything above failed, the report included \
 | see the task that failed |
+| `expire` | after a night that is complete, where `retention.after_night` is set: removes what \
+`[retention]` says is too old, but not what is still needed \
+| it is skipped and says why; the night does not fail. `nightcart expire --dry-run` |
 
 **Retries.** A job that exits with 65 is refused a retry: the same input would fail the same way.
 Any other failure is retried, after Airflow's `[core] default_task_retry_delay`. A retry keeps the
@@ -83,7 +86,7 @@ from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
 from dags.alerts import NightAlert, deadline_missed
 from dags.job_operator import JobOperator
-from dags.night_tasks import Announce, Degrade, Evaluate, FineTune, Report, WaitForRaw
+from dags.night_tasks import Announce, Degrade, Evaluate, Expire, FineTune, Report, WaitForRaw
 from pipeline.errors import NightcartError
 from pipeline.night_dag import NEWEST, NIGHT_DAG, PER_NIGHT, RETRAIN, WAKE_EXPORT
 from pipeline.settings import Settings, load_settings
@@ -92,6 +95,7 @@ from pipeline.stages import (
     ANNOUNCE,
     DEGRADE,
     EVALUATE,
+    EXPIRE,
     FINE_TUNE,
     NIGHT_COMPLETE,
     PUBLISH,
@@ -243,4 +247,6 @@ with DAG(
 
     chain(*(task for task in tasks.values() if task is not report), degrade, report)
     chain([publish, degrade], announce)
-    chain([publish, announce, report], night_complete)
+    # It never fails, so the run's state is still that of `night_complete`.
+    expire = Expire(task_id=EXPIRE, job=EXPIRE, zone=ZONE)
+    chain([publish, announce, report], night_complete, expire)

@@ -14,6 +14,7 @@ import logging
 import time
 
 from pipeline.errors import InputError, NotYetError
+from pipeline.retention.expired import refuse_expired
 from pipeline.sources.delivered_files import missing_files
 from pipeline.sources.source_yaml import load_source
 from pipeline.stage import Report, Stage, run_stage, stage_parser
@@ -28,7 +29,8 @@ SAY_EVERY_POLLS = 20  # every five minutes
 
 
 def work(stage: Stage, arguments: argparse.Namespace) -> Report:
-    """Poll until nothing is missing or the time is up."""
+    """Poll until nothing is missing or the time is up; what has expired is not waited for."""
+    refuse_expired(stage.lake, stage.run.run_date)
     source = load_source(stage.settings.shop.source)
     raw, date = stage.settings.paths.raw, stage.run.run_date
     started = time.monotonic()

@@ -49,6 +49,8 @@ DECIDES_NOTHING: Mapping[str, str] = MappingProxyType(
         "pipeline.java": "refuses a Java; those that it takes make the same rows",
         "pipeline.open_files": "says what is wrong, and then nothing is written",
         "pipeline.error_words": "says what is wrong, and then nothing is written",
+        "pipeline.file_modes": "says who may read files",
+        "pipeline.retention.expired": "says which deliveries are left; those read are named beside",
         "pipeline.datasets": "names; those that a module imports are looked up",
         "pipeline.stages": "names of stages, and what each reads and writes",
     }

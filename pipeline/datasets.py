@@ -32,6 +32,18 @@ OF_A_DELIVERY = (
     CATALOGUE_CHANGES,
 )
 
+# What of a delivery is removed when it is too old (`pipeline.retention`). Not the others: who has
+# agreed or withdrawn must be known as long as anybody is written to; items and counts are of no
+# person, and later nights are made from all of them.
+EXPIRING_DELIVERIES = (
+    CLEANED_EVENTS,
+    CLEANED_REVIEWS,
+    QUARANTINE,
+    REMOVED_EVENTS,
+    RETRACTIONS,
+    REVIEW_PHRASES,
+)
+
 # -- one partition a night ---------------------------------------------------------------------
 
 CATALOGUE = "catalogue"

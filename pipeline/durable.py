@@ -26,6 +26,7 @@ from typing import BinaryIO, TypeVar
 
 FROM_UMASK = 0o666
 PRIVATE = 0o600
+REMOVED = ".removed."  # begins the name of a directory that is being removed
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -93,6 +94,19 @@ def link_new(aside: Path, path: Path) -> None:
     """Give a flushed file its name, unless something has it: `FileExistsError` then."""
     os.link(aside, path)
     sync_directory(path.parent)
+
+
+def remove(directory: Path) -> None:
+    """Remove a directory: under a hidden name first, so that it is there whole or not at all.
+
+    What a kill left under the hidden name is for the caller to find, by `REMOVED`.
+    """
+    aside = directory.with_name(f"{REMOVED}{directory.name}")
+    if aside.exists():
+        shutil.rmtree(aside)
+    rename(directory, aside)
+    shutil.rmtree(aside)
+    sync_directory(directory.parent)
 
 
 def copy(source: Path, target: Path) -> None:

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import datetime as dt
 import fcntl
-import itertools
 import json
 import logging
 import re
@@ -33,7 +32,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline import durable
+from pipeline import durable, file_modes
 from pipeline.datasets import CLEANED, OF_A_DELIVERY, RUNS
 from pipeline.errors import DamagedError, InputError, StorageError
 from pipeline.intact import (
@@ -260,17 +259,22 @@ class Lake:
         return newest is partition
 
     def _open_directory(self, name: str, run: Run) -> Path:
-        """The first of a run's directories that no manifest closes."""
-        return next(path for path in self._directories(name, run) if not _is_closed(path))
-
-    def _directories(self, name: str, run: Run) -> Iterator[Path]:
-        """`run_id=R`, `run_id=R.2`, `run_id=R.3` …, without end."""
+        """The one after the last of a run's directories that a manifest closes."""
+        closed = self._closed_directories(name, run)
+        number = max(closed, default=0) + 1
         first = self.run_directory(name, run)
-        yield first
-        for number in itertools.count(2):
-            path = first.with_name(f"run_id={run.run_id[:110]}.{number}")
-            if path != first:
-                yield path
+        path = first if number == 1 else first.with_name(f"{_stem(run)}{number}")
+        return path if path not in closed.values() else first.with_name(f"{_stem(run)}{number + 1}")
+
+    def _closed_directories(self, name: str, run: Run) -> dict[int, Path]:
+        """A run's closed ones of `run_id=R`, `run_id=R.2` …, ascending; any of them may be gone."""
+        first, stem = self.run_directory(name, run), _stem(run)
+        found = {1: first} if _is_closed(first) else {}
+        for path in first.parent.iterdir() if first.parent.is_dir() else ():
+            number = path.name.removeprefix(stem)
+            if path.name.startswith(stem) and number.isdecimal() and path != first:
+                found |= {int(number): path} if _is_closed(path) else {}
+        return dict(sorted(found.items()))
 
     @contextmanager
     def writing(self, name: str, run: Run) -> Iterator[None]:
@@ -393,9 +397,9 @@ class Lake:
 
     def attempts(self, name: str, run: Run) -> list[Partition]:
         """All whole that a run has closed, oldest first, whether or not the date points at it."""
-        closed = itertools.takewhile(_is_closed, self._directories(name, run))
         found = (
-            self.whole(name, run.run_date, path.name.removeprefix("run_id=")) for path in closed
+            self.whole(name, run.run_date, path.name.removeprefix("run_id="))
+            for path in self._closed_directories(name, run).values()
         )
         # A run that was itself given the id `R.2` is not an attempt of R.
         return [partition for partition in found if partition and partition.run_id == run.run_id]
@@ -530,6 +534,11 @@ def _points_at(pointer: Path, directory_id: str) -> bool:
         return False
 
 
+def _stem(run: Run) -> str:
+    """What the names of a run's second and later directories begin with."""
+    return f"run_id={run.run_id[:110]}."
+
+
 def _is_closed(directory: Path) -> bool:
     return (directory / MANIFEST).exists()
 
@@ -545,10 +554,16 @@ def data_files(directory: Path) -> list[Path]:
     )
 
 
+def _between(file: Path, directory: Path) -> list[Path]:
+    """The directories that a file lies in below another one."""
+    return [parent for parent in file.parents if parent.is_relative_to(directory)]
+
+
 def _flushed_entries(directory: Path) -> list[dict[str, Any]]:
     """What the manifest says of each file, all of them and their directories on the disk."""
 
     def entry(path: Path) -> dict[str, Any]:
+        file_modes.fit(path)
         durable.sync_files([path])
         return {
             "path": path.relative_to(directory).as_posix(),
@@ -556,6 +571,9 @@ def _flushed_entries(directory: Path) -> list[dict[str, Any]]:
             "sha256": file_sha256(path),
         }
 
-    entries = durable.in_threads(entry, data_files(directory))
+    files = data_files(directory)
+    for path in {directory, *(parent for file in files for parent in _between(file, directory))}:
+        file_modes.fit(path)
+    entries = durable.in_threads(entry, files)
     durable.sync_directories(directory)
     return entries

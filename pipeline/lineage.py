@@ -18,6 +18,9 @@ from typing import Any
 from pipeline.lake import Lake, Partition
 
 LINEAGE = "lineage"
+# Further keys of a manifest: the night that acts go on from, and the night whose lists stand in.
+SINCE = "since"
+LISTS_OF = "lists_of"
 
 # Dataset -> date of the delivery or the night, ISO 8601 -> directory, as a pointer calls it.
 Inputs = Mapping[str, Mapping[str, str]]
@@ -52,6 +55,16 @@ class Lineage:
         last = date.isoformat()
         inputs = {
             name: {day: directory for day, directory in dates.items() if day <= last}
+            for name, dates in self.inputs.items()
+        }
+        return replace(self, inputs=inputs)
+
+    def after(self, date: dt.date | None) -> Lineage:
+        """The same without inputs up to a date; all of them where there is none."""
+        if date is None:
+            return self
+        inputs = {
+            name: {day: directory for day, directory in dates.items() if day > date.isoformat()}
             for name, dates in self.inputs.items()
         }
         return replace(self, inputs=inputs)

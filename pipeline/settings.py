@@ -44,6 +44,8 @@ class Paths:
     lake: str = "demo/lake"
     exports: str = ""  # files for mail tools, never inside the lake; empty: `exports` beside it
     airflow: str = ".nightcart/airflow"  # AIRFLOW_HOME of `nightcart run`
+    # Whether the account's group may read what is written; others never may.
+    group_readable: bool = False
 
 
 @dataclass(frozen=True)
@@ -244,6 +246,21 @@ class Exports:
 
 
 @dataclass(frozen=True)
+class Retention:
+    """For how many days what is kept (`nightcart expire`). 0: for ever."""
+
+    # Cleaned events and reviews of a delivery, and what is refused, removed or taken back of them.
+    deliveries_days: int = 0
+    nights_days: int = 0  # what a night is made with: acts, histories, catalogue, generated lists
+    lists_days: int = 0  # published
+    models_days: int = 0  # and their metrics and champion records
+    records_days: int = 0  # what the stages of a run did, its page, its lines of the ledger
+    airflow_days: int = 0  # Airflow's logs and its runs
+    superseded_days: int = 0  # what was made again since, and what was never finished
+    after_night: bool = False  # whether each night under Airflow ends with it
+
+
+@dataclass(frozen=True)
 class Settings:
     """Everything a night can be told. See each section's docstring."""
 
@@ -264,6 +281,7 @@ class Settings:
     alerts: Alerts = field(default_factory=Alerts)
     night: Night = field(default_factory=Night)
     exports: Exports = field(default_factory=Exports)
+    retention: Retention = field(default_factory=Retention)
     seed: int = 20260301
     origin: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
@@ -364,6 +382,7 @@ def _with_absolute_paths(settings: Settings, base: Path) -> Settings:
                 settings.paths.exports or str(Path(settings.paths.lake) / "../exports")
             ),
             airflow=absolute(settings.paths.airflow),
+            group_readable=settings.paths.group_readable,
         ),
         privacy=Privacy(key_file=absolute(settings.privacy.key_file)),
     )

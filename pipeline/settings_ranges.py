@@ -150,6 +150,8 @@ ALLOWED: Mapping[str, Allowed] = {
 
 def allowed_of(key: str) -> Allowed | None:
     """What a setting is held to by itself; none for names, paths and switches."""
+    if key.startswith("retention.") and key.endswith("_days"):
+        return _at_least(0)
     return SHARE if key.endswith("_share") else ALLOWED.get(key)
 
 

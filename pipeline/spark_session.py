@@ -18,6 +18,7 @@ from pyspark import SparkConf, SparkContext
 from pyspark.logger import PySparkLogger
 from pyspark.sql import SparkSession
 
+from pipeline import file_modes
 from pipeline.class_archive import archive_options
 from pipeline.errors import SettingsError, StartError
 from pipeline.java import check_java
@@ -117,6 +118,8 @@ def open_spark(settings: Spark, name: str, scratch: Path | None = None) -> Spark
         # Spark's default, INT96, has no zone and is read by Arrow as naive nanoseconds.
         .config("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS")
         .config("spark.sql.sources.partitionColumnTypeInference.enabled", "false")
+        # Hadoop gives its files modes of its own, whatever the umask of the process.
+        .config("spark.hadoop.fs.permissions.umask-mode", f"{file_modes.umask():03o}")
         .config("spark.hadoop.mapreduce.fileoutputcommitter.marksuccessfuljobs", "false")
         .config("spark.ui.enabled", "false")
         # Kept in the heap for pages that nobody can open, a thousand queries with their plans.

@@ -18,14 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline import durable
+from pipeline import durable, file_modes
 from pipeline.error_words import in_words, traceback_without_values, without_quoted
 from pipeline.errors import DATA_ERROR, OK, NightcartError, SettingsError, StorageError
 from pipeline.lake import Lake, Run, run_id_of, storage_errors, write_json
 from pipeline.open_files import ran_out, too_many_open_files
 from pipeline.settings import Settings, load_settings
 from pipeline.settings_files import CONFIG_HELP, chosen_config
-from pipeline.stages import WAIT_FOR_RAW
+from pipeline.stages import EXPIRE, WAIT_FOR_RAW
 
 log = logging.getLogger("nightcart")
 
@@ -106,6 +106,8 @@ def run_stage(
     stage = Stage(name, run, settings, Lake(settings.paths.lake))
     # A second process of the same stage and run waits for the first: they share their scratch.
     with ExitStack() as held:
+        held.enter_context(file_modes.as_before())
+        file_modes.restrict(settings.paths.group_readable)
         return _run(stage, work, arguments, held)
 
 
@@ -119,7 +121,8 @@ def _run(
     try:
         with storage_errors(f"cannot write the run record {stage.record_path}"):
             durable.make_directory(stage.record_path.parent)
-            if name != WAIT_FOR_RAW:  # which looks at the lake only when it is done with waiting
+            # The one looks at the lake only when it is done with waiting; the other is to be alone.
+            if name not in (WAIT_FOR_RAW, EXPIRE):
                 held.enter_context(stage.lake.in_use())
             held.enter_context(stage.lake.writing(f"stage.{name}", run))
             record: Report = {"stage": name, "status": "running", "started": _utc_now()}

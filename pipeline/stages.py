@@ -50,9 +50,11 @@ PUBLISH = "publish"
 REPORT = "report"
 
 # Tasks of the DAG that depend on the stages and are none: last night's lists where this night has
-# none, the event that wakes the export, and the one that fails where anything did.
+# none, the event that wakes the export, the one that fails where anything did, and the removal of
+# what is too old.
 DEGRADE, ANNOUNCE, NIGHT_COMPLETE = "degrade", "announce", "night_complete"
-BESIDE = (DEGRADE, ANNOUNCE, NIGHT_COMPLETE)
+EXPIRE = "expire"
+BESIDE = (DEGRADE, ANNOUNCE, NIGHT_COMPLETE, EXPIRE)
 
 # The job of the other DAG, which writes files for mail tools, outside the lake.
 EXPORT_LISTS = "export_lists"

@@ -12,6 +12,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from jobs.cli.airflow_home import prepare
+from pipeline.file_modes import as_before
 from pipeline.lake import Lake
 from pipeline.settings import Settings, load_settings
 from pipeline.settings import Spark as SparkSettings
@@ -56,6 +57,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         seconds = float(limit.args[0]) if limit else 0.0
         longest[item.path] = max(longest.get(item.path, 0.0), seconds)
     items.sort(key=lambda item: -longest[item.path])  # stable: the order within a file stays
+
+
+@pytest.fixture(autouse=True)
+def _umask() -> Iterator[None]:
+    """What a command sets in this process is not the next test's."""
+    with as_before():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ import pyspark
 import pytest
 from pyspark.sql import SparkSession
 
+from pipeline import file_modes
 from pipeline.lake import Lake
 from pipeline.settings import Spark
 from pipeline.simulator.shop import simulate_shop
@@ -77,6 +78,9 @@ def test_spark_writes_files_as_hadoop_does_and_no_checksums_beside_them(
     assert {path.parent.name for path in found} == {"part=0", "part=1", "part=2"}
     assert {stat.S_IMODE(path.stat().st_mode) for path in found} == {0o644}
     assert {stat.S_IMODE(path.parent.stat().st_mode) for path in found} == {0o755}
+    # As the umask of the process that opened the session (`pipeline.file_modes`).
+    said = spark.sparkContext.getConf().get("spark.hadoop.fs.permissions.umask-mode")
+    assert said == f"{file_modes.umask():03o}" == "022"
     odd = jvm.org.apache.hadoop.fs.permission.FsPermission(0o710)
     files.setPermission(jvm.org.apache.hadoop.fs.Path(str(found[0])), odd)
     assert stat.S_IMODE(found[0].stat().st_mode) == 0o710

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from jobs.cli.settings_choice import add_config_argument, chosen_config
 from pipeline.datasets import RUNS
 from pipeline.errors import InputError
+from pipeline.file_modes import restrict
 from pipeline.night_dag import NEWEST, PER_NIGHT, RETRAIN, WAKE_EXPORT
 from pipeline.stage import iso_date
 
@@ -111,6 +112,7 @@ def execute(arguments: argparse.Namespace) -> int:
     theirs = config_of(environ) if scheduler is not None and arguments.config is None else None
     config = theirs or chosen_config(arguments)
     settings = load_settings(config, os.environ)
+    restrict(settings.paths.group_readable)
     lake, zone = Lake(settings.paths.lake), shop_timezone(settings)
     dates = _dates(arguments)
     before = (

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from jobs.cli.invocation import command_line, from_here
 from pipeline import durable
 from pipeline.errors import InputError
+from pipeline.file_modes import restrict
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -121,6 +122,7 @@ def execute(arguments: argparse.Namespace) -> int:
     if left_aside := sorted(os.environ.keys() - environ.keys()):
         shown.print(f"not heeded in a demo: {', '.join(left_aside)}", style="dim", markup=False)
     settings = load_settings(config, environ)
+    restrict(settings.paths.group_readable)
     code = run_night(settings, config, NightOrder(summary.last_date), environ)
     if code == 0:
         _show_result(shown, Lake(settings.paths.lake), settings, config)

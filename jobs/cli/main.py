@@ -15,6 +15,7 @@ from jobs.cli import (
     config,
     contracts,
     demo,
+    expire,
     export,
     key,
     models,
@@ -31,6 +32,7 @@ from jobs.cli import (
     verify,
 )
 from pipeline.errors import NightcartError
+from pipeline.file_modes import as_before
 
 COMMANDS = (
     run,
@@ -51,6 +53,7 @@ COMMANDS = (
     key,
     contracts,
     verify,
+    expire,
 )
 INTERRUPTED = 130  # what a shell reports for Ctrl-C
 
@@ -83,7 +86,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command; return the exit code."""
     arguments = command_parser().parse_args(argv)
     try:
-        code: int = arguments.execute(arguments)
+        with as_before():  # a command sets the umask of what it writes
+            code: int = arguments.execute(arguments)
         sys.stdout.flush()
     except NightcartError as error:
         print(f"nightcart: {error}", file=sys.stderr)

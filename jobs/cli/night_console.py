@@ -16,6 +16,7 @@ from jobs.cli.night import Event, Night
 from jobs.cli.stage_records import said_of
 from pipeline.errors import DATA_ERROR
 from pipeline.lake import Lake, Run
+from pipeline.stages import EXPIRE
 
 QUOTE_SECONDS = 10.0
 # "12:01:44 fine_tune epoch 3 …": the console says the time and the stage itself.
@@ -70,9 +71,9 @@ class NightConsole:
         if code:
             reason = _VERDICT.sub("", event["reason"])
             # What cannot be retried is said in full at the end.
-            said = "" if code == DATA_ERROR else escape(reason)
+            said = "" if code == DATA_ERROR and task != EXPIRE else escape(reason)
             self.console.print(f"[bold red]✗[/] {task:<18} {seconds:7.1f} s  {said}".rstrip())
-            if self.failed_task in (None, task):
+            if self.failed_task in (None, task) and task != EXPIRE:
                 self.failed_task, self.reason = task, reason
             return
         if self.failed_task == task:

@@ -19,6 +19,7 @@ examples:
   nightcart query "SELECT category, count(*) FROM recommendations_latest
                    WHERE rank = 1 GROUP BY 1 ORDER BY 2 DESC"
   nightcart query --format csv "SELECT * FROM recommendations_latest" > campaign.csv
+  nightcart query --format spreadsheet "FROM catalogue_latest" > for_excel.csv
   nightcart query "SELECT item_id, price, stock FROM item_versions WHERE
                    DATE '2026-03-01' BETWEEN valid_from AND coalesce(valid_to, DATE '9999-12-31')"
   nightcart query "DESCRIBE recommendations_latest"
@@ -38,9 +39,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("sql", metavar="SQL", help="one SELECT; - reads it from standard input")
     parser.add_argument(
         "--format",
-        choices=("table", "csv", "json"),
+        choices=("table", "csv", "spreadsheet", "json"),
         default="table",
-        help="a table for people (default), CSV, or one JSON object a line",
+        help="a table for people (default), CSV as it is stored, CSV in which a spreadsheet finds no "
+        "formula, or one JSON object a line",
     )
     add_config_argument(parser)
     parser.set_defaults(execute=execute)

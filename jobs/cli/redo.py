@@ -14,6 +14,7 @@ from jobs.cli.invocation import command_line
 from jobs.cli.night_order import STARTING_STAGES
 from jobs.cli.settings_choice import add_config_argument, chosen_config
 from pipeline.errors import InputError
+from pipeline.file_modes import restrict
 from pipeline.stage import iso_date
 from pipeline.stages import BESIDE, EVALUATE, FINE_TUNE, NAMES, names_from, stage_named
 
@@ -68,6 +69,7 @@ def execute(arguments: argparse.Namespace) -> int:
     theirs = config_of(environ) if scheduler is not None and arguments.config is None else None
     config = theirs or chosen_config(arguments)
     settings = load_settings(config, os.environ)
+    restrict(settings.paths.group_readable)
     lake = Lake(settings.paths.lake)
     if scheduler is not None:
         zone = shop_timezone(settings)

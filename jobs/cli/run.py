@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 from jobs.cli.invocation import command_line, from_here
 from jobs.cli.night_order import STARTING_STAGES, NightOrder
 from jobs.cli.settings_choice import add_config_argument, chosen_config
+from pipeline.file_modes import restrict
 from pipeline.stage import iso_date
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
     config = chosen_config(arguments)
     settings = load_settings(config, os.environ)
+    restrict(settings.paths.group_readable)
     order = NightOrder(arguments.date, arguments.from_stage, arguments.wait_minutes)
     return run_night(settings, config, order, os.environ)
 

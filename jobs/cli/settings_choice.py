@@ -6,6 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
+from pipeline.file_modes import restrict
 from pipeline.settings import Settings, load_settings
 from pipeline.settings_files import CONFIG_HELP
 from pipeline.settings_files import chosen_config as config_in_force
@@ -22,5 +23,7 @@ def chosen_config(arguments: argparse.Namespace) -> Path | None:
 
 
 def chosen_settings(arguments: argparse.Namespace) -> Settings:
-    """The settings in force."""
-    return load_settings(chosen_config(arguments), os.environ)
+    """The settings in force; whatever the command writes is as readable as they say."""
+    settings = load_settings(chosen_config(arguments), os.environ)
+    restrict(settings.paths.group_readable)
+    return settings

@@ -33,6 +33,7 @@ from pipeline.errors import InputError, SettingsError
 from pipeline.lake import Lake, Run, storage_errors
 from pipeline.lake_key import key_of_lake
 from pipeline.ledger import LedgerLine, stage_lines, write_ledger
+from pipeline.retention.expired import expired_until, refuse_expired
 from pipeline.settings import Settings
 from pipeline.sources.allowed_sql import check_sql
 from pipeline.sources.source import with_timezone
@@ -64,9 +65,11 @@ def clean_night(
     Raises:
         SettingsError: `cleaning.first_day` is no date.
         ContractError: the source has an expression that is not allowed, or is no Spark SQL.
-        InputError: files are missing, empty, or not what the source says.
+        InputError: files are missing, empty, or not what the source says; or the night's own
+            delivery has expired.
         GateError: too much would be quarantined, or the ledger does not balance.
     """
+    refuse_expired(lake, run.run_date)
     timezone = settings.shop.timezone
     source = with_timezone(load_source(settings.shop.source), timezone)
     check_sql(spark, source)
@@ -77,6 +80,7 @@ def clean_night(
         timezone,
         night=run.run_date,
         first=first or _first_day(settings),
+        expired=expired_until(lake),
     )
     days = days_to_clean(spark, lake, source, settings.paths.raw, calendar)
     scratch = lake.work(CLEAN, run)

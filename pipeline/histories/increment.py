@@ -21,7 +21,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.lake import Lake, Partition
-from pipeline.lineage import Lineage, inputs_upto, lineage_of
+from pipeline.lineage import SINCE, Lineage, inputs_upto, lineage_of
+from pipeline.retention.expired import expired_of
 
 INCREMENTAL = "incremental"
 
@@ -50,6 +51,7 @@ class Increment:
             **self.lineage.facts(),
             "rows_read": {name: self.rows(name) for name in self.new},
             "built": self.built,
+            **({SINCE: self.before.run_date.isoformat()} if self.before else {}),
         }
 
 
@@ -71,10 +73,11 @@ def increment_of(
         settings: what of the settings changes its rows.
         why_rebuild: a reason not to look for an earlier night; empty: look.
     """
-    lineage = Lineage(inputs_upto(lake, inputs, night), code, settings)
+    expired = expired_of(lake, inputs)
+    lineage = Lineage(inputs_upto(lake, inputs, night), code, settings).after(expired)
     before, why = None, why_rebuild
     if not why:
-        before, why = _newest_that_holds(lake, name, night, lineage)
+        before, why = _newest_that_holds(lake, name, night, lineage, expired)
     since = (before.run_date if before else dt.date.min).isoformat()
     new = {
         source: [
@@ -84,7 +87,8 @@ def increment_of(
         ]
         for source, found in lineage.inputs.items()
     }
-    built = INCREMENTAL if before else f"rebuilt because {why}"
+    less = f", without deliveries up to {expired}, which have expired" if expired else ""
+    built = INCREMENTAL if before else f"rebuilt because {why}{less}"
     return Increment(before, built, new, lineage)
 
 
@@ -109,19 +113,19 @@ def _days(partition: Partition, column: str) -> list[dt.date]:
 
 
 def _newest_that_holds(
-    lake: Lake, name: str, night: dt.date, lineage: Lineage
+    lake: Lake, name: str, night: dt.date, lineage: Lineage, expired: dt.date | None
 ) -> tuple[Partition | None, str]:
     why = f"there are no {name} of an earlier night"
     for date in reversed(lake.dates(name, night - dt.timedelta(days=1))):
         earlier = lake.whole(name, date)
-        fault = _fault(earlier, lineage) if earlier else "are damaged"
+        fault = _fault(earlier, lineage, expired) if earlier else "are damaged"
         if not fault:
             return earlier, ""
         why = f"the {name} of {date} {fault}" if why.startswith("there are no") else why
     return None, why
 
 
-def _fault(earlier: Partition, lineage: Lineage) -> str:
+def _fault(earlier: Partition, lineage: Lineage, expired: dt.date | None) -> str:
     """Why an earlier night's partition cannot be gone on from; empty where it can."""
     then = lineage_of(earlier)
     if then is None:
@@ -129,7 +133,7 @@ def _fault(earlier: Partition, lineage: Lineage) -> str:
     changed = lineage.other_values(then)
     if changed:
         return f"were made with another {', '.join(changed)}"
-    for source, days in lineage.upto(earlier.run_date).other_inputs(then).items():
+    for source, days in lineage.upto(earlier.run_date).other_inputs(then.after(expired)).items():
         more = f" and {len(days) - 1} more" if len(days) > 1 else ""
         return f"were made from another {source} of {days[0]}{more} than is current"
     return ""

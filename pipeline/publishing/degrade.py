@@ -32,11 +32,11 @@ from pipeline.errors import InputError
 from pipeline.intact import file_sha256
 from pipeline.lake import Lake, Partition, Run, storage_errors
 from pipeline.ledger import LedgerLine, write_ledger
+from pipeline.lineage import LISTS_OF
 from pipeline.model.list_methods import LAST_NIGHT
 from pipeline.publishing.consent import known_until
 from pipeline.publishing.list_origin import (
     DEGRADED,
-    LISTS_OF,
     is_degraded,
     lineage_of_lists,
     lists_night,

@@ -11,10 +11,9 @@ import datetime as dt
 
 from pipeline.datasets import CATALOGUE, HISTORIES
 from pipeline.lake import Lake, Partition
-from pipeline.lineage import Lineage, lineage_of
+from pipeline.lineage import LISTS_OF, Lineage, lineage_of
 
 INPUTS = (HISTORIES, CATALOGUE)
-LISTS_OF = "lists_of"  # the night whose lists stand in for this one (`degrade`)
 DEGRADED = "degraded"  # why they do
 
 

@@ -26,6 +26,7 @@ from pipeline.datasets import ACTED, HISTORIES, RECOMMENDATIONS, source_of
 from pipeline.lake import Lake, Partition
 from pipeline.lineage import Lineage, inputs_upto, lineage_of
 from pipeline.publishing.list_origin import input_of, is_degraded
+from pipeline.retention.expired import expired_until
 
 _LATE = {name: source_of(name) for name in ACTED}
 
@@ -85,14 +86,15 @@ class _Reader:
 
     def __init__(self, lake: Lake, newest: dt.date) -> None:
         self._lake = lake
-        self._now = Lineage(inputs_upto(lake, _LATE, newest))
+        self._expired = expired_until(lake)
+        self._now = Lineage(inputs_upto(lake, _LATE, newest)).after(self._expired)
 
     def changed_since(self, lists: Partition) -> list[dt.date]:
         """Deliveries up to a night of which the lists were made from other rows."""
         then = lineage_of(input_of(self._lake, HISTORIES, lists))
         if then is None:
             return []
-        now = self._now.upto(lists.run_date)
+        then, now = then.after(self._expired), self._now.upto(lists.run_date)
         differing = then.other_inputs(now)
         return sorted(
             {

@@ -1,8 +1,9 @@
 """SQL over what is published, from a terminal or a script: read only, nothing written anywhere.
 
-`run_query` gives a streaming `QueryResult`; `write_result` prints it as a table for people or as
-CSV or JSON Lines for programs. Titles and queries are strangers' text: a table shows control
-characters as visible marks and takes no markup from them; CSV and JSON carry values as they are.
+`run_query` gives a streaming `QueryResult`; `write_result` prints it as a table for people, as CSV
+or JSON Lines for programs, or as CSV for a spreadsheet. Titles and queries are strangers' text: a
+table shows control characters as visible marks and takes no markup from them; CSV and JSON carry
+values as they are; in CSV for a spreadsheet no text is a formula (`spreadsheet_cells`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import datetime as dt
 import decimal
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TextIO
 from uuid import UUID
@@ -27,9 +28,11 @@ from pipeline.datasets import LEDGER
 from pipeline.errors import InputError
 from pipeline.lake import Lake
 from pipeline.publishing.plain_text import visible
+from pipeline.publishing.spreadsheet_cells import harmless
 from pipeline.publishing.views import view_statements
 
-FORMATS = ("table", "csv", "json")
+SPREADSHEET = "spreadsheet"
+FORMATS = ("table", "csv", SPREADSHEET, "json")
 TABLE_ROWS = 200  # more is not read by people; the note below the table says how to have all
 
 _BATCH = 1000
@@ -74,15 +77,15 @@ def run_query(lake: Lake, sql: str) -> QueryResult:
 
 
 def write_result(result: QueryResult, form: str, out: TextIO, *, width: int | None = None) -> int:
-    """Print a result as `table`, `csv` or `json` (one object a line); return the rows printed.
+    """Print a result as `table`, `csv`, `spreadsheet` or `json`; return the rows printed.
 
     Raises:
         InputError: there is no such format.
     """
     if form not in FORMATS:
         raise InputError(f"there is no format {form!r}; choose one of {', '.join(FORMATS)}")
-    if form == "csv":
-        return _write_csv(result, out)
+    if form in ("csv", SPREADSHEET):
+        return _write_csv(result, out, harmless if form == SPREADSHEET else str)
     if form == "json":
         return _write_json(result, out)
     return _write_table(result, out, width)
@@ -141,12 +144,14 @@ def _views_there(lake: Lake) -> str:
     return f"There are the views {', '.join(names)}; DESCRIBE <view> lists one's columns."
 
 
-def _write_csv(result: QueryResult, out: TextIO) -> int:
+def _write_csv(result: QueryResult, out: TextIO, text: Callable[[str], str]) -> int:
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(result.columns)
+    writer.writerow([text(name) for name in result.columns])
     n = 0
     for row in result.rows:
-        writer.writerow([_flat(value) for value in row])
+        writer.writerow(
+            [_flat(value) if _is_number(value) else text(_flat(value)) for value in row]
+        )
         n += 1
     return n
 

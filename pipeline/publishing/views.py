@@ -16,7 +16,7 @@ publish.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -71,7 +71,10 @@ _TYPES = {"bigint": "BIGINT", "int": "INTEGER", "string": "VARCHAR"}
 
 
 def view_statements(
-    lake: Lake, latest: Partition | None = None, adding: Partition | None = None
+    lake: Lake,
+    latest: Partition | None = None,
+    adding: Partition | None = None,
+    leaving: Collection[Path] = (),
 ) -> list[str]:
     """`CREATE OR REPLACE VIEW` statements over what the pointers name now.
 
@@ -81,6 +84,7 @@ def view_statements(
     Args:
         latest: the night to take for the latest; by default what `latest.json` names.
         adding: a closed night to take for the one that its date points at.
+        leaving: directories that are about to be removed.
 
     Raises:
         InputError: nothing is published.
@@ -94,7 +98,7 @@ def view_statements(
     nights = {night.run_date: night for night in lake.past_whole(RECOMMENDATIONS, dt.date.max)}
     if adding is not None:
         nights[adding.run_date] = adding
-    all_nights = [nights[date] for date in sorted(nights)]
+    all_nights = _without(leaving, [nights[date] for date in sorted(nights)])
     refused = refusing(lake)
     views = {
         "recommendations_wide_latest": _consenting(_wide([latest]), refused),
@@ -103,14 +107,16 @@ def view_statements(
         "recommendations": _FLAT.format(wide="recommendations_wide"),
         "catalogue_latest": _input(lake, CATALOGUE, latest),
         "histories_latest": _input(lake, HISTORIES, latest),
-        "events": _standing(lake, "events", "event"),
-        "reviews": _standing(lake, "reviews", "review"),
+        "events": _standing(lake, "events", "event", leaving),
+        "reviews": _standing(lake, "reviews", "review", leaving),
         "catalogue_changes": _stored(
             load_contract(CATALOGUE_CHANGES), lake.past(CATALOGUE_CHANGES, dt.date.max)
         ),
         "item_versions": _VERSIONS.format(changes="catalogue_changes"),
-        "ledger": _ledger(lake),
-        "metrics": _grown(load_contract(METRICS), lake.past_whole(METRICS, dt.date.max)),
+        "ledger": _ledger(lake, leaving),
+        "metrics": _grown(
+            load_contract(METRICS), _without(leaving, lake.past_whole(METRICS, dt.date.max))
+        ),
     }
     return [f"CREATE OR REPLACE VIEW {name} AS {select.strip()};" for name, select in views.items()]
 
@@ -122,15 +128,32 @@ def views_beside(lake: Lake, latest: Partition, adding: Partition) -> Iterator[N
     The block switches the pointers. A disk that is full is found out before it, and the renaming
     after it needs no room. The arguments are those of `view_statements`.
     """
+    with _written_beside(lake, view_statements(lake, latest, adding)):
+        yield
+
+
+def views_without(lake: Lake, leaving: Collection[Path]) -> None:
+    """Write `<lake>/views.sql` again, where there is one, so that it names nothing that leaves."""
+    if (lake.root / VIEWS_FILE).exists() and lake.latest(RECOMMENDATIONS) is not None:
+        with _written_beside(lake, view_statements(lake, leaving=leaving)):
+            pass
+
+
+@contextmanager
+def _written_beside(lake: Lake, statements: Sequence[str]) -> Iterator[None]:
     path = lake.root / VIEWS_FILE
     lines = [
         "-- Written by Nightcart at each publish. Made for DuckDB: duckdb -init views.sql",
-        *view_statements(lake, latest, adding),
+        *statements,
     ]
     with storage_errors(f"cannot write {path}"), durable.beside(path) as (file, flush):
         file.write(seal_lines("\n\n".join(lines) + "\n").encode())
         flush()
         yield
+
+
+def _without(leaving: Collection[Path], partitions: Sequence[Partition]) -> list[Partition]:
+    return [partition for partition in partitions if partition.path not in leaving]
 
 
 def _wide(nights: Sequence[Partition]) -> str:
@@ -152,10 +175,10 @@ def _input(lake: Lake, name: str, lists: Partition) -> str:
     return _stored(load_contract(name), [input_of(lake, name, lists)])
 
 
-def _standing(lake: Lake, dataset: str, act: str) -> str:
+def _standing(lake: Lake, dataset: str, act: str, leaving: Collection[Path]) -> str:
     """All events, or reviews, that were delivered so far and stand."""
     deliveries = {
-        name: _stored(load_contract(name), lake.past(name, dt.date.max))
+        name: _stored(load_contract(name), _without(leaving, lake.past(name, dt.date.max)))
         for name in (cleaned(dataset), RETRACTIONS)
     }
     return _STANDING.format(
@@ -199,10 +222,11 @@ def _grown(contract: Contract, partitions: Sequence[Partition]) -> str:
             hive_partitioning = true, hive_types_autocast = false))"""  # noqa: S608 (paths are quoted)
 
 
-def _ledger(lake: Lake) -> str:
+def _ledger(lake: Lake, leaving: Collection[Path]) -> str:
     """The ledger has no pointer: every line of every run, by its own columns."""
     contract = load_contract(LEDGER)
-    files = sorted(lake.dataset(LEDGER).glob("run_date=*/run_id=*/*.jsonl"))
+    lines = sorted(lake.dataset(LEDGER).glob("run_date=*/run_id=*/*.jsonl"))
+    files = [file for file in lines if file.parent not in leaving]
     if not files:
         return _no_rows(contract)
     kinds = ", ".join(

@@ -29,6 +29,7 @@ from pipeline.contracts.spark import spark_schema
 from pipeline.datasets import CLEANED, PROFILES, QUARANTINE
 from pipeline.lake import Lake, Partition, Run, storage_errors
 from pipeline.lineage import Lineage, inputs_of, lineage_of
+from pipeline.retention.expired import expired_until
 from pipeline.settings import Settings
 from pipeline.sources.expressions import EVENT_TYPE
 from pipeline.sources.source import columns_read
@@ -63,10 +64,17 @@ def read_or_make_profiles(
         leave_out: datasets of the night that are not what their contract says, and not measured.
     """
     deliveries, code = _last_deliveries(lake, run.run_date), code_digest(__name__, SPARK_SESSION)
+    # Of a delivery that has expired the profile is what is left: it is compared with as it is.
+    expired = expired_until(lake) or dt.date.min
+    deliveries = {
+        day: delivery
+        for day, delivery in deliveries.items()
+        if day > expired or lake.whole(PROFILES, day) is not None
+    }
     fresh = {
         day: delivery
         for day, delivery in deliveries.items()
-        if _lineage(lake, day) != Lineage(inputs_of(delivery), code)
+        if day > expired and _lineage(lake, day) != Lineage(inputs_of(delivery), code)
     }
     words = _event_words(settings)
     readable = {

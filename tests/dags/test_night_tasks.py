@@ -227,3 +227,23 @@ def test_the_export_takes_the_night_that_readers_see_unless_told_another(shop: P
     publish(Lake(shop / "lake"), NIGHT)
     assert export.night_of(context(run_date=None)) == NIGHT
     assert export.night_of(context(run_date="2026-02-01")) == dt.date(2026, 2, 1)
+
+
+def test_what_is_too_old_is_removed_if_asked_to_and_never_fails_the_night(shop: Path) -> None:
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    lake = Lake(shop / "lake")
+    for night in (NIGHT - dt.timedelta(days=9), NIGHT):
+        publish(lake, night)
+    with pytest.raises(AirflowSkipException, match=r"retention\.after_night is false"):
+        task("Expire", "expire").execute(context())
+    config = shop / "shop.toml"
+    config.write_text(f"{config.read_text()}[retention]\nafter_night = true\nlists_days = 3\n")
+    task("Expire", "expire").execute(context())
+    assert lake.dates("recommendations") == [NIGHT]
+    record = json.loads((lake.records(RUN) / "expire.json").read_text())
+    assert (record["status"], record["report"]["removed"]) == ("done", {"recommendations": 1})
+
+    (lake.dataset("recommendations") / "latest.json").write_text("{")
+    with pytest.raises(AirflowSkipException, match="complete all the same: .*latest.json"):
+        task("Expire", "expire").execute(context())

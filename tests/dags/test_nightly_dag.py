@@ -20,6 +20,7 @@ from pipeline.stages import (
     ANNOUNCE,
     BESIDE,
     DEGRADE,
+    EXPIRE,
     NAMES,
     NIGHT_COMPLETE,
     REPORT,
@@ -28,7 +29,7 @@ from pipeline.stages import (
 )
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-ORDER = [*names_before(REPORT), DEGRADE, ANNOUNCE, REPORT, NIGHT_COMPLETE]
+ORDER = [*names_before(REPORT), DEGRADE, ANNOUNCE, REPORT, NIGHT_COMPLETE, EXPIRE]
 # One after the other; `announce` stands beside the report.
 CHAIN = [task for task in ORDER if task != ANNOUNCE]
 ENGINES = {"pyspark", "torch", "transformers", "pandas", "numpy", "pyarrow", "great_expectations"}
@@ -57,7 +58,17 @@ def test_import_loads_no_engine_and_not_the_jobs(airflow_home: Path) -> None:
     assert not ENGINES & {name.split(".")[0] for name in loaded}
     assert not {name for name in loaded if name.split(".")[0] == "jobs"}
     ours = {name for name in added if name.startswith("pipeline")}
-    names = ("class_archive", "datasets", "durable", "errors", "intact", "java", "lake", "locks")
+    names = (
+        "class_archive",
+        "datasets",
+        "durable",
+        "errors",
+        "file_modes",
+        "intact",
+        "java",
+        "lake",
+        "locks",
+    )
     names += ("night_dag", "night_jvm", "settings", "settings_files", "settings_ranges")
     names += ("spark_network", "spark_scratch", "stages")
     assert ours == {"pipeline", *(f"pipeline.{name}" for name in names)}
@@ -112,10 +123,11 @@ def test_jobs_and_arguments(dag: Any) -> None:
     jobs = {
         task.task_id: (task.job, task.job_arguments) for task in dag.tasks if hasattr(task, "job")
     }
-    assert set(jobs) == set(CHAIN[:-1])
+    assert set(jobs) == set(CHAIN) - {NIGHT_COMPLETE}
     for stage in STAGES:
         assert jobs[stage.name] == (stage.job, list(stage.arguments))
     assert jobs["degrade"] == ("degrade", [])
+    assert jobs["expire"] == ("expire", [])
     assert jobs["validate_histories"] == ("validate", ["--dataset", "histories"])
     # What comes before the lists are published must be done in time.
     in_time = {task for task in jobs if dag.get_task(task).in_time}
@@ -129,7 +141,7 @@ def test_model_tasks_share_the_gpu_pool(dag: Any) -> None:
 
 
 def test_every_job_is_retried_and_only_degrade_and_report_run_after_a_failure(dag: Any) -> None:
-    for task_id in ORDER[:-1]:
+    for task_id in set(ORDER) - {NIGHT_COMPLETE}:
         assert dag.get_task(task_id).retries >= 1
     rules = {task.task_id: str(task.trigger_rule.value) for task in dag.tasks}
     assert {task: rule for task, rule in rules.items() if rule != "all_success"} == {
@@ -144,9 +156,11 @@ def test_every_job_is_retried_and_only_degrade_and_report_run_after_a_failure(da
 
 
 def test_a_run_with_a_failure_counts_as_failed_though_the_report_succeeds(dag: Any) -> None:
-    # A run's state is that of its leaves; the only one must depend on publish itself.
+    # A run's state is that of its leaves. `expire` never fails by itself, and does not run where
+    # `night_complete` failed, which must depend on publish itself.
     leaves = [task.task_id for task in dag.tasks if not task.downstream_task_ids]
-    assert leaves == ["night_complete"]
+    assert leaves == ["expire"]
+    assert dag.get_task("expire").upstream_task_ids == {"night_complete"}
     assert dag.get_task("night_complete").upstream_task_ids == {"publish", "announce", "report"}
     assert dag.get_task("degrade").upstream_task_ids == {"publish"}
     assert dag.get_task("announce").upstream_task_ids == {"publish", "degrade"}

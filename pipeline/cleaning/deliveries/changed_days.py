@@ -37,7 +37,7 @@ def changed_days(
     """Days before the night that are in the lake and have changed, ascending."""
     committed = [
         partition
-        for day in calendar.days[:-1]
+        for day in calendar.open_days[:-1]
         if (partition := lake.whole(cleaned(dataset.name), day)) is not None
         and RAW_FILES in partition.manifest
     ]
@@ -84,7 +84,7 @@ def _days_that_grew(  # noqa: PLR0917
     if not older:
         return []
     if not dataset.own_time:
-        return [part.run_date for part in older if part.run_date == calendar.days[0]]
+        return [part.run_date for part in older if part.run_date == calendar.open_days[0]]
     day = delivery_day_of_dump(dataset, calendar).alias("day")
     rows = read_rows(spark, dataset, raw_root, files).groupBy(day).count().collect()
     now = Counter({row["day"]: row["count"] for row in rows})

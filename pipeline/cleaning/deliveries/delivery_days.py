@@ -31,6 +31,7 @@ def delivery_calendar(
     *,
     night: dt.date,
     first: dt.date | None,
+    expired: dt.date | None = None,
 ) -> Calendar:
     """All delivery days up to and including the night; the night is the last.
 
@@ -54,7 +55,9 @@ def delivery_calendar(
         if not days:
             raise InputError(f"source {source.name} has no row dated on or before {night}")
         days = {day for day in days if not first or day >= first}
-    return Calendar(timezone, tuple(sorted(days | {night})), exact)
+    # Rows of a dump up to the day that expired last are of that day, and are left aside with it.
+    days |= {expired} if expired and expired < night else set()
+    return Calendar(timezone, tuple(sorted(days | {night})), exact, expired)
 
 
 def days_to_clean(
@@ -62,15 +65,17 @@ def days_to_clean(
 ) -> list[dt.date]:
     """The night itself, and each earlier day that is not committed whole, or changed since it was.
 
+    Days that have expired are left alone.
+
     After a changed catalogue every later day is cleaned again too, because the catalogue decides on
     its events and reviews. After any other change, those later days are whose late rows depend on
     the changed day.
     """
     names = [*(cleaned(name) for name in source.datasets), QUARANTINE]
     of_some_days = (REMOVED_EVENTS, RETRACTIONS)
-    night = calendar.days[-1]
+    night = calendar.open_days[-1]
     again: set[dt.date] = set()
-    released = marked_days(lake, raw_root, calendar.days)
+    released = marked_days(lake, raw_root, calendar.open_days)
     for dataset in source.datasets.values():
         changed = changed_days(spark, lake, dataset, raw_root, calendar)
         if changed:
@@ -90,18 +95,18 @@ def days_to_clean(
             )
         changed = sorted({*changed, *of_release})
         if changed and dataset.name == "items":
-            changed = [day for day in calendar.days if day >= changed[0]]
+            changed = [day for day in calendar.open_days if day >= changed[0]]
         again |= {*changed}
     again |= {
         day
-        for day in calendar.days
+        for day in calendar.open_days
         if day == night
         or any(lake.whole(name, day) is None for name in names)
         or any(
             lake.is_pointed(name, day) and lake.whole(name, day) is None for name in of_some_days
         )
     }
-    dependent = LateDependencies(lake).out_of_date(calendar.days, again)
+    dependent = LateDependencies(lake).out_of_date(calendar.open_days, again)
     if dependent:
         log.warning(
             "%d later days had late rows of such days: these are cleaned again", len(dependent)

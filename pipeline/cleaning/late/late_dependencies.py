@@ -4,7 +4,8 @@ A delivery with late rows resolves their user days together with what earlier de
 (`late_rows`). Its manifest names these (`judged_with`: the oldest own day that it touched, and a
 hash of the files of each delivery since). The delivery is out of date as soon as one of them is
 cleaned again to other files, or a new one appears among them. The manifests decide this, not the
-memory of a night, so the next night repairs one that was cut off half way.
+memory of a night, so the next night repairs one that was cut off half way. Deliveries that have
+expired are left out: nothing is cleaned again because of them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 
 from pipeline.datasets import cleaned
 from pipeline.lake import Lake
+from pipeline.retention.expired import expired_until
 from pipeline.sources.source import TIME_COLUMN
 
 DEPENDENCIES = "judged_with"  # the key in the manifests of lakes that exist
@@ -29,6 +31,7 @@ class LateDependencies:
     def __init__(self, lake: Lake) -> None:
         self._lake = lake
         self._hashes: dict[tuple[str, dt.date], str] = {}
+        self._expired = expired_until(lake)
 
     def of_delivery(self, dataset: str, day: dt.date, oldest: dt.date) -> dict[str, Any]:
         """What a delivery's manifest says under `DEPENDENCIES`: see the module's docstring.
@@ -38,7 +41,11 @@ class LateDependencies:
             day: the delivery.
             oldest: the oldest own day of its late rows.
         """
-        since = (date for date in self._lake.dates(cleaned(dataset), day) if date >= oldest)
+        since = (
+            date
+            for date in self._lake.dates(cleaned(dataset), day)
+            if date >= oldest and not self._has_expired(date)
+        )
         return {
             "oldest": oldest.isoformat(),
             "deliveries": {
@@ -67,7 +74,15 @@ class LateDependencies:
         oldest = dt.date.fromisoformat(recorded["oldest"])
         if any(oldest <= other < day for other in again):
             return True
-        return bool(self.of_delivery(dataset, day, oldest) != recorded)
+        then = {
+            date: files
+            for date, files in recorded["deliveries"].items()
+            if not self._has_expired(dt.date.fromisoformat(date))
+        }
+        return bool(self.of_delivery(dataset, day, oldest)["deliveries"] != then)
+
+    def _has_expired(self, day: dt.date) -> bool:
+        return self._expired is not None and day <= self._expired
 
     def _hash(self, dataset: str, day: dt.date) -> str:
         key = (dataset, day)

@@ -49,12 +49,19 @@ class Calendar:
     """Which delivery day a row of a dump belongs to.
 
     `days` are all delivery days, ascending, whether or not they are cleaned now; `exact` where a
-    dump's own days are the delivery days, so that nothing has to be looked up.
+    dump's own days are the delivery days, so that nothing has to be looked up. Days up to `expired`
+    keep their rows, and are never cleaned again.
     """
 
     timezone: str
     days: tuple[dt.date, ...]
     exact: bool = True
+    expired: dt.date | None = None
+
+    @property
+    def open_days(self) -> tuple[dt.date, ...]:
+        """The days that may be cleaned; the night is the last."""
+        return tuple(day for day in self.days if self.expired is None or day > self.expired)
 
 
 def map_rows(
@@ -186,10 +193,10 @@ def given(name: str) -> str:
 def delivery_day_of_dump(dataset: SourceDataset, calendar: Calendar) -> Column:
     """The delivery day of a dump's row: its own day, or the next one on which anything came.
 
-    A row without a time, or of a dump without times, belongs to the first delivery day, so that it
-    is counted once whichever days a pass cleans.
+    A row without a time, or of a dump without times, belongs to the first delivery day that has not
+    expired, so that it is counted once whichever days a pass cleans.
     """
-    first = F.lit(calendar.days[0])
+    first = F.lit(calendar.open_days[0])
     if not dataset.own_time:
         return first
     own = own_day(dataset, calendar.timezone)
