@@ -247,6 +247,8 @@ def test_a_run_whose_first_directory_went_goes_on_after_its_last(lake: Lake) -> 
         lake.commit(HISTORIES, run)
     shutil.rmtree(lake.run_directory(HISTORIES, run))
     assert [part.directory_id for part in lake.attempts(HISTORIES, run)] == ["r.2", "r.3"]
+    shutil.rmtree(lake.run_directory(HISTORIES, run).with_name("run_id=r.2"))
+    assert [part.directory_id for part in lake.attempts(HISTORIES, run)] == ["r.3"]
     assert lake.begin(HISTORIES, run).name == "run_id=r.4"
     (lake.run_directory(HISTORIES, run).with_name("run_id=r.4") / "part").write_text("y")
     assert lake.commit(HISTORIES, run).directory_id == "r.4"
