@@ -8,7 +8,9 @@ import json
 import os
 import re
 import shutil
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,8 @@ from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as tried
 from hypothesis import strategies as st
 
-from jobs.cli.airflow_expiry import AirflowHome, old_logs, remove_logs
+from jobs.cli.airflow_expiry import AirflowHome, clean_database, old_logs, remove_logs
+from jobs.cli.airflow_home import airflow_environment
 from jobs.cli.main import main
 from pipeline import durable
 from pipeline.datasets import (
@@ -239,6 +242,8 @@ def test_a_run_whose_first_directory_went_goes_on_after_its_last(lake: Lake) -> 
         lake.commit(HISTORIES, run)
     shutil.rmtree(lake.run_directory(HISTORIES, run))
     assert [part.directory_id for part in lake.attempts(HISTORIES, run)] == ["r.2", "r.3"]
+    shutil.rmtree(lake.run_directory(HISTORIES, run).with_name("run_id=r.2"))
+    assert [part.directory_id for part in lake.attempts(HISTORIES, run)] == ["r.3"]
     assert lake.begin(HISTORIES, run).name == "run_id=r.4"
     (lake.run_directory(HISTORIES, run).with_name("run_id=r.4") / "part").write_text("y")
     assert lake.commit(HISTORIES, run).directory_id == "r.4"
@@ -328,6 +333,19 @@ def test_the_logs_of_airflow(tmp_path: Path) -> None:
     remove_logs(home, [old])
     assert not old.parent.exists()
     assert new.exists()
+
+
+@pytest.mark.airflow
+def test_the_database_of_airflow(airflow_of_the_tests: Path, tmp_path: Path) -> None:
+    home = tmp_path / "airflow"
+    shutil.copytree(airflow_of_the_tests, home)
+    with closing(sqlite3.connect(home / "airflow.db")) as database, database:
+        for when in ("2026-02-28 23:00:00.000000", "2026-03-01 01:00:00.000000"):
+            database.execute("INSERT INTO log (dttm, event) VALUES (?, 'a test')", [when])
+    clean_database(AirflowHome(home, airflow_environment(home, os.environ)), dt.date(2026, 3, 1))
+    with closing(sqlite3.connect(home / "airflow.db")) as database:
+        kept = database.execute("SELECT dttm FROM log WHERE event = 'a test'").fetchall()
+    assert kept == [("2026-03-01 01:00:00.000000",)]
 
 
 # -- whatever was kept -----------------------------------------------------------------------
