@@ -102,7 +102,7 @@ class Plan:
     rows: dict[RunDirectory, dict[Path, Hits]] = field(default_factory=lambda: defaultdict(dict))
     lists: dict[RunDirectory, set[Path]] = field(default_factory=lambda: defaultdict(set))
     words: dict[RunDirectory, set[Path]] = field(default_factory=lambda: defaultdict(set))
-    texts: dict[Path, int] = field(default_factory=dict)
+    texts: list[Path] = field(default_factory=list)
     texts_in: dict[RunDirectory, set[Path]] = field(default_factory=lambda: defaultdict(set))
     unclosed: list[RunDirectory] = field(default_factory=list)
     scratch: list[Path] = field(default_factory=list)
@@ -304,20 +304,20 @@ def _look_at_others(
         progress(str(file.parent))
         plan.searched[dataset].files += 1
         plan.searched[dataset].bytes += file.stat().st_size
-        if parts := _holds(plan, file, dataset, wanted):
-            plan.texts[file] = parts
+        if _holds(plan, file, dataset, wanted):
+            plan.texts.append(file)
 
 
-def _holds(plan: Plan, file: Path, dataset: str, wanted: Wanted) -> int:
-    """How many parts of a file hold a user."""
+def _holds(plan: Plan, file: Path, dataset: str, wanted: Wanted) -> bool:
+    """Whether a file holds a user, or a sentence that goes."""
     try:
         changed = without_users(file.name, file.read_bytes(), wanted, plan.sentences)
     except FileNotFoundError:
-        return 0  # a log that was put away meanwhile
+        return False  # a log that was put away meanwhile
     except OSError as error:
         plan.faults.append(f"{file} of {dataset} cannot be read: {error.strerror or error}")
-        return 0
-    return changed.parts if changed else 0
+        return False
+    return changed is not None
 
 
 def _others(lake: Lake, logs: Collection[Path]) -> Iterator[tuple[Path, str]]:

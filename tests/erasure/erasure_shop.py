@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.cleaning.late.late_dependencies import DEPENDENCIES, LateDependencies
 from pipeline.datasets import CLEANED_USERS
 from pipeline.erasure.erase import Asked, ask
 from pipeline.histories.past import RETRACTIONS
@@ -94,7 +95,16 @@ def build(settings: Settings) -> Shop:
 def _fill(shop: Shop, run: Run) -> None:
     lake, night = shop.lake, run.run_date
     of_run = {"source": "test"}
-    write_rows(lake, "cleaned_events", run, _events(shop, night), files=2, **of_run)
+    late = {DEPENDENCIES: LateDependencies(lake).of_delivery("events", night, NIGHTS[0])}
+    write_rows(
+        lake,
+        "cleaned_events",
+        run,
+        _events(shop, night),
+        files=2,
+        **of_run,
+        **(late if night == NIGHTS[2] else {}),
+    )
     write_rows(lake, "cleaned_reviews", run, _reviews(shop, night), files=2, **of_run)
     write_rows(lake, "cleaned_users", run, _users(shop), **of_run)
     write_rows(

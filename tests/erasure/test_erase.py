@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs.cli.main import main
+from pipeline.cleaning.late.late_dependencies import DEPENDENCIES, LateDependencies
 from pipeline.datasets import CLEANED_EVENTS, HISTORIES, MODELS
 from pipeline.erased import digest_of, read_erased
 from pipeline.erasure import exchange
@@ -19,6 +21,7 @@ from pipeline.erasure.words import MIN_REVIEWS
 from pipeline.errors import DamagedError, InputError
 from pipeline.generation.champion import CHAMPION_UNREADABLE, load_champion, read_champion
 from pipeline.histories.item_words import MIN_REVIEWS as AS_HISTORIES_ASK
+from pipeline.intact import forget_checked
 from pipeline.lake import Lake, Run
 from pipeline.publishing.mail_list import export_mail_list
 from pipeline.publishing.query import run_query
@@ -287,3 +290,39 @@ def _everything(root: Path) -> dict[str, bytes]:
         for path in sorted(root.rglob("*"))
         if path.is_file() and path.name != ".use.lock"
     }
+
+
+def test_deliveries_with_late_rows_need_not_be_cleaned_again(shop: Shop) -> None:
+    assert LateDependencies(shop.lake).out_of_date(NIGHTS, []) == set()
+    before = shop.lake.require(CLEANED_EVENTS, NIGHTS[2]).manifest[DEPENDENCIES]
+    erase(shop.asked(), clock)
+    assert shop.lake.require(CLEANED_EVENTS, NIGHTS[2]).manifest[DEPENDENCIES] != before
+    assert LateDependencies(shop.lake).out_of_date(NIGHTS, []) == set()
+
+
+def test_a_reader_meanwhile_sees_old_files_or_new_ones(shop: Shop) -> None:
+    lake, night = shop.lake, NIGHTS[1]
+    files = lake.require("recommendations", night).paths
+    seen: list[list[str]] = []
+    ended = threading.Event()
+
+    def read() -> None:
+        while not ended.is_set():
+            forget_checked()
+            try:
+                for file in lake.require("recommendations", night).files:
+                    seen.append(pq.ParquetFile(file).read()["user_id"].to_pylist())
+            except DamagedError as error:
+                assert "was written again while it was read" in str(error)  # noqa: PT017
+
+    old = [pq.ParquetFile(file).read()["user_id"].to_pylist() for file in files]
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        erase(shop.asked(), clock)
+    finally:
+        ended.set()
+        reader.join()
+    new = [pq.ParquetFile(file).read()["user_id"].to_pylist() for file in files]
+    assert {tuple(users) for users in seen} == {tuple(users) for users in [*old, *new]}
+    assert verify_lake(lake).faults == [], "nothing was taken for damaged"
