@@ -116,6 +116,9 @@ def others_equal(root: Path, lake: Path, gone: Sequence[str]) -> bool:
         )
         if "user_id" in before.column_names:
             before = before.filter(pc.invert(pc.is_in(before["user_id"], value_set=values)))
+        elif "raw" in before.column_names:
+            users = pa.array([json.loads(str(row))["user"] for row in before["raw"].to_pylist()])
+            before = before.filter(pc.invert(pc.is_in(users, value_set=values)))
         if not before.equals(after):
             return False
     return True

@@ -54,7 +54,7 @@ class Journal:
         """
         before = self.read()
         said = {
-            "ids": sorted({*before.get("ids", ()), *ids}),
+            "ids": sorted(set(ids)),
             "found": sorted({*before.get("found", ()), *found}),
             "learned": sorted({*before.get("learned", ()), *learned}),
             "attempts": before.get("attempts", 0) + 1,

@@ -18,9 +18,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.cleaning.late.late_dependencies import DEPENDENCIES, LateDependencies
-from pipeline.datasets import CLEANED_USERS
+from pipeline.contracts.arrow import arrow_schema
+from pipeline.contracts.contract import load_contract
+from pipeline.datasets import CLEANED_USERS, RETRACTIONS
 from pipeline.erasure.erase import Asked, ask
-from pipeline.histories.past import RETRACTIONS
 from pipeline.lake import Lake, Run, write_json
 from pipeline.lake_key import key_of_lake
 from pipeline.ledger import LedgerLine, write_ledger
@@ -117,23 +118,7 @@ def _fill(shop: Shop, run: Run) -> None:
         ],
         **of_run,
     )
-    write_rows(
-        lake,
-        RETRACTIONS,
-        run,
-        [
-            {
-                "dataset": "events",
-                "user_id": shop.user(name),
-                "event_date": night,
-                "event_id": f"old {name[:3]}",
-                "rule": "bot",
-            }
-            for name in (GO[0], STAY[0])
-        ],
-        by_dataset={"events": 2},
-        **of_run,
-    )
+    _retract(shop, run)
     write_rows(lake, "quarantine", run, list(_refused(shop)), **of_run)
     write_rows(lake, "review_phrases", run, _phrases(shop, night))
     write_rows(
@@ -228,6 +213,24 @@ def _fill(shop: Shop, run: Run) -> None:
     )
     export_mail_list(lake, run)
     _records(shop, run)
+
+
+def _retract(shop: Shop, run: Run) -> None:
+    """Files are named by what they take back, and counted so in the manifest."""
+    rows = [
+        {
+            "dataset": "events",
+            "user_id": shop.user(name),
+            "event_date": run.run_date,
+            "event_id": f"old {name[:3]}",
+            "rule": "bot",
+        }
+        for name in (GO[0], STAY[0])
+    ]
+    schema = arrow_schema(load_contract(RETRACTIONS))
+    directory = shop.lake.begin(RETRACTIONS, run)
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), directory / "events-00000.parquet")
+    shop.lake.commit(RETRACTIONS, run, rows=2, by_dataset={"events": 2})
 
 
 def _event(shop: Shop, n: int, night: dt.date, kind: str) -> dict[str, Any]:
