@@ -6,6 +6,9 @@ inputs twice, once for this (1.6 GB a second and core where it was measured) and
 A partition that was found to hold another content is marked (`.damaged` beside its manifest), so
 that the stage that makes it again knows so without hashing the past.
 
+An erasure exchanges a directory with one that has another manifest: who read the old manifest and
+meets the new files is told so, and nothing is marked.
+
 Gives up: a file that changes between the hashing and the reading, or later in the same process
 with its size and time kept. Standard library only.
 """
@@ -24,6 +27,7 @@ from pipeline import durable
 from pipeline.errors import StorageError
 
 MARK = ".damaged"
+_MANIFEST = "manifest.json"  # `pipeline.lake.MANIFEST`, which stands above this module
 
 _SEAL = "seal"
 _NO_SEAL = "0" * 64
@@ -130,10 +134,21 @@ def _check_content(directory: Path, entry: Mapping[str, Any]) -> None:
     except OSError as error:
         raise _of_system(error, path) from None
     if sha256 != entry["sha256"]:
+        if _was_written_again(directory, entry):
+            raise FaultError(f"{path} was written again while it was read; ask again")
         fault = f"{path} is damaged: it has SHA-256 {sha256}, its manifest says {entry['sha256']}"
         mark(directory, fault)
         raise FaultError(fault)
     _good[path] = known
+
+
+def _was_written_again(directory: Path, entry: Mapping[str, Any]) -> bool:
+    """Whether the directory has another manifest by now than the one that the entry is of."""
+    try:
+        now = read_sealed_json(directory / _MANIFEST)["files"]
+    except (FaultError, KeyError):
+        return False
+    return all(other["sha256"] != entry["sha256"] for other in now)
 
 
 def _read(path: Path) -> bytes:

@@ -78,7 +78,8 @@ def clean_dataset(night: NightContext, delivery: Delivery) -> CleanedDataset:
     """
     dataset, scratch = delivery.dataset, night.scratch
     limits = night.settings.cleaning
-    rules = Rules(dataset, night.source.name, night.calendar.timezone, limits, night.key)
+    timezone = night.calendar.timezone
+    rules = Rules(dataset, night.source.name, timezone, limits, night.key, night.erased)
     known = (
         known_items(night.spark, night.lake, night.source, scratch, night.days)
         if dataset.name in TIME_COLUMN

@@ -1,13 +1,13 @@
 """One night's cleaning: raw files in; cleaned datasets, quarantine and ledger lines out.
 
 Reads the source's files below `paths.raw`, `cleaned_items` of days before (the items that were
-known), and earlier rows of the days that late rows belong to. Writes
-`cleaned_<dataset>` of every dataset of the source and `quarantine`, one partition per delivery day,
-and `removed_events` and `retractions` of the days that have any. Everything is written to scratch,
-counted and checked first: a night that is refused commits nothing. Days are committed oldest first,
-so a night that is cut off in the middle leaves whole days, and the next one takes in the rest. The
-ledger is written before them, so that no day is ever in the lake without its lines; a retry keeps
-the lines of days that it finds done.
+known), earlier rows of the days that late rows belong to, and who was erased (`pipeline.erased`).
+Writes `cleaned_<dataset>` of every dataset of the source and `quarantine`, one partition per
+delivery day, and `removed_events` and `retractions` of the days that have any. Everything is
+written to scratch, counted and checked first: a night that is refused commits nothing. Days are
+committed oldest first, so a night that is cut off in the middle leaves whole days, and the next one
+takes in the rest. The ledger is written before them, so that no day is ever in the lake without its
+lines; a retry keeps the lines of days that it finds done.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from pipeline.cleaning.deliveries.delivery_days import days_to_clean, delivery_c
 from pipeline.cleaning.late.late_counts import LateRows
 from pipeline.cleaning.night_context import NightContext
 from pipeline.datasets import CLEANED_ITEMS
+from pipeline.erased import read_erased
 from pipeline.errors import InputError, SettingsError
 from pipeline.lake import Lake, Run, storage_errors
 from pipeline.lake_key import key_of_lake
@@ -88,7 +89,8 @@ def clean_night(
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(parents=True)
     key = key_of_lake(lake, settings.privacy.key_file)
-    night = NightContext(spark, settings, lake, run, source, calendar, days, key, scratch)
+    erased = frozenset(read_erased(lake).digests)
+    night = NightContext(spark, settings, lake, run, source, calendar, days, key, scratch, erased)
     log.info("source %s: %d days to clean, %s to %s", source.name, len(days), days[0], days[-1])
 
     lines: list[LedgerLine] = []

@@ -16,7 +16,10 @@ from pipeline.sources.source import Source
 
 @dataclass(frozen=True)
 class NightContext:
-    """One night of cleaning; `days` are the delivery days that it cleans, ascending."""
+    """One night of cleaning; `days` are the delivery days that it cleans, ascending.
+
+    `erased` are the digests of users who are not to be taken in (`pipeline.erased`).
+    """
 
     spark: SparkSession
     settings: Settings
@@ -27,6 +30,7 @@ class NightContext:
     days: list[dt.date]
     key: bytes
     scratch: Path
+    erased: frozenset[str] = frozenset()
 
     @property
     def raw_root(self) -> str:

@@ -79,7 +79,7 @@ class ToolFolder:
                 path.mkdir(mode=_PRIVATE_FOLDER, exist_ok=True)
             self.path.chmod(_PRIVATE_FOLDER)
         try:
-            with storage_errors(f"cannot write to {self.path} (paths.exports)"), self._alone():
+            with storage_errors(f"cannot write to {self.path} (paths.exports)"), self.alone():
                 for left in self.path.glob(f"{_ASIDE}*"):  # of who was killed
                     shutil.rmtree(left)
                 aside = self.path / f"{_ASIDE}new"
@@ -95,7 +95,8 @@ class ToolFolder:
                         path.rmdir()
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def alone(self) -> Iterator[None]:
+        """Be the only process that changes this folder."""
         with alone(self.path / ".lock", f"exporting to {self.path.name}"):
             yield
 
@@ -126,12 +127,16 @@ class ToolFolder:
                 f"told who has left. Bring it back, or remove {self.path} and export everything"
             ) from None
 
+    def newest_names(self) -> set[str]:
+        """The directories that the next export compares with."""
+        return {str(name) for name in self._latest().values()}
+
     def expire(self, now: dt.datetime, keep_days: int) -> list[str]:
         """Remove the files of exports that are older; give the names of these exports.
 
         Of the newest ones, what was sent stays, without the files.
         """
-        newest = {str(name) for name in self._latest().values()}
+        newest = self.newest_names()
         expired = []
         for manifest in sorted(self.path.glob(f"*/{MANIFEST}")):
             path = manifest.parent

@@ -4,7 +4,8 @@ Reads `histories`, `catalogue`, `item_words` of the night, `cleaned_reviews` of 
 champion as of the night before. Writes the dataset `models`: a plain Hugging Face directory with
 `training_log.json` and a model card. Guarantees: only what was known before the end of the night's
 day and before each user's held-out event is trained on; shoppers who do not agree to personalised
-marketing are not; on one CPU the same inputs, settings and seed give the same weights.
+marketing are not; weights that learned from shoppers who were erased are not gone on from; on one
+CPU the same inputs, settings and seed give the same weights.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from transformers import GPT2LMHeadModel
 
 from pipeline.code_digest import code_digest
 from pipeline.datasets import MODELS
+from pipeline.erased import read_erased
 from pipeline.errors import NightcartError
 from pipeline.lake import Lake, Partition, Run, storage_errors
 from pipeline.model.champion import champion_before
@@ -81,6 +83,7 @@ class _Ready:
     night: dt.date
     inputs: NightInputs
     champion: Checkpoint | None
+    anew: str | None  # why the night does not start from the champion that there is
     vocabulary: Vocabulary
     model: GPT2LMHeadModel
     rows: Mapping[str, list[TrainingRow]]
@@ -110,6 +113,7 @@ def fine_tune(lake: Lake, run: Run, settings: Settings, group: ProcessGroup = AL
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "rows": {kind: len(of_kind) for kind, of_kind in rows.items()},
         "warm_start_from": champion.model_version if champion else None,
+        **({"trained_anew": ready.anew} if ready.anew else {}),
     }
     log.info("%s", ", ".join(f"{name} {value}" for name, value in report.items()))
     ranking, text = _train(ready, settings, _run_context(lake, run, settings, ready, group))
@@ -159,7 +163,7 @@ def follow(lake: Lake, run: Run, settings: Settings, group: ProcessGroup) -> Non
 
 def _ready(lake: Lake, run: Run, settings: Settings) -> _Ready:
     inputs = read_inputs(lake, run, settings.training, settings.histories.target_event_types)
-    champion = _champion(lake, run) if settings.training.warm_start else None
+    champion, anew = _champion(lake, run) if settings.training.warm_start else (None, None)
     base = load_base_model(settings.model.base_model) if settings.model.base_model else None
     if settings.training.threads:
         torch.set_num_threads(settings.training.threads)
@@ -183,7 +187,8 @@ def _ready(lake: Lake, run: Run, settings: Settings) -> _Ready:
         reasons=settings.reasons,
     )
     refuse_nothing_to_learn(vocabulary, rows, inputs)
-    return _Ready(run.run_date, inputs, champion, vocabulary, model.to(training_device()), rows)
+    model = model.to(training_device())
+    return _Ready(run.run_date, inputs, champion, anew, vocabulary, model, rows)
 
 
 def _run_context(
@@ -209,15 +214,28 @@ def _run_context(
     )
 
 
-def _champion(lake: Lake, run: Run) -> Checkpoint | None:
-    """Last night's champion; one that cannot be read is no reason not to train."""
+def _champion(lake: Lake, run: Run) -> tuple[Checkpoint | None, str | None]:
+    """Last night's champion, or why the night starts from nothing although there is one.
+
+    One that cannot be read is no reason not to train. The weights of one that has learned from
+    users who were erased since are not gone on from.
+    """
+    erased = read_erased(lake)
     try:
         record = champion_before(lake, run.run_date)
-        directory = record.model_directory(lake) if record else None
-        return load_checkpoint(directory) if directory else None
+        if record is None or record.model_run is None:
+            return None, None
+        if day := erased.learned_from(record.model_run):
+            anew = (
+                f"the champion {record.model_version} may have learned from shoppers who were "
+                f"erased on {day}"
+            )
+            log.warning("training from nothing: %s", anew)
+            return None, anew
+        return load_checkpoint(lake.run_directory(MODELS, record.model_run)), None
     except NightcartError as error:
         log.warning("starting without the champion: %s", error)
-        return None
+        return None, str(error)
 
 
 def _canaries(texts: Sequence[TrainingRow], settings: Settings) -> list[TrainingRow]:

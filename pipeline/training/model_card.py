@@ -18,6 +18,7 @@ _SECTIONS = ("model.", "training.", "histories.")
 def model_card(run: Run, settings: Settings, report: Mapping[str, Any]) -> str:
     """Markdown with the front matter that Hugging Face tools read."""
     rows = ", ".join(f"{n:,} {kind}" for kind, n in report["rows"].items())
+    anew = f" ({report['trained_anew']})" if "trained_anew" in report else ""
     data, code, cost = report["data"], report["code"], report["cost"]
     read = "\n".join(
         f"| `{name}` | {read['run_date']} | `{read['run_id']}` | {read['rows']:,} |"
@@ -45,7 +46,7 @@ sentence about an item from words that satisfied shoppers used of it.
 | not trained on | held-out last purchases, and all of any shopper who did not agree |
 | items | {report["items"]:,} |
 | parameters | {report["parameters"]:,} |
-| started from | {report["warm_start_from"] or settings.model.base_model or "random weights"} |
+| started from | {report["warm_start_from"] or settings.model.base_model or "random weights"}{anew} |
 | epochs | {report["epochs"]}; kept: epoch {report["best_epoch"]} (0 is the start) |
 | NDCG@{settings.evaluation.k}, validation half | {report["best_validation_ndcg"]:.4f} |
 | sentences it gives away | {_given_away(report)} |

@@ -273,7 +273,9 @@ def test_every_kind_of_value_prints_in_every_format(night: Night) -> None:
 
 def test_there_is_no_other_format(night: Night) -> None:
     night.publish()
-    with pytest.raises(InputError, match="no format 'xml'; choose one of table, csv, spreadsheet, json"):
+    with pytest.raises(
+        InputError, match="no format 'xml'; choose one of table, csv, spreadsheet, json"
+    ):
         printed(night.lake, "SELECT 1", "xml")
 
 

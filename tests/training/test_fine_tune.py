@@ -13,6 +13,7 @@ import torch
 from transformers import AutoTokenizer, GPT2LMHeadModel
 
 from jobs.fine_tune import main
+from pipeline.erased import add_erased, model_name
 from pipeline.errors import GateError, SettingsError
 from pipeline.lake import Lake, Run
 from pipeline.ledger import read_ledger
@@ -192,6 +193,25 @@ def test_the_next_night_starts_from_the_champion(lake: Lake, settings: Settings)
     assert fine_tune(lake, RUN, quick(settings)).report["warm_start_from"] is None
     cold = quick(settings, warm_start=False)
     assert fine_tune(lake, tomorrow, cold).report["warm_start_from"] is None
+
+
+def test_a_champion_that_learned_from_who_was_erased_is_not_gone_on_from(
+    lake: Lake, settings: Settings
+) -> None:
+    made = trained(lake.root, quick(settings))
+    _crown(lake, made)
+    tomorrow = Run(NIGHT + dt.timedelta(days=1), "two")
+    fill(lake, tomorrow)
+    add_erased(lake, [], [model_name(RUN.run_date, RUN.run_id)], tomorrow.run_date)
+    anew = fine_tune(lake, tomorrow, quick(settings))
+    assert anew.report["warm_start_from"] is None
+    why = f"the champion {version(made)} may have learned from shoppers who were erased on 2026-03"
+    assert why in anew.report["trained_anew"]
+    assert f"| started from | random weights ({why}" in (
+        anew.partition.path / "README.md"
+    ).read_text("utf-8")
+    never = fine_tune(lake, tomorrow, quick(settings, warm_start=False))
+    assert version(anew) == version(never), "bit for bit as if there were no champion"
 
 
 def test_a_champion_is_refined_at_a_lower_rate(lake: Lake, settings: Settings) -> None:

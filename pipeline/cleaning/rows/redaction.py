@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, cast
 
 import pyarrow as pa
@@ -30,7 +30,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 from pyspark.sql.pandas.functions import arrow_udf
 
-from pipeline.cleaning.rows.pseudonym_column import pseudonym_column
+from pipeline.cleaning.rows.pseudonym_column import pseudonym_column, was_erased
 from pipeline.contracts.contract import load_contract
 from pipeline.sources.reader_columns import LINE
 from pipeline.sources.source import ACT_IDS, KEY_COLUMN, TIME_COLUMN, SourceDataset, columns_read
@@ -43,13 +43,20 @@ _WORDS_OF_JSON = ("null", "true", "false")
 _ROW, _LINE, _OUTLINE = "row", "line", "outline"
 
 
-def redacted_row(dataset: SourceDataset, key: bytes, is_refused: Column) -> Column:
+def redacted_row(
+    dataset: SourceDataset,
+    key: bytes,
+    is_refused: Column,
+    *,
+    erased: Collection[str] = frozenset(),
+) -> Column:
     """JSON of the raw columns that are not null, or the redacted line, of a row that was mapped.
 
     Args:
         dataset: whose raw columns the row has in `__given`.
         key: of the hash.
         is_refused: which rows to make it of; it is null for others.
+        erased: digests of users of whose lines only the outline is kept.
     """
     own_users, acts = dataset.user_columns, {*dataset.act_columns, *dataset.acts_elsewhere}
     texts = {
@@ -74,10 +81,16 @@ def redacted_row(dataset: SourceDataset, key: bytes, is_refused: Column) -> Colu
     for name in kept_columns(dataset):
         fields.append(F.col(name).cast("string").alias(kept(name)))
         only_emails.add(kept(name))
-    line, is_certain = _redacted_line(dataset, key)
+    line, is_certain = _redacted_line(dataset, key, erased)
     is_line = F.col(LINE).isNotNull()
     kind = F.when(~is_line, _ROW).when(is_certain, _LINE).otherwise(_OUTLINE)
     row = F.when(is_line, line).otherwise(F.to_json(F.struct(*fields)))
+    for name in dataset.users_elsewhere if erased else ():
+        # An item's row, say, in the same file as a purchase by somebody who was erased.
+        user = pseudonym_column(F.col(GIVEN).getField(name), key)
+        is_theirs = ~is_line & F.coalesce(was_erased(user, key, erased), F.lit(False))
+        row = F.when(is_theirs, _outline(row)).otherwise(row)
+        kind = F.when(is_theirs, _OUTLINE).otherwise(kind)
     scrubbed = arrow_udf(_scrubbing(frozenset(only_emails)), T.StringType())  # type: ignore[call-overload]
     return cast(Column, scrubbed(F.when(is_refused, row), F.when(is_refused, kind)))
 
@@ -139,7 +152,9 @@ def kept_columns(dataset: SourceDataset) -> list[str]:
     ]
 
 
-def _redacted_line(dataset: SourceDataset, key: bytes) -> tuple[Column, Column]:
+def _redacted_line(
+    dataset: SourceDataset, key: bytes, erased: Collection[str]
+) -> tuple[Column, Column]:
     """The line with its ids hidden, and whether they are for certain; else it is an outline."""
     line = F.col(LINE)
     ids = [
@@ -155,7 +170,7 @@ def _redacted_line(dataset: SourceDataset, key: bytes) -> tuple[Column, Column]:
     ]
     if not ids:
         return line, F.lit(True)
-    outline = F.regexp_replace(F.regexp_replace(line, r"[\p{L}\p{M}]", "x"), r"\p{N}", "9")
+    outline = _outline(line)
     if dataset.format != "jsonl":
         return outline, F.lit(False)
     values = [F.regexp_extract_all(line, F.lit(_value_of(name)), F.lit(1)) for name in ids]
@@ -171,8 +186,17 @@ def _redacted_line(dataset: SourceDataset, key: bytes) -> tuple[Column, Column]:
         F.array_distinct(bare),
         lambda value: (F.length(value) > 0) & ~value.isin(*_WORDS_OF_JSON),
     )
+    if erased:
+        is_certain &= ~F.exists(
+            wanted, lambda value: was_erased(pseudonym_column(value, key), key, erased)
+        )
     hidden = F.aggregate(wanted, line, lambda text, value: _without(text, value, key))
     return F.when(is_certain, hidden).otherwise(outline), is_certain
+
+
+def _outline(text: Column) -> Column:
+    """How a text is built: each letter an x, each digit a 9."""
+    return F.regexp_replace(F.regexp_replace(text, r"[\p{L}\p{M}]", "x"), r"\p{N}", "9")
 
 
 def _value_of(name: str) -> str:

@@ -25,6 +25,10 @@ The outcome columns:
 A good event or review of a day before the delivery has the outcome `late`. All that is known of its
 user's own day decides what becomes of it (`late_rows`).
 
+Rows of users who were erased (`pipeline.erased`) are removed by the rule `erased` before all of
+these but the first; of a line that could not be read and names one of them, only the outline is
+kept. Where nobody was erased, none of this is asked.
+
 A row that is neither `accepted` nor `late` has its hash where its key would be, so that no two of
 them look related and a million rows without a user do not meet in one place.
 """
@@ -38,6 +42,7 @@ from pyspark.sql import functions as F
 
 from pipeline.cleaning.late.late_horizon import oldest_own_day
 from pipeline.cleaning.rows.mapping import given
+from pipeline.cleaning.rows.pseudonym_column import was_erased
 from pipeline.cleaning.rows.redaction import FREE_TEXT, GIVEN, PSEUDONYM, redacted_row
 from pipeline.cleaning.rows.scrubbing import scrub, without_markup
 from pipeline.cleaning.user_days.row_arrays import EVIDENCE_TYPE
@@ -54,6 +59,7 @@ OUTCOME, REASON, EVIDENCE, RAW = "__outcome", "__reason", "__evidence", "__raw"
 CONTENT, ORDER, CONSENT_UNREAD = "__content", "__order", "__consent_unread"
 OWN_DAY, BUCKET = "__own_day", "__bucket"
 ACCEPTED, QUARANTINED, REMOVED, LATE = "accepted", "quarantined", "removed", "late"
+ERASED = "erased"  # the rule that removes rows of users who were erased
 # Events that these rules remove are kept (`removed_events`): a later delivery may restore them.
 RESTORABLE_RULES = ("bot", "near_duplicate")
 OUTCOME_COLUMNS = (
@@ -73,13 +79,17 @@ OUTCOME_COLUMNS = (
 
 @dataclass(frozen=True)
 class Rules:
-    """What the rules compare with, for one dataset; the key hides users in what is refused."""
+    """What the rules compare with, for one dataset; the key hides users in what is refused.
+
+    `erased` are the digests of erased users (`pipeline.erased`).
+    """
 
     dataset: SourceDataset
     source: str
     timezone: str
     limits: Cleaning
     key: bytes = field(default=b"", repr=False)
+    erased: frozenset[str] = field(default=frozenset(), repr=False)
 
 
 def own_day_column(dataset: str) -> str:
@@ -114,9 +124,22 @@ def apply_row_rules(mapped: DataFrame, rules: Rules, known_items: DataFrame | No
         known_items: `item_id`, `first_day`: the first delivery day that brought it. None where
             the source has no catalogue; then every item is known.
     """
-    scrubbed = _scrubbed(mapped, rules.dataset.name)
+    scrubbed = _scrubbed(_without_erased(mapped, rules), rules.dataset.name)
     return _cleaned(
         first_outcome(_with_context(scrubbed, rules, known_items), rules.dataset), rules
+    )
+
+
+def _without_erased(mapped: DataFrame, rules: Rules) -> DataFrame:
+    """Rows of erased users are to be removed, whatever else is wrong with them."""
+    if not rules.erased or not rules.dataset.user_columns:
+        return mapped
+    is_erased = F.coalesce(was_erased(F.col(PSEUDONYM), rules.key, rules.erased), F.lit(False))
+    return mapped.withColumns(
+        {
+            "__remove": F.when(is_erased, F.lit(ERASED)).otherwise(F.col("__remove")),
+            "__undated": F.col("__undated") & ~is_erased,
+        }
     )
 
 
@@ -238,7 +261,9 @@ def _with_raw(rules: Rules) -> list[Column]:
     made = {
         placed_by: F.when(is_good, F.col(placed_by)).otherwise(hashed.cast("string")),
         CONTENT: hashed,
-        RAW: redacted_row(rules.dataset, rules.key, F.col(OUTCOME) == QUARANTINED),
+        RAW: redacted_row(
+            rules.dataset, rules.key, F.col(OUTCOME) == QUARANTINED, erased=rules.erased
+        ),
     }
     columns = load_contract(f"cleaned_{dataset}").column_names
     return [made.get(name, F.col(name)).alias(name) for name in (*columns, *OUTCOME_COLUMNS)]

@@ -138,7 +138,8 @@ def outcome_function(
         is_ranked: the rank of a row among those of its key is one of the columns.
     """
     is_events = rules.dataset.name == "events"
-    rules = replace(rules, key=b"")  # no rule here needs it, and all of this goes to workers
+    # No rule here needs them, and all of this goes to workers.
+    rules = replace(rules, key=b"", erased=frozenset())
 
     # Spark reads these hints when it is given the function, and pa.Array takes no parameter then.
     def outcomes(batches: Iterator[tuple[pa.Array, ...]]) -> Iterator[pa.Array]:  # type: ignore[type-arg]

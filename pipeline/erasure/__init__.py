@@ -1,0 +1,1 @@
+"""Erasing users: every file of the lake that holds them is written again without them."""

@@ -1,0 +1,92 @@
+"""Whom an erasure looks for, and where they stand in a text.
+
+A pseudonym is 32 hexadecimal digits, so all of them are looked for at once, in one pass over the
+digits of a text. A retailer's id is looked for as a whole word, and only where it can be told from
+other words: "17" would be found in every price. Ids are hidden by cleaning, so this finds what an
+older version let through.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import pyarrow as pa
+
+from pipeline.pseudonym import PSEUDONYM_LENGTH, pseudonym
+
+# Fewer characters, or fewer digits and nothing else, may well stand for something else.
+MIN_ID, MIN_DIGITS = 5, 9
+
+_DIGITS = re.compile(rb"[0-9a-f]{%d,}" % PSEUDONYM_LENGTH)
+_WORD = re.compile(rb"[0-9A-Za-z_\x80-\xff]+(?:[-.@][0-9A-Za-z_\x80-\xff]+)*")
+_PART = re.compile(rb"[0-9A-Za-z_\x80-\xff]+")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Pseudonym -> the retailer's id."""
+
+    id_of: Mapping[str, str]
+
+    @classmethod
+    def of_ids(cls, ids: Iterable[str], key: bytes) -> Wanted:
+        """By ids as the source's mapping gives them, and the lake's key."""
+        return cls({pseudonym(user_id, key): user_id for user_id in ids})
+
+    @cached_property
+    def pseudonyms(self) -> frozenset[str]:
+        """All of them."""
+        return frozenset(self.id_of)
+
+    @cached_property
+    def values(self) -> pa.StringArray:
+        """The pseudonyms, to look values of a column up in."""
+        return pa.array(sorted(self.id_of), pa.string())
+
+    @cached_property
+    def ids(self) -> frozenset[bytes]:
+        """Ids that are looked for in clear, in UTF-8."""
+        return frozenset(user_id.encode() for user_id in self.id_of.values() if is_telling(user_id))
+
+    @property
+    def too_short(self) -> int:
+        """How many ids are not looked for in clear."""
+        return len(self.id_of) - len(self.ids)
+
+    def in_bytes(self, content: bytes | memoryview) -> set[bytes]:
+        """The pseudonyms in a content, whatever it is."""
+        found = set()
+        for match in _DIGITS.finditer(content):
+            run = match.group()
+            for start in range(len(run) - PSEUDONYM_LENGTH + 1):
+                if (one := run[start : start + PSEUDONYM_LENGTH]).decode() in self.pseudonyms:
+                    found.add(one)
+        return found
+
+    def in_text(self, content: bytes) -> set[bytes]:
+        """The pseudonyms and ids in a text."""
+        return self.in_bytes(content) | (set(self._ids_in(content)) if self.ids else set())
+
+    def _ids_in(self, content: bytes) -> Iterator[bytes]:
+        for pattern in (_WORD, _PART):
+            yield from {match.group() for match in pattern.finditer(content)} & self.ids
+        for user_id in self._odd:
+            if user_id in content:
+                yield user_id
+
+    @cached_property
+    def _odd(self) -> list[bytes]:
+        """Ids that are no word."""
+        return [user_id for user_id in self.ids if not _WORD.fullmatch(user_id)]
+
+
+def is_telling(user_id: str) -> bool:
+    """Whether an id can be told from other words and numbers.
+
+    >>> is_telling("ann-7"), is_telling("17850"), is_telling("178501234")
+    (True, False, True)
+    """
+    return len(user_id) >= (MIN_DIGITS if user_id.isdigit() else MIN_ID)
