@@ -60,6 +60,7 @@ class Order:
     Attributes:
         profile: of the tool.
         lists: a published night.
+        ids: "own" or "pseudonym"; each is compared with its own last export.
         known: the retailer's own ids by pseudonym; none to export pseudonyms.
         only_changed: leave out who has the same list as in the last export.
         dry_run: do everything and leave nothing.
