@@ -25,7 +25,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from pipeline.errors import GateError
+from pipeline.errors import GateError, InputError
 from pipeline.exports.files import (
     Encoded,
     NumberedFiles,
@@ -60,6 +60,7 @@ class Order:
     Attributes:
         profile: of the tool.
         lists: a published night.
+        ids: "own" or "pseudonym"; each is compared with its own last export.
         known: the retailer's own ids by pseudonym; none to export pseudonyms.
         only_changed: leave out who has the same list as in the last export.
         dry_run: do everything and leave nothing.
@@ -103,6 +104,7 @@ def export(
         progress: told how many lists are done.
 
     Raises:
+        InputError: the tool would refuse every list.
         GateError: what was written does not keep to the tool's limits; nothing was exported.
         StorageError: the folder cannot be written, or has no room; the last export stays.
     """
@@ -115,6 +117,7 @@ def export(
             work.write(without_consent, progress)
         finally:
             work.abandon()
+        work.refuse_if_nothing_is_left()
         manifest = work.manifest(before)
         faults = Validator(order.profile, work.width).check(aside, manifest["files"])
         if faults:
@@ -143,6 +146,7 @@ class _Work:
     before: dict[str, bytes]
     counts: Counter[str] = field(default_factory=Counter)
     noted: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
     first_notes: list[Note] = field(default_factory=list)
     now_sent: dict[str, bytes] = field(default_factory=dict)
 
@@ -185,6 +189,7 @@ class _Work:
             encoded = self.encode(record)
         except RowError as refused:
             self.counts[LEFT_OUT] += 1
+            self.refused[f"{refused.column} {refused.why}"] += 1
             self._note(notes, Note(row["user_id"], refused.column, LEFT_OUT, refused.why))
             return
         digest = digest_of(self.order.profile, record)
@@ -196,6 +201,17 @@ class _Work:
             self._note(notes, note)
         self.parts.add(encoded)
         self.counts["exported"] += 1
+
+    def refuse_if_nothing_is_left(self) -> None:
+        """Stop where the tool would refuse every list: all that it has would be cleared."""
+        counts = self.counts
+        if counts[LEFT_OUT] and not counts["exported"] and not counts["unchanged"]:
+            why, n = self.refused.most_common(1)[0]
+            raise InputError(
+                f"{self.order.profile.tool} would refuse all {counts[LEFT_OUT]:,} lists of "
+                f"{self.order.lists.run_date}, {n:,} of them because {why}. Nothing was exported; "
+                "docs/exports.md says what the tool takes"
+            )
 
     def abandon(self) -> None:
         self.parts.abandon()

@@ -118,7 +118,7 @@ class RecordMaker:
         for rank, item in enumerate(listed, 1):
             items.append(
                 {
-                    column.name: taken(column, column.of_rank(rank), _fact(column, item))
+                    column.name: taken(column, column.of_rank(rank), _fact(column, rank, item))
                     for column in profile.item_columns
                 }
             )
@@ -179,10 +179,10 @@ def decimal_text(number: float) -> str:
     return format(Decimal(repr(number)), "f")
 
 
-def _fact(column: Column, item: Mapping[str, Any]) -> Value:
+def _fact(column: Column, rank: int, item: Mapping[str, Any]) -> Value:
     value: Value = item[column.source]
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise RowError(column.name, "is no finite number")
+            raise RowError(column.of_rank(rank), "is no finite number")
         return value if column.is_number else decimal_text(value)
     return value

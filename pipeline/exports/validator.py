@@ -24,8 +24,8 @@ from pipeline.exports.files import (
     csv_line,
     head_of,
     header_of,
+    is_longer,
     parquet_schema,
-    size_of,
 )
 from pipeline.exports.profile import Column, Form, Left, Profile, fault_of
 from pipeline.exports.records import Record, Value
@@ -135,17 +135,16 @@ class Validator:
                 yield dict(zip(header, fields, strict=True)), csv_line(self.profile, fields)
 
     def _of_json(self, path: Path) -> Iterator[tuple[Any, bytes]]:
-        """Lines of one record each; of a document, between its head and its tail."""
+        """Lines of one record each; of a document, between its head and its tail.
+
+        The head and the tail being what they are, it is JSON if each line is.
+        """
         form = self.profile.file
         content = path.read_bytes() if form.form is Form.JSON else b""
         if form.form is Form.JSON:
             head, tail = form.head.encode(), form.tail.encode()
             if not content.startswith(head) or not content.endswith(tail):
                 raise _FileError("it is another document")
-            try:
-                json.loads(content)
-            except ValueError:
-                raise _FileError("it is no JSON") from None
             lines = iter(content[len(head) : len(content) - len(tail)].split(b",\n"))
         else:
             lines = _lines(path)
@@ -158,7 +157,7 @@ class Validator:
 
     def _check_record(self, stands: Any, content: bytes, *, left: bool) -> None:
         most = self.profile.file.record_bytes
-        if most and size_of(self.profile, stands, content) > most:
+        if most and is_longer(self.profile, stands, content, most):
             raise _FileError(f"has more than {most:,} bytes")
         if self._takes_no_null and _has_null(stands):
             raise _FileError("has a null, which the tool takes for no value")

@@ -65,9 +65,10 @@ def _profile(name: str) -> object:
 def test_rows_that_the_tool_refuses_are_named(
     config: Path, shop: Shop, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    shop.publish({"c_d": [item("i1", "Tea")], "e-f": [item("i1", "Tea")]})
+    shop.deliver(["c_d", "e-f"])
     _, out, _ = run(capsys, "--to", "iterable", "--dry-run")
-    assert "1 of 3 lists would be written" not in out
-    assert "0 of 3 lists would be written" in out
+    assert "1 of 2 lists would be written" in out
     who = shop.user_id("c_d")
     assert f"{who} key: left_out, has other characters than letters, digits and dashes" in out
     assert "c_d" not in out
@@ -99,6 +100,12 @@ def test_without_a_name_the_tools_of_the_settings(
         ("wrong", (), 65, "exports.profiles must be some of braze, klaviyo"),
         ("within", ("--to", "csv"), 65, "is within paths.lake"),
         ("", ("--check", "."), 65, "is no whole export"),
+        (
+            "",
+            ("--to", "iterable"),
+            65,
+            "would refuse all 3 lists of 2026-03-01, 3 of them because key",
+        ),
     ],
 )
 def test_what_is_wrong_is_one_line_and_nothing_is_written(

@@ -120,10 +120,15 @@ def test_who_is_refused_or_unknown_now_does_not_keep_an_old_list(shop: Shop) -> 
     shop.publish({"ann": [item("i1", "Tea", score=float("nan"))], "bob": [TEA]}, TOMORROW)
     gone = shop.export("iterable", known=["ann"])
     assert gone.counts["left"] == 1  # bob; a score is not in this profile
-    shop.publish({"ann": [item("i1", "Tea", price=float("inf"))]}, TOMORROW)
-    refused = shop.export("iterable", known=["ann"])
+    endless = item("i1", "Tea", price=float("inf"))
+    shop.publish({"ann": [endless], "bob": [TEA]}, TOMORROW)
+    refused = shop.export("iterable", known=["ann", "bob"])
     assert (refused.counts["left_out"], refused.counts["left"]) == (1, 1)
     assert refused.notes[0].why == "is no finite number"
+    # Of everybody it is no export: what the tool has would be cleared.
+    shop.publish({"ann": [endless], "bob": [endless]}, TOMORROW)
+    with pytest.raises(InputError, match=r"would refuse all 2 lists .*, 2 of them because item_1_"):
+        shop.export("iterable", known=["ann", "bob"])
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -158,9 +163,9 @@ def test_who_the_lake_has_no_entry_of_any_more_is_left_out(shop: Shop) -> None:
 
 def test_no_raw_id_stands_in_the_lake(shop: Shop) -> None:
     own = "ann.of.the.shop@example.com"
-    shop.publish({own: [TEA]})
+    shop.publish({own: [TEA], "bob": [TEA]})
     for name in PROFILES:
-        shop.export(name, known=[own])
+        shop.export(name, known=[own, "bob"])
     for path in shop.lake.root.rglob("*"):
         assert not path.is_file() or own.encode() not in path.read_bytes(), path
 

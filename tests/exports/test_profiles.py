@@ -68,7 +68,11 @@ def hostile_items(texts: list[str]) -> list[dict[str, Any]]:
 
 
 def check_hostile(lists: dict[str, list[dict[str, Any]]], name: str) -> Exported:
-    """Export lists; every row is in a file that keeps all limits, or named."""
+    """Export lists; every row is in a file that keeps all limits, or named.
+
+    One more is as every tool takes it: an export of which all is refused is none.
+    """
+    lists = {"good@shop.example" if name == "mailchimp" else "good": [item("i1", "Tea")], **lists}
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder)
         places = {

@@ -64,7 +64,7 @@ def part(shop: Shop, name: str, stem: str = "part") -> Path:
         ("klaviyo", b'"type":"profile",', b"", "is no record of klaviyo (ValueError)"),
         ("klaviyo", b'"Pot"', b'"%s"' % (b"P" * 100_000), "has more than 100,000 bytes"),
         ("klaviyo", b"]}}}}", b"]}}}", "it is another document"),
-        ("klaviyo", b'"Pot"', b"Pot", "it is no JSON"),
+        ("klaviyo", b'"Pot"', b"Pot", "a line is no JSON"),
         ("mailchimp", b"bob@shop.example", b"bob", "is no e-mail address"),
         ("mailchimp", b'"NCID1"', b'"STATUS"', "is no record of mailchimp"),
         ("personalize", b"-0.5", b"NaN", "a line is no JSON"),

@@ -28,6 +28,7 @@ SUBCOMMANDS = (
     ("source", "check"),
     ("query",),
     ("show",),
+    ("export",),
     ("status",),
     ("quarantine",),
     ("quarantine", "release"),
