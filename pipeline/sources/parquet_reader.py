@@ -19,6 +19,7 @@ from pyspark.sql import types as T
 
 from pipeline.contracts.spark import quoted
 from pipeline.sources.file_pattern import DeliveredFile
+from pipeline.sources.file_reader import file_reader
 from pipeline.sources.reader_columns import FILE, LINE, UNKNOWN_KEY
 from pipeline.sources.source import SourceDataset
 
@@ -30,7 +31,7 @@ def read_parquet(
     groups: defaultdict[str, list[str]] = defaultdict(list)
     for path in (one.path for one in files):
         groups[pq.read_schema(path).remove_metadata().to_string()].append(str(path))
-    reader = spark.read.option("recursiveFileLookup", "true").option("__globPaths__", "false")
+    reader = file_reader(spark)
     frames = [_as_text(reader.parquet(*paths), dataset, file) for paths in groups.values()]
     return reduce(DataFrame.unionByName, frames)
 

@@ -7,7 +7,7 @@ library and YAML only, so that a task that waits for files may read its source.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -158,6 +158,7 @@ def _dataset(name: str, entry: Mapping[str, Any], where: str) -> SourceDataset:
     for column in columns:
         if column.startswith(RESERVED):
             raise ContractError(f"{where}: columns: {column!r} may not start with {RESERVED!r}")
+    _refuse_one_name_in_two_cases(columns, where)
     contract_columns = load_contract(f"raw_{name}").column_names
     mapping = {
         column: str(expression)
@@ -196,6 +197,18 @@ def _dataset(name: str, entry: Mapping[str, Any], where: str) -> SourceDataset:
         )
     _check_dates(dataset)
     return dataset
+
+
+def _refuse_one_name_in_two_cases(columns: Sequence[str], where: str) -> None:
+    """Expressions are Spark SQL, which takes `userId` and `userid` for one column."""
+    seen: dict[str, str] = {}
+    for column in columns:
+        other = seen.setdefault(column.lower(), column)
+        if other != column:
+            raise ContractError(
+                f"{where}: columns: {other!r} and {column!r} differ in case only, and SQL cannot "
+                "tell them apart; have one of them delivered under another name, or left out"
+            )
 
 
 def _time_columns(name: str, mapping: Mapping[str, str], row_time: Any) -> list[str]:
