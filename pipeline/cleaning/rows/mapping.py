@@ -49,12 +49,14 @@ class Calendar:
     """Which delivery day a row of a dump belongs to.
 
     `days` are all delivery days, ascending, whether or not they are cleaned now; `exact` where a
-    dump's own days are the delivery days, so that nothing has to be looked up.
+    dump's own days are the delivery days, so that nothing has to be looked up. `emptied` are days
+    in the lake that no row is dated on any more, since the mapping was corrected.
     """
 
     timezone: str
     days: tuple[dt.date, ...]
     exact: bool = True
+    emptied: tuple[dt.date, ...] = ()
 
 
 def map_rows(
