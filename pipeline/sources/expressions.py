@@ -17,6 +17,7 @@ from pipeline.contracts.spark import quoted, spark_schema, sql_string
 from pipeline.sources.allowed_sql import named_expressions, refused_sql
 from pipeline.sources.event_types import event_type_sql
 from pipeline.sources.instants import instant_sql
+from pipeline.sources.numbers import KINDS, number_sql
 from pipeline.sources.source import SourceDataset, SourceRule
 from pipeline.sources.time_formats import DEFAULT_FORMATS, WORDS
 
@@ -50,11 +51,13 @@ def mapped_values(raw: DataFrame, dataset: SourceDataset) -> tuple[dict[str, Col
         if kind == "timestamp":
             formats = dataset.times.get(field.name, DEFAULT_FORMATS)
             cast = instant_sql(sql, formats, dataset.timezone)
+        is_text = raw.select(F.expr(sql)).schema[0].dataType.simpleString() == "string"
+        if is_text and kind in KINDS:
+            cast = number_sql(sql, kind, dataset.numbers.get(field.name, ""))
         values[field.name] = F.expr(cast)
         if field.name == CONSENT:
             values[CONSENT] = F.coalesce(values[CONSENT], F.lit(False))
             continue
-        is_text = raw.select(F.expr(sql)).schema[0].dataType.simpleString() == "string"
         if is_text and kind != "string":
             lost = F.expr(f"({sql}) IS NOT NULL AND {cast} IS NULL")
             unparsable.append(F.when(lost, F.lit(f"{field.name}_unparsable")))

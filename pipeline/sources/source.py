@@ -62,6 +62,8 @@ class SourceDataset:
     latest_by: str = ""
     may_be_absent: tuple[str, ...] = ()
     null_words: tuple[str, ...] = ()
+    # Column -> the character before its decimals, then the one between its thousands, if any.
+    numbers: Mapping[str, str] = field(default_factory=dict)
     timezone: str = ""
     where: str = ""
     # Raw columns that another dataset, of the same files, reads an id of a user or of an act from.

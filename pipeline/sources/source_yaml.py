@@ -21,6 +21,7 @@ from pipeline.sources.dialect import FORMATS, null_words_of, options_of
 from pipeline.sources.event_types import event_types_of
 from pipeline.sources.internal_users import RULE as INTERNAL_USER
 from pipeline.sources.internal_users import InternalUsers, internal_users_of
+from pipeline.sources.numbers import ID_COLUMNS, id_sql, numbers_of, strips_decimal
 from pipeline.sources.source import (
     DATASETS,
     DELIVERIES,
@@ -51,6 +52,8 @@ _DATASET_KEYS = (
     "latest_by",
     "may_be_absent",
     "null_words",
+    "numbers",
+    "ids",
 )
 _FILE_KEYS = (
     "files",
@@ -166,6 +169,8 @@ def _dataset(name: str, entry: Mapping[str, Any], where: str) -> SourceDataset:
             entry.get("map"), contract_columns, f"{where}: map"
         ).items()
     }
+    if strips_decimal(entry.get("ids"), where):
+        mapping |= {name: id_sql(mapping[name]) for name in ID_COLUMNS if name in mapping}
     dataset = SourceDataset(
         name=name,
         files=text_of(entry, "files", where),
@@ -186,6 +191,7 @@ def _dataset(name: str, entry: Mapping[str, Any], where: str) -> SourceDataset:
         latest_by=str(entry.get("latest_by", "")),
         may_be_absent=name_list(entry, "may_be_absent", where),
         null_words=null_words_of(entry, where),
+        numbers=numbers_of(entry.get("numbers"), name, mapping, where),
         where=where,
     )
     if dataset.complete not in (True, False):
