@@ -17,6 +17,7 @@ import yaml
 
 from pipeline.contracts.contract import load_contract
 from pipeline.errors import ContractError
+from pipeline.sources.closed_days import closed_days_of
 from pipeline.sources.dialect import FORMATS, null_words_of, options_of
 from pipeline.sources.event_types import event_types_of
 from pipeline.sources.internal_users import RULE as INTERNAL_USER
@@ -110,7 +111,9 @@ def parse_source(text: str, where: str) -> Source:
     except yaml.YAMLError as error:
         raise ContractError(f"{where}: not YAML: {error}") from None
     entry = checked(
-        document, ("source", "description", "timezone", "internal_users", "datasets"), where
+        document,
+        ("source", "description", "timezone", "closed", "internal_users", "datasets"),
+        where,
     )
     datasets = checked(entry.get("datasets"), DATASETS, f"{where}: datasets")
     if "events" not in datasets and "reviews" not in datasets:
@@ -126,6 +129,7 @@ def parse_source(text: str, where: str) -> Source:
         name=text_of(entry, "source", where),
         description=text_of(entry, "description", where),
         timezone=timezone,
+        closed=closed_days_of(entry.get("closed"), where),
         datasets=with_ids_of_shared_files(
             {
                 name: _without_internal_users(
