@@ -23,7 +23,9 @@ from pipeline.stages import CLEAN
 def clean(stage: Stage, arguments: argparse.Namespace) -> Report:
     """Clean the night; its ledger lines are written with it."""
     spark = open_spark(stage.settings.spark, CLEAN, scratch_root(stage.lake))
-    night = clean_night(spark, stage.settings, stage.lake, stage.run, arguments.first)
+    night = clean_night(
+        spark, stage.settings, stage.lake, stage.run, arguments.first, every=arguments.again
+    )
     for line in night.lines:
         if line.run_date == stage.run.run_date:
             log.info(str(line))
@@ -64,6 +66,11 @@ def main(argv: list[str] | None = None) -> int:
         dest="first",
         type=iso_date,
         help="leave aside deliveries before this day (default: cleaning.first_day, or none)",
+    )
+    parser.add_argument(
+        "--again",
+        action="store_true",
+        help="clean every delivery up to the date again, such as after an update of the code",
     )
     return run_stage(CLEAN, parser, clean, argv)
 

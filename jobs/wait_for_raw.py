@@ -10,8 +10,10 @@ being written counts as there (deliver by writing aside and renaming).
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import logging
 import time
+from zoneinfo import ZoneInfo
 
 from pipeline.errors import InputError, NotYetError
 from pipeline.retention.expired import refuse_expired
@@ -31,6 +33,7 @@ SAY_EVERY_POLLS = 20  # every five minutes
 def work(stage: Stage, arguments: argparse.Namespace) -> Report:
     """Poll until nothing is missing or the time is up; what has expired is not waited for."""
     refuse_expired(stage.lake, stage.run.run_date)
+    refuse_the_future(stage.run.run_date, stage.settings.shop.timezone, dt.datetime.now(dt.UTC))
     source = load_source(stage.settings.shop.source)
     raw, date = stage.settings.paths.raw, stage.run.run_date
     started = time.monotonic()
@@ -56,6 +59,22 @@ def work(stage: Stage, arguments: argparse.Namespace) -> Report:
     waited = time.monotonic() - started
     log.info("all files of %s are in %s", date, raw)
     return {"source": source.name, "waited_seconds": round(waited, 1)}
+
+
+def refuse_the_future(date: dt.date, timezone: str, now: dt.datetime) -> None:
+    """Refuse a night of a day that has not begun in the shop's zone.
+
+    It would be the newest for good: readers would see none of the real nights after it.
+
+    Raises:
+        InputError: the date is after the shop's today.
+    """
+    today = now.astimezone(ZoneInfo(timezone)).date()
+    if date > today:
+        raise InputError(
+            f"{date} has not begun: the shop's today is {today} ({timezone}). Readers would be "
+            "kept on that night until it comes; give a date that is over"
+        )
 
 
 def main(argv: list[str] | None = None) -> int:

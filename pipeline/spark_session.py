@@ -115,6 +115,8 @@ def open_spark(settings: Spark, name: str, scratch: Path | None = None) -> Spark
         .config("spark.sql.parquet.compression.codec", "zstd")
         # "1.50" in JSON is read as "1.5" by one of Spark's ways to read it and not by the other.
         .config("spark.sql.json.enableExactStringParsing", "false")
+        # Else a line with a fault inside a nested value is a row with the values of that one.
+        .config("spark.sql.json.enablePartialResults", "false")
         # Spark's default, INT96, has no zone and is read by Arrow as naive nanoseconds.
         .config("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS")
         .config("spark.sql.sources.partitionColumnTypeInference.enabled", "false")

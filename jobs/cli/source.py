@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from jobs.cli.settings_choice import add_config_argument, chosen_settings
 from pipeline.stage import iso_date
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pipeline.settings import Settings
 
 EXAMPLES = """\
 examples:
@@ -26,8 +32,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     check = actions.add_parser(
         "check",
         help="say what maps, what does not, and show ten mapped rows",
-        description="Read the files of one day through a source YAML and say what maps, what "
-        "does not and why, with ten mapped rows. Writes nothing.",
+        description="Read all rows of the files of one day through a source YAML and say what "
+        "maps, what would be refused and why, with values, what may mend it, and ten mapped rows. "
+        "Exits with 65 where a night would fail or lists would be wrong. Writes nothing.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -44,7 +51,8 @@ def execute_check(arguments: argparse.Namespace) -> int:
     """Print the check's findings; 0 if the source maps."""
     from jobs.cli.terminal import console
     from pipeline.errors import DATA_ERROR
-    from pipeline.sources.check import check_source
+    from pipeline.sources.check import check_source, missing_datasets
+    from pipeline.sources.source_yaml import load_source
     from pipeline.spark_session import open_spark
 
     settings = chosen_settings(arguments)
@@ -65,9 +73,28 @@ def execute_check(arguments: argparse.Namespace) -> int:
         for line in check.lines():
             shown.print(line, markup=False)
         shown.print()
+    missing = missing_datasets(load_source(arguments.source))
+    for fault in missing:
+        shown.print(f"FAULT {fault}\n", markup=False)
+    _print_made_otherwise(shown, settings, arguments.source)
     faulty = [check.dataset for check in checks if not check.ok]
+    faulty += ["datasets"] if missing else []
     if faulty:
         shown.print(f"[bold red]✗[/] {', '.join(faulty)}: see FAULT above")
         return DATA_ERROR
     shown.print("[bold green]✓[/] every dataset maps")
     return 0
+
+
+def _print_made_otherwise(shown: Console, settings: Settings, source: str) -> None:
+    """Which days of the shop's lake were cleaned by something else, if this is its source."""
+    from pathlib import Path
+
+    from pipeline.cleaning.deliveries.made_by import described
+    from pipeline.lake import Lake
+
+    same = Path(settings.shop.source).absolute() == Path(source).absolute()
+    if not same or not Path(settings.paths.lake).is_dir():
+        return
+    for line in described(Lake(settings.paths.lake), settings):
+        shown.print(f"in the lake: {line}\n", markup=False)

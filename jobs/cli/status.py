@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from jobs.cli.stage_records import NightRecord
     from pipeline.lake import Lake
+    from pipeline.settings import Settings
 
 SHOWN_WARNINGS = 5  # of a night
 
@@ -65,6 +66,7 @@ def execute(arguments: argparse.Namespace) -> int:
         return 0
     _print_nights(shown, lake, nights)
     _print_outdated(shown, lake, settings.cleaning.late_horizon_days)
+    _print_made_otherwise(shown, lake, settings)
     if arguments.stages:
         for night in nights:
             _print_stages(shown, lake, night)
@@ -145,6 +147,20 @@ def _print_outdated(shown: Console, lake: Lake, horizon_days: int) -> None:
             again = command_line("run", "--date", str(night.run_date))
             days = ", ".join(map(str, night.changed[:3])) + (" …" if night.changed[3:] else "")
             shown.print(f"  {night.run_date}  {days}: {again}", markup=False)
+
+
+def _print_made_otherwise(shown: Console, lake: Lake, settings: Settings) -> None:
+    from pipeline.cleaning.deliveries.made_by import described
+    from pipeline.errors import NightcartError
+
+    try:
+        lines = described(lake, settings)
+    except NightcartError as error:
+        lines = [str(error)]
+    if lines:
+        shown.print("\nCleaned by something else than the source YAML and settings say now:")
+    for line in lines:
+        shown.print(f"  {line}", markup=False)
 
 
 def _outcome(night: NightRecord) -> str:

@@ -76,9 +76,10 @@ def _commit_dataset(
     name, run = f"cleaned_{dataset.name}", Run(day, night.run.run_id)
     directory = night.lake.begin(name, run)
     files = day_files(night.scratch / dataset.name, day)
-    facts: dict[str, Any] = {}
+    lineage = night.made_by.get(dataset.name)
+    facts: dict[str, Any] = lineage.facts() if lineage else {}
     if dataset.name in TIME_COLUMN:
-        facts = {"late": late_rows(files, day), "restored": late.restored(day)}
+        facts |= {"late": late_rows(files, day), "restored": late.restored(day)}
         if oldest := late.oldest.get(day):
             facts[DEPENDENCIES] = LateDependencies(night.lake).of_delivery(
                 dataset.name, day, oldest

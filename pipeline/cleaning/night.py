@@ -17,7 +17,7 @@ import logging
 import shutil
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pyspark.sql import SparkSession
@@ -25,7 +25,12 @@ from pyspark.sql import SparkSession
 from pipeline.cleaning.commit_days import commit_days
 from pipeline.cleaning.dataset_pass import CleanedDataset, clean_dataset
 from pipeline.cleaning.deliveries.delivery import Delivery, inspect_delivery
-from pipeline.cleaning.deliveries.delivery_days import days_to_clean, delivery_calendar
+from pipeline.cleaning.deliveries.delivery_days import (
+    days_to_clean,
+    delivery_calendar,
+    no_longer_dated,
+)
+from pipeline.cleaning.deliveries.made_by import made_by
 from pipeline.cleaning.late.late_counts import LateRows
 from pipeline.cleaning.night_context import NightContext
 from pipeline.datasets import CLEANED_ITEMS
@@ -56,12 +61,19 @@ class CleanedNight:
 
 
 def clean_night(
-    spark: SparkSession, settings: Settings, lake: Lake, run: Run, first: dt.date | None = None
+    spark: SparkSession,
+    settings: Settings,
+    lake: Lake,
+    run: Run,
+    first: dt.date | None = None,
+    *,
+    every: bool = False,
 ) -> CleanedNight:
     """Clean the night's delivery, and first every earlier one that is new to the lake or changed.
 
     Args:
         first: deliveries before this day are left aside; by default `cleaning.first_day`.
+        every: clean every earlier delivery again, too.
 
     Raises:
         SettingsError: `cleaning.first_day` is no date.
@@ -83,14 +95,28 @@ def clean_night(
         first=first or _first_day(settings),
         expired=expired_until(lake),
     )
-    days = days_to_clean(spark, lake, source, settings.paths.raw, calendar)
+    made = made_by(source, settings)
+    if calendar.exact:
+        emptied = no_longer_dated(
+            spark,
+            lake,
+            source,
+            settings.paths.raw,
+            made,
+            calendar,
+            first or _first_day(settings),
+        )
+        calendar = replace(calendar, emptied=tuple(emptied))
+    days = days_to_clean(spark, lake, source, settings.paths.raw, calendar, made=made, every=every)
     scratch = lake.work(CLEAN, run)
     with storage_errors(f"cannot write {scratch}"):
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(parents=True)
     key = key_of_lake(lake, settings.privacy.key_file)
     erased = frozenset(read_erased(lake).digests)
-    night = NightContext(spark, settings, lake, run, source, calendar, days, key, scratch, erased)
+    night = NightContext(
+        spark, settings, lake, run, source, calendar, days, key, scratch, erased, made
+    )
     log.info("source %s: %d days to clean, %s to %s", source.name, len(days), days[0], days[-1])
 
     lines: list[LedgerLine] = []

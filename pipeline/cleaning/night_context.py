@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pyspark.sql import SparkSession
 
 from pipeline.cleaning.rows.mapping import Calendar
 from pipeline.lake import Lake, Run
+from pipeline.lineage import Lineage
 from pipeline.settings import Settings
 from pipeline.sources.source import Source
 
@@ -31,6 +33,7 @@ class NightContext:
     key: bytes
     scratch: Path
     erased: frozenset[str] = frozenset()
+    made_by: Mapping[str, Lineage] = field(default_factory=dict)  # what decides, by dataset
 
     @property
     def raw_root(self) -> str:

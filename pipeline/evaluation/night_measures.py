@@ -123,12 +123,12 @@ class Measures:
         }
 
     def _of_all(self, facts: ItemFacts) -> dict[str, float]:
+        # Fewer places than k where there are fewer items.
+        hit_BK = hits_of(self.ranks.rank_B, self.ranks.probability_BK.shape[1])
         return {
             "coverage": coverage(self.ranks.top_BK, int(facts.items.sellable_I.sum())),
             "gini": gini(self.ranks.top_BK, facts.items.sellable_I),
-            "calibration_error": calibration_error(
-                self.ranks.probability_BK, hits_of(self.ranks.rank_B, self.k)
-            ),
+            "calibration_error": calibration_error(self.ranks.probability_BK, hit_BK),
         }
 
     def _mean_rows(

@@ -125,6 +125,7 @@ def build(
         "reviews_left_out_of_item_words": unfair,
         "item_events": lines[0].rows_out,
         "cancelled_purchases": counts["cancelled"],
+        **({"warnings": catalogue.warnings} if catalogue.warnings else {}),
     }
     return Built([acts.line, *lines, catalogue.line], report)
 

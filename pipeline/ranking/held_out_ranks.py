@@ -76,13 +76,16 @@ def rank_users(
     mask_owned: bool,
     log_scores: bool = False,
 ) -> Ranks:
-    """Rank every user's held-out item and list the first k; `users` come from `measurable`.
+    """Rank every user's held-out item and list the first k, or as many as there are items.
+
+    `users` come from `measurable`.
 
     Args:
         mask_owned: whether what a user owned before the held-out event may not come again
             (`generation.exclude_owned`: what is measured is what is sent).
         log_scores: whether scores are logits (a model's), not shares (a baseline's).
     """
+    k = min(k, len(items.item_ids))
     ranks, tops = [np.zeros(0, np.int64)], [np.zeros((0, k), np.int64)]
     probabilities = [np.zeros((0, k))]
     for scores_BI, targets_B in _scored(scorer, users, items, mask_owned):

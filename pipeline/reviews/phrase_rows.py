@@ -50,7 +50,7 @@ def phrase_rows(reviews: DataFrame, delivered: str, copied_min_characters: int) 
 
 
 def _rows(review: dict[str, Any], delivered: str, min_characters: int) -> Iterator[dict[str, Any]]:
-    title, text = review["title"], str(review["text"])
+    title, text = review["title"], review["text"] or ""
     whole = f"{title}\n{text}" if title else text
     language = language_of(review["language"], whole)
     same = {name: review[name] for name in _SAME} | {

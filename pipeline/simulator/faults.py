@@ -46,7 +46,7 @@ KINDS = (
     Kind("reviews.jsonl", "user_missing", 0.003, QUARANTINE, "user_id_missing"),
     Kind("reviews.jsonl", "item_unknown", 0.003, QUARANTINE, "item_unknown"),
     Kind("reviews.jsonl", "clock_future", 0.002, QUARANTINE, "review_time_in_future"),
-    Kind("reviews.jsonl", "text_empty", 0.006, QUARANTINE, "text_empty"),
+    Kind("reviews.jsonl", "text_empty", 0.006, KEEP, None),
     Kind("reviews.jsonl", "stars_impossible", 0.004, QUARANTINE, "rating_out_of_range"),
     Kind("reviews.jsonl", "email_in_text", 0.008, KEEP, None),
     Kind("reviews.jsonl", "phone_in_text", 0.006, KEEP, None),

@@ -1,25 +1,32 @@
-"""`nightcart source check`: which columns of a retailer's files map, and ten mapped rows.
+"""`nightcart source check`: which columns of a retailer's files map, and what would become of them.
 
-Reads the source YAML and the files of one day; writes nothing. The first rows are shown as the
-source maps them, before pseudonymisation, because the reader wants to see that ids map: the
-output is for the retailer's own terminal.
+Reads the source YAML and all rows of the files of one day (of a dump, all its files); writes
+nothing. Shown are ten mapped rows, the rows by outcome with values that were refused and what may
+mend it, the first and the last time, how many users and items there are. Values are shown as the
+source maps them, before pseudonymisation, because the reader wants to see that ids map: the output
+is for the retailer's own terminal.
+
+A fault is what a night would fail for, or would publish wrong lists from: most rows refused, times
+of 1970, ids of which digits are lost. What a person should look at is a warning.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections import Counter
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
 from pyspark.errors import PySparkException
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from pipeline.contracts.contract import load_contract
 from pipeline.contracts.spark import row_rules
+from pipeline.error_words import in_words
 from pipeline.errors import InputError
 from pipeline.sources.expressions import (
     expression_faults,
@@ -30,11 +37,26 @@ from pipeline.sources.file_checks import check_files
 from pipeline.sources.file_pattern import DeliveredFile
 from pipeline.sources.reader_columns import LINE, UNKNOWN_KEY
 from pipeline.sources.readers import read_rows
-from pipeline.sources.source import SourceDataset, columns_read, with_timezone
+from pipeline.sources.source import (
+    KEY_COLUMN,
+    TIME_COLUMN,
+    Source,
+    SourceDataset,
+    columns_read,
+    with_timezone,
+)
 from pipeline.sources.source_yaml import load_source
 
 SAMPLE_ROWS = 10
-CHECKED_ROWS = 10_000
+_OUTCOME, ACCEPTED = "__outcome", "accepted"
+MOST_REFUSED = 0.5  # of the rows: beyond it, something is mapped wrongly
+WORTH_A_WARNING = 0.01
+_FIRST_TIME, _LAST_TIME, _UNIT_IS_WRONG = "1900-01-01", "2200-01-01", "1980-01-01"
+_NO_FRACTION, _FRACTION, _LOST_DIGITS = (
+    "^[0-9]+$",
+    "^[0-9]+[.]0+$",
+    "^[0-9][.,][0-9]+[eE][+][0-9]+$",
+)
 
 
 @dataclass(frozen=True)
@@ -49,6 +71,8 @@ class DatasetCheck:
     faults: list[str]
     rows: list[dict[str, Any]] = field(default_factory=list)
     outcomes: dict[str, int] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    facts: list[str] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -67,6 +91,10 @@ class DatasetCheck:
             yield f"  raw columns not used: {', '.join(self.unused)}"
         for fault in self.faults:
             yield f"  FAULT {fault}"
+        for warning in self.warnings:
+            yield f"  WARNING {warning}"
+        for fact in self.facts:
+            yield f"  {fact}"
         for outcome, rows in self.outcomes.items():
             yield f"  {rows:>8,} rows: {outcome}"
         for row in self.rows:
@@ -87,7 +115,13 @@ def check_source(
 
     Raises:
         ContractError: the YAML itself is wrong.
+        InputError: the raw root is no folder.
     """
+    if "://" in str(raw_root):
+        raise InputError(
+            f"{raw_root} is no folder; buckets and databases are not read: copy the files, or "
+            "mount the bucket, and give the folder"
+        )
     source = with_timezone(load_source(source_path), timezone)
     checks = []
     for dataset in source.datasets.values():
@@ -140,19 +174,21 @@ def _check(
         faults=faults,
     )
     if not faults:
-        _look_at_rows(check, raw.limit(CHECKED_ROWS), dataset)
+        _look_at_rows(check, raw, dataset)
     return check
 
 
 def _look_at_rows(check: DatasetCheck, raw: DataFrame, dataset: SourceDataset) -> None:
-    """Fill in the sample and the outcomes."""
+    """Fill in the outcomes, the facts, the sample, and what is wrong with the values."""
     mapped, unparsable = mapped_values(raw, dataset)
+    texts = {name: F.expr(f"CAST(({sql}) AS string)") for name, sql in dataset.mapping.items()}
     ruled = raw.select(
         LINE,
         UNKNOWN_KEY,
         first_true(dataset.remove).alias("__remove"),
         F.coalesce(first_true(dataset.quarantine), unparsable).alias("__refuse"),
         *(value.alias(name) for name, value in mapped.items()),
+        *(text.alias(f"__text_{name}") for name, text in texts.items()),
     )
     outcome = (
         F.when(F.col(UNKNOWN_KEY).isNotNull(), F.concat(F.lit("unknown key "), F.col(UNKNOWN_KEY)))
@@ -161,28 +197,199 @@ def _look_at_rows(check: DatasetCheck, raw: DataFrame, dataset: SourceDataset) -
         .when(F.col("__refuse").isNotNull(), F.concat(F.lit("quarantined: "), "__refuse"))
         .otherwise(F.coalesce(_own_refusal(dataset), F.lit("accepted")))
     )
+    rows = ruled.withColumn(_OUTCOME, outcome)
     try:
-        rows = ruled.withColumn("__outcome", outcome).collect()
-    except PySparkException as error:
-        check.faults.append(f"an expression fails on a row: {' '.join(str(error).split())[:600]}")
+        found = _by_outcome(rows, dataset)
+        accepted = rows.where(F.col(_OUTCOME) == ACCEPTED)
+        first = accepted.select(*dataset.mapping).limit(10 * SAMPLE_ROWS).collect()
+        conflicts = _conflicts(accepted, dataset)
+    except (PySparkException, Py4JJavaError) as error:
+        check.faults.append(f"an expression fails on a row: {in_words(error)}")
         return
-    found = Counter(row["__outcome"] for row in rows)
-    check.outcomes.update(dict(found.most_common()))
-    accepted = dict.fromkeys(
-        tuple(row[name] for name in dataset.mapping)
-        for row in rows
-        if row["__outcome"] == "accepted"
+    check.rows.extend(row.asDict() for row in [*dict.fromkeys(first)][:SAMPLE_ROWS])
+    check.outcomes.update({one[_OUTCOME]: one["rows"] for one in found})
+    _judge_refusals(check, found, dataset)
+    _judge_ids(check, found, dataset)
+    for one in found:
+        if one[_OUTCOME] == ACCEPTED:
+            _judge_accepted(check, one, dataset)
+    if conflicts:
+        check.warnings.append(
+            f"{conflicts:,} values of {KEY_COLUMN[dataset.name]} have rows that differ: where they "
+            "are of one day, all but one are quarantined. latest_by says which is the latest"
+        )
+
+
+def _by_outcome(rows: DataFrame, dataset: SourceDataset) -> list[Row]:
+    """Rows by outcome, the most first: how many, two values that were refused, times, ids."""
+    refused = [
+        F.when(F.col(_OUTCOME).startswith(f"quarantined: {name}_"), F.col(f"__text_{name}"))
+        for name in sorted(dataset.mapping, key=len, reverse=True)
+    ]
+    value = F.coalesce(*refused, F.lit(None).cast("string"))
+    columns = [
+        F.count("*").alias("rows"),
+        F.min(value).alias("low"),
+        F.max(value).alias("high"),
+    ]
+    time = TIME_COLUMN.get(dataset.name, "")
+    if time in dataset.mapping:
+        columns += [
+            F.min(time).cast("string").alias("first"),
+            F.max(time).cast("string").alias("last"),
+        ]
+    for name in _ids(dataset):
+        column = F.col(name)
+        columns += [
+            F.approx_count_distinct(column).alias(f"different {name}"),
+            *(
+                F.count_if(column.rlike(pattern)).alias(f"{kind} {name}")
+                for kind, pattern in (
+                    ("plain", _NO_FRACTION),
+                    ("fraction", _FRACTION),
+                    ("lost", _LOST_DIGITS),
+                )
+            ),
+        ]
+    return rows.groupBy(_OUTCOME).agg(*columns).orderBy(F.desc("rows"), _OUTCOME).collect()
+
+
+def _ids(dataset: SourceDataset) -> list[str]:
+    return [name for name in ("user_id", "item_id") if name in dataset.mapping]
+
+
+def _conflicts(accepted: DataFrame, dataset: SourceDataset) -> int:
+    """Users or items with rows that differ in what is mapped."""
+    if dataset.name in TIME_COLUMN or dataset.latest_by:
+        return 0
+    key = KEY_COLUMN[dataset.name]
+    content = F.to_json(F.struct(*dataset.mapping))
+    kinds = accepted.groupBy(key).agg(F.count_distinct(content).alias("kinds"))
+    return kinds.where(F.col("kinds") > 1).count()
+
+
+def _judge_refusals(check: DatasetCheck, found: list[Row], dataset: SourceDataset) -> None:
+    total = sum(one["rows"] for one in found)
+    refused = [one for one in found if not one[_OUTCOME].startswith((ACCEPTED, "removed"))]
+    judged = sum(one["rows"] for one in refused)
+    most = judged > MOST_REFUSED * total
+    if most:
+        check.faults.append(
+            f"{judged:,} of {total:,} rows would be refused; a night stops at "
+            "cleaning.max_quarantined_share"
+        )
+    for one in refused:
+        if most or one["rows"] > WORTH_A_WARNING * total:
+            values = " and ".join(dict.fromkeys(repr(one[n]) for n in ("low", "high") if one[n]))
+            said = f"{one['rows']:,} of {total:,} rows: {one[_OUTCOME]}"
+            said += f", such as {values[:200]}" if values else ""
+            said += proposal(dataset, one[_OUTCOME], [one["low"], one["high"]])
+            check.warnings.append(said)
+    if total and not check.outcomes.get(ACCEPTED) and not most:
+        check.faults.append(f"not one of {total:,} rows is accepted")
+
+
+def _judge_accepted(check: DatasetCheck, one: Row, dataset: SourceDataset) -> None:
+    names = one.asDict()
+    if names.get("first"):
+        check.facts.append(f"from {one['first']} to {one['last']} UTC")
+        if one["last"] < _UNIT_IS_WRONG:
+            check.faults.append(
+                f"all times lie before 1980 (the last is {one['last']}): is the unit in times "
+                "right? epoch tells seconds, milliseconds and microseconds apart"
+            )
+        elif one["first"] < _UNIT_IS_WRONG:
+            check.warnings.append(f"times begin in {one['first'][:10]}: does a 0 stand for none?")
+    check.facts.extend(
+        f"about {one[f'different {name}']:,} different values of {name}" for name in _ids(dataset)
     )
-    check.rows.extend(
-        dict(zip(dataset.mapping, values, strict=True)) for values in [*accepted][:SAMPLE_ROWS]
+
+
+def _judge_ids(check: DatasetCheck, found: list[Row], dataset: SourceDataset) -> None:
+    """Ids of all rows: one that is refused today is accepted when its fault is mended."""
+    for name in _ids(dataset):
+        plain, fraction, lost = (
+            sum(one[f"{kind} {name}"] for one in found) for kind in ("plain", "fraction", "lost")
+        )
+        if lost:
+            check.faults.append(
+                f"{lost:,} values of {name} are written like 2.82E+18: a spreadsheet has dropped "
+                "their last digits, and different ones are now one; export the column as text"
+            )
+        if fraction:
+            beside = f", {plain:,} like 17850: one id would be two" if plain else ""
+            check.warnings.append(
+                f"{fraction:,} values of {name} are written like 17850.0{beside}; write ids: "
+                "{strip_decimal: true}"
+            )
+
+
+def proposal(dataset: SourceDataset, outcome: str, values: Sequence[str | None]) -> str:
+    """What may mend values that are not of their column's type, as the end of a sentence."""
+    contract = load_contract(f"raw_{dataset.name}")
+    column = next(
+        (one for one in contract.columns if outcome == f"quarantined: {one.name}_unparsable"), None
     )
+    given = [value.strip() for value in values if value]
+    if column is None or not given or column.name not in dataset.mapping:
+        return ""
+    kinds = _TIMES if column.type == "timestamp" else _NUMBERS
+    for pattern, words in kinds.items():
+        if all(re.fullmatch(pattern, value) for value in given):
+            return words.format(column.name)
+    return ""
+
+
+# What a text may look like -> what the source YAML may say of its column.
+_TIMES = {
+    pattern: f"; write times: {{{{{{}}: [{words}]}}}}"
+    for pattern, words in {
+        r"\d{10}(\.\d*)?": "epoch_seconds",
+        r"\d{13}": "epoch_millis",
+        r"\d{16}": "epoch_micros",
+        r"\d{2}\.\d{2}\.\d{4} \d{2}:\d{2}": '"dd.MM.yyyy HH:mm"',
+        r"\d{2}\.\d{2}\.\d{4} \d{2}:\d{2}:\d{2}": '"dd.MM.yyyy HH:mm:ss"',
+        r"\d{4}/\d{2}/\d{2} \d{2}:\d{2}:\d{2}": '"yyyy/MM/dd HH:mm:ss"',
+        r"\d{8}": '"yyyyMMdd"',
+    }.items()
+}
+_NUMBERS = {
+    r"[+-]?\d{1,3}(\.\d{3})*,\d+|[+-]?\d+,\d+": (
+        '; write numbers: {{{}: {{decimal: ",", group: "."}}}}'
+    ),
+    r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?": '; write numbers: {{{}: {{group: ","}}}}',
+    r"[+-]?\d+\.\d+": "; {} is a whole number",
+}
+
+
+def missing_datasets(source: Source) -> list[str]:
+    """Faults of a source that lacks a dataset without which no night publishes a list."""
+    faults = []
+    if "users" not in source.datasets:
+        faults.append(
+            "users is not among datasets: nobody's consent is known, so nobody may be written to "
+            "and a night ends without a list. Map users with user_id and consent; where the "
+            'events name them, same_files_as: events with consent: "true" if all have agreed'
+        )
+    if "items" not in source.datasets:
+        faults.append(
+            "items is not among datasets: without a catalogue there is nothing to recommend. Map "
+            "items with item_id and title; where the events name them, same_files_as: events"
+        )
+    return faults
 
 
 def _own_refusal(dataset: SourceDataset) -> Column:
     """The first contract rule that a row breaks by itself; rules on the context are left out."""
     contract = load_contract(f"raw_{dataset.name}")
     context = [column.name for column in contract.context]
-    cases = [
+    cases = []
+    time = TIME_COLUMN.get(dataset.name, "")
+    if time in dataset.mapping:
+        # As cleaning does by rules on the context: such a date stands for none.
+        in_range = F.col(time).between(F.lit(_FIRST_TIME), F.lit(_LAST_TIME))
+        cases.append(F.when(~in_range, F.lit(f"quarantined: {time}_out_of_range")))
+    cases += [
         F.when(~F.coalesce(F.expr(predicate), F.lit(False)), F.lit(f"quarantined: {reason}"))
         for reason, predicate in row_rules(contract)
         if not columns_read(predicate, context)

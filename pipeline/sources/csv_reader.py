@@ -1,19 +1,27 @@
 """CSV files as frames of strings; a line that is no row comes whole, in `__line`.
 
+Lines end in LF, CR LF or CR. A file that is read by lines may mix them. In a multi-line file some
+may end in LF and others in CR LF, the header's too; a line break within a field comes as LF. (One
+that mixes CR alone with others is refused, `damage`.) A line of nothing but spaces and control
+characters is no row, in either kind of file.
+
 Gives up: a file is compared to the source's header by position, so its columns must come in the
-source's order. An empty field in quotation marks is null like one without. In a multi-line file
-whose lines end in CR LF, one within a field comes as LF.
+source's order. An empty field in quotation marks is null like one without.
 """
 
 from __future__ import annotations
 
+import io
+from collections import defaultdict
 from collections.abc import Sequence
+from functools import reduce
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from pipeline.contracts.spark import quoted
+from pipeline.sources.damage import open_decompressed
 from pipeline.sources.file_pattern import DeliveredFile
 from pipeline.sources.file_reader import charset_of, file_reader, paths_of
 from pipeline.sources.reader_columns import FILE, LINE, UNKNOWN_KEY
@@ -24,6 +32,8 @@ _CSV_DEFAULTS = {"escape": '"', "header": "true"}
 _CSV_NAMES = {"delimiter": "sep", "multiline": "multiLine"}
 # Spark's parser keeps an array of so many; a garbled line can have more than its default of 20,480.
 _MOST_COLUMNS = 100_000
+_CHUNK_CHARACTERS = 1024 * 1024
+_NOT_BLANK = r"[^\x00-\x20]"
 
 
 def read_csv(
@@ -41,18 +51,69 @@ def read_csv(
     schema = T.StructType(
         [T.StructField(name, T.StringType()) for name in (*dataset.columns, LINE)]
     )
-    frame = (
+    reader = (
         file_reader(spark)
         .schema(schema)
         .options(**{_CSV_NAMES.get(key, key): value for key, value in given.items()})
         .option("mode", "PERMISSIVE")
         .option("columnNameOfCorruptRecord", LINE)
         .option("maxColumns", _MOST_COLUMNS)
-        .csv(paths_of(files))
     )
-    return frame.select(
-        *(F.col(quoted(name)) for name in dataset.columns),
-        LINE,
-        F.lit(None).cast("string").alias(UNKNOWN_KEY),
-        file.alias(FILE),
+    values = {name: F.col(quoted(name)) for name in dataset.columns}
+    if not dataset.is_multiline:
+        frame = reader.csv(paths_of(files))
+        return frame.select(*values.values(), LINE, _no_key(), file.alias(FILE))
+    by_end: defaultdict[str, list[DeliveredFile]] = defaultdict(list)
+    for one in files:
+        by_end[_line_end(dataset, one)].append(one)
+    frames = []
+    for end, ended_so in sorted(by_end.items()):
+        # Left alone, Spark takes the first line's end for that of every line.
+        frame = reader.option("lineSep", end).csv(paths_of(ended_so))
+        lines = [
+            _without_cr(value, end, is_last=name == dataset.columns[-1]).alias(name)
+            for name, value in values.items()
+        ]
+        rows = frame.select(*lines, LINE, _no_key(), file.alias(FILE))
+        frames.append(rows.where(_is_row(dataset)))
+    return reduce(DataFrame.unionByName, frames)
+
+
+def _no_key() -> Column:
+    return F.lit(None).cast("string").alias(UNKNOWN_KEY)
+
+
+def _line_end(dataset: SourceDataset, file: DeliveredFile) -> str:
+    """LF, before which a CR may stand, or CR where the file has no LF."""
+    has_cr = False
+    with open_decompressed(file) as stream:
+        text = io.TextIOWrapper(stream, dataset.encoding, errors="replace", newline="")
+        while chunk := text.read(_CHUNK_CHARACTERS):
+            if "\n" in chunk:
+                return "\n"
+            has_cr = has_cr or "\r" in chunk
+    return "\r" if has_cr else "\n"
+
+
+def _without_cr(value: Column, end: str, *, is_last: bool) -> Column:
+    """A field whose line breaks are LF; the last one has the line's CR, if it ends in CR LF."""
+    if end == "\r":
+        return F.replace(value, F.lit("\r"), F.lit("\n"))
+    value = F.replace(value, F.lit("\r\n"), F.lit("\n"))
+    if not is_last:
+        return value
+    whole = F.when(value.endswith("\r"), F.left(value, F.length(value) - 1)).otherwise(value)
+    return F.nullif(whole, F.lit(""))
+
+
+def _is_row(dataset: SourceDataset) -> Column:
+    """Whether what was read is no blank line; in one column such a line is a row like others."""
+    first = F.col(quoted(dataset.columns[0]))
+    if len(dataset.columns) == 1:
+        return F.coalesce(F.col(LINE), first, F.lit("")).rlike(_NOT_BLANK)
+    # Spark lets nobody ask for `__line` alone.
+    return (
+        F.col(LINE).isNull()
+        | F.col(LINE).rlike(_NOT_BLANK)
+        | F.coalesce(first.rlike(_NOT_BLANK), F.lit(False))
     )

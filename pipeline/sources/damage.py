@@ -111,7 +111,8 @@ def _read_parquet(dataset: SourceDataset, file: DeliveredFile) -> None:
 def _look_for_an_open_quote(dataset: SourceDataset, file: DeliveredFile) -> None:
     """In a multi-line CSV an unclosed quotation mark swallows the rest of the file.
 
-    Only the last record of the file can show it: parsed by itself, it has no end.
+    Only the last record of the file can show it: parsed by itself, it has no end. Whole rows that
+    end in CR alone, among others that end in LF, are found here too: they would be one row.
     """
     options = dataset.options
     delimiter, quote = options.get("delimiter", ","), options.get("quote", '"')
@@ -125,6 +126,7 @@ def _look_for_an_open_quote(dataset: SourceDataset, file: DeliveredFile) -> None
         "escapechar": None if escape == quote else escape,
     }
     last: list[str] = []  # physical lines of the record that is being read
+    ends: set[str] = set()
     record, rows = [""], -1 if dataset.has_header else 0
 
     def lines(text: io.TextIOWrapper) -> Iterator[str]:
@@ -136,9 +138,15 @@ def _look_for_an_open_quote(dataset: SourceDataset, file: DeliveredFile) -> None
     try:
         with open_decompressed(file) as stream:
             text = io.TextIOWrapper(stream, dataset.encoding, errors="replace", newline="")
-            for _ in csv.reader(lines(text), **dialect):  # type: ignore[arg-type]
+            for fields in csv.reader(lines(text), **dialect):  # type: ignore[arg-type]
                 record, rows = [*last], rows + 1
+                if len(fields) == len(dataset.columns):
+                    ends.add(last[-1][-1:])
                 last.clear()
+        if ends >= {"\r", "\n"}:
+            raise FileDamageError(
+                file, "ends some lines in CR alone and others in LF; write one kind of line end"
+            )
         # A record that begins and ends on one line has swallowed none.
         if len(record) > 1:
             list(csv.reader(record, strict=True, **dialect))  # type: ignore[arg-type]

@@ -12,7 +12,12 @@ from pipeline.sources.source import Source
 
 
 def missing_files(source: Source, raw_root: Path | str, date: dt.date) -> list[str]:
-    """Patterns, below the raw root, of required files that a day has not delivered (yet)."""
+    """Patterns, below the raw root, of required files that a day has not delivered (yet).
+
+    On a day on which the shop is closed nothing is required.
+    """
+    if date in source.closed:
+        return []
     return sorted(
         {
             dataset.pattern.on(date)

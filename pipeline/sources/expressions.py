@@ -5,6 +5,7 @@ Pure: builds column expressions and asks Spark to analyse them; starts no job.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 
 from pyspark.errors import AnalysisException, ParseException, PySparkException
@@ -16,9 +17,11 @@ from pipeline.contracts.spark import quoted, spark_schema, sql_string
 from pipeline.sources.allowed_sql import named_expressions, refused_sql
 from pipeline.sources.event_types import event_type_sql
 from pipeline.sources.instants import instant_sql
+from pipeline.sources.numbers import KINDS, number_sql
 from pipeline.sources.source import SourceDataset, SourceRule
 from pipeline.sources.time_formats import DEFAULT_FORMATS, WORDS
 
+FIRST_DAY, LAST_DAY = dt.date(1900, 1, 1), dt.date(2199, 12, 31)
 CONSENT, EVENT_TYPE = "consent", "event_type"
 
 
@@ -48,11 +51,13 @@ def mapped_values(raw: DataFrame, dataset: SourceDataset) -> tuple[dict[str, Col
         if kind == "timestamp":
             formats = dataset.times.get(field.name, DEFAULT_FORMATS)
             cast = instant_sql(sql, formats, dataset.timezone)
+        is_text = raw.select(F.expr(sql)).schema[0].dataType.simpleString() == "string"
+        if is_text and kind in KINDS:
+            cast = number_sql(sql, kind, dataset.numbers.get(field.name, ""))
         values[field.name] = F.expr(cast)
         if field.name == CONSENT:
             values[CONSENT] = F.coalesce(values[CONSENT], F.lit(False))
             continue
-        is_text = raw.select(F.expr(sql)).schema[0].dataType.simpleString() == "string"
         if is_text and kind != "string":
             lost = F.expr(f"({sql}) IS NOT NULL AND {cast} IS NULL")
             unparsable.append(F.when(lost, F.lit(f"{field.name}_unparsable")))
@@ -82,9 +87,14 @@ def first_true(rules: Sequence[SourceRule]) -> Column:
 
 
 def own_day(dataset: SourceDataset, timezone: str) -> Column:
-    """The calendar day, in the shop's zone, of a dump's row; null where it has no time."""
+    """The calendar day, in the shop's zone, of a dump's row; null where it has no time.
+
+    A day before 1900 or after 2199 stands for none, as 0001-01-01 and 9999-12-31 do; the calendar
+    of Python and of a manifest ends at the year 9999.
+    """
     time = F.expr(instant_sql(dataset.own_time, dataset.own_time_formats, dataset.timezone))
-    return F.to_date(F.from_utc_timestamp(time, timezone))
+    day = F.to_date(F.from_utc_timestamp(time, timezone))
+    return F.when(day.between(F.lit(FIRST_DAY), F.lit(LAST_DAY)), day)
 
 
 def expression_faults(raw: DataFrame, dataset: SourceDataset) -> list[str]:

@@ -137,6 +137,9 @@ def _check_header(dataset: SourceDataset, file: DeliveredFile, text: str) -> Non
         raise FileDamageError(
             file, f"is empty: it has not even the header {','.join(dataset.columns)}"
         )
+    before = text[: text.index(rows[0])].replace("\n", "")
+    if dataset.is_multiline and before and not _is_comment(before, comment):
+        raise FileDamageError(file, "begins with a blank line before its header; take it away")
     _compare_columns(dataset, file, _fields(dataset, rows), in_order=True)
 
 

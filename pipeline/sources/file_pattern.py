@@ -43,6 +43,11 @@ class FilePattern:
     where: str
 
     def __post_init__(self) -> None:
+        if re.match(r"[A-Za-z0-9+.]{2,}:", self.text):
+            self._refuse(
+                "must be a path below the raw root; buckets and databases are not read: copy the "
+                "files, or mount the bucket, below paths.raw"
+            )
         leftover = _PLACEHOLDER.sub("", self.text)
         if "{" in leftover or "}" in leftover:
             self._refuse("the only placeholder is {date} or {date:%Y%m%d}")

@@ -3,7 +3,9 @@
 Files of one day may differ in types and in what a column may be (one writer's integer is another's
 string): files of equal schema are read together, each group as texts, and put under each other. A
 time with a zone comes as text with `Z`, so that it stays the instant that it is; one without is
-local time. What is nested comes as JSON, as in JSON Lines, so that `get_json_object` reads both.
+local time. What is nested comes as JSON, as in JSON Lines, so that `get_json_object` reads both. A
+whole number comes without a fraction, whatever type it has: 17850 written as an integer, a double,
+a decimal or a text is one user. What Spark has no reader for, Arrow reads (`parquet_by_arrow`).
 """
 
 from __future__ import annotations
@@ -19,8 +21,12 @@ from pyspark.sql import types as T
 
 from pipeline.contracts.spark import quoted
 from pipeline.sources.file_pattern import DeliveredFile
+from pipeline.sources.file_reader import file_reader
+from pipeline.sources.parquet_by_arrow import read_by_arrow, spark_reads
 from pipeline.sources.reader_columns import FILE, LINE, UNKNOWN_KEY
 from pipeline.sources.source import SourceDataset
+
+_EXACT = 1e15  # a double says each whole number up to here
 
 
 def read_parquet(
@@ -28,10 +34,18 @@ def read_parquet(
 ) -> DataFrame:
     """The source's columns as strings, `__line`, `__unknown_key` and, as `file` says, `__file`."""
     groups: defaultdict[str, list[str]] = defaultdict(list)
-    for path in (one.path for one in files):
-        groups[pq.read_schema(path).remove_metadata().to_string()].append(str(path))
-    reader = spark.read.option("recursiveFileLookup", "true").option("__globPaths__", "false")
-    frames = [_as_text(reader.parquet(*paths), dataset, file) for paths in groups.values()]
+    others = []
+    for one in files:
+        if spark_reads(one.path):
+            schema = pq.read_schema(one.path).remove_metadata().to_string()
+            groups[schema].append(str(one.path))
+        else:
+            others.append(one)
+    frames = [
+        _as_text(file_reader(spark).parquet(*paths), dataset, file) for paths in groups.values()
+    ]
+    if others:
+        frames.append(read_by_arrow(spark, dataset, others))
     return reduce(DataFrame.unionByName, frames)
 
 
@@ -50,4 +64,12 @@ def _text(name: str, kind: T.DataType) -> Column:
         return F.to_json(value)
     if isinstance(kind, T.TimestampType):
         return F.concat(value.cast("string"), F.lit("Z"))
+    if isinstance(kind, T.DoubleType | T.FloatType):
+        is_whole = (F.rint(value) == value) & (F.abs(value) < _EXACT)
+        whole = F.when(is_whole, value).cast("bigint").cast("string")
+        return F.coalesce(whole, value.cast("string"))
+    if isinstance(kind, T.DecimalType):
+        return F.regexp_replace(value.cast("string"), r"\.0+$", "")
+    if isinstance(kind, T.BinaryType):
+        return F.coalesce(F.try_validate_utf8(value.cast("string")), F.lower(F.hex(value)))
     return value.cast("string")

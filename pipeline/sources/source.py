@@ -8,11 +8,13 @@ Standard library only, beside the contracts.
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from pipeline.sources.closed_days import ClosedDays
 from pipeline.sources.dialect import UTF_8, ends_lines_as_ascii
 from pipeline.sources.file_pattern import FilePattern
 from pipeline.sources.time_formats import DEFAULT_FORMATS, ROW_TIME
@@ -62,6 +64,8 @@ class SourceDataset:
     latest_by: str = ""
     may_be_absent: tuple[str, ...] = ()
     null_words: tuple[str, ...] = ()
+    # Column -> the character before its decimals, then the one between its thousands, if any.
+    numbers: Mapping[str, str] = field(default_factory=dict)
     timezone: str = ""
     where: str = ""
     # Raw columns that another dataset, of the same files, reads an id of a user or of an act from.
@@ -121,6 +125,11 @@ class Source:
     description: str
     datasets: Mapping[str, SourceDataset]
     timezone: str = ""
+    closed: ClosedDays = field(default_factory=ClosedDays)
+
+    def may_bring_nothing(self, name: str, day: dt.date) -> bool:
+        """Whether a dataset without a row on a day is right: a closed day, or one not required."""
+        return day in self.closed or name not in self.datasets or not self.datasets[name].required
 
     @property
     def main(self) -> SourceDataset:

@@ -7,7 +7,7 @@ library and YAML only, so that a task that waits for files may read its source.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,12 @@ import yaml
 
 from pipeline.contracts.contract import load_contract
 from pipeline.errors import ContractError
+from pipeline.sources.closed_days import closed_days_of
 from pipeline.sources.dialect import FORMATS, null_words_of, options_of
 from pipeline.sources.event_types import event_types_of
 from pipeline.sources.internal_users import RULE as INTERNAL_USER
 from pipeline.sources.internal_users import InternalUsers, internal_users_of
+from pipeline.sources.numbers import ID_COLUMNS, id_sql, numbers_of, strips_decimal
 from pipeline.sources.source import (
     DATASETS,
     DELIVERIES,
@@ -51,6 +53,8 @@ _DATASET_KEYS = (
     "latest_by",
     "may_be_absent",
     "null_words",
+    "numbers",
+    "ids",
 )
 _FILE_KEYS = (
     "files",
@@ -107,7 +111,9 @@ def parse_source(text: str, where: str) -> Source:
     except yaml.YAMLError as error:
         raise ContractError(f"{where}: not YAML: {error}") from None
     entry = checked(
-        document, ("source", "description", "timezone", "internal_users", "datasets"), where
+        document,
+        ("source", "description", "timezone", "closed", "internal_users", "datasets"),
+        where,
     )
     datasets = checked(entry.get("datasets"), DATASETS, f"{where}: datasets")
     if "events" not in datasets and "reviews" not in datasets:
@@ -123,6 +129,7 @@ def parse_source(text: str, where: str) -> Source:
         name=text_of(entry, "source", where),
         description=text_of(entry, "description", where),
         timezone=timezone,
+        closed=closed_days_of(entry.get("closed"), where),
         datasets=with_ids_of_shared_files(
             {
                 name: _without_internal_users(
@@ -158,6 +165,7 @@ def _dataset(name: str, entry: Mapping[str, Any], where: str) -> SourceDataset:
     for column in columns:
         if column.startswith(RESERVED):
             raise ContractError(f"{where}: columns: {column!r} may not start with {RESERVED!r}")
+    _refuse_one_name_in_two_cases(columns, where)
     contract_columns = load_contract(f"raw_{name}").column_names
     mapping = {
         column: str(expression)
@@ -165,6 +173,8 @@ def _dataset(name: str, entry: Mapping[str, Any], where: str) -> SourceDataset:
             entry.get("map"), contract_columns, f"{where}: map"
         ).items()
     }
+    if strips_decimal(entry.get("ids"), where):
+        mapping |= {name: id_sql(mapping[name]) for name in ID_COLUMNS if name in mapping}
     dataset = SourceDataset(
         name=name,
         files=text_of(entry, "files", where),
@@ -185,6 +195,7 @@ def _dataset(name: str, entry: Mapping[str, Any], where: str) -> SourceDataset:
         latest_by=str(entry.get("latest_by", "")),
         may_be_absent=name_list(entry, "may_be_absent", where),
         null_words=null_words_of(entry, where),
+        numbers=numbers_of(entry.get("numbers"), name, mapping, where),
         where=where,
     )
     if dataset.complete not in (True, False):
@@ -196,6 +207,18 @@ def _dataset(name: str, entry: Mapping[str, Any], where: str) -> SourceDataset:
         )
     _check_dates(dataset)
     return dataset
+
+
+def _refuse_one_name_in_two_cases(columns: Sequence[str], where: str) -> None:
+    """Expressions are Spark SQL, which takes `userId` and `userid` for one column."""
+    seen: dict[str, str] = {}
+    for column in columns:
+        other = seen.setdefault(column.lower(), column)
+        if other != column:
+            raise ContractError(
+                f"{where}: columns: {other!r} and {column!r} differ in case only, and SQL cannot "
+                "tell them apart; have one of them delivered under another name, or left out"
+            )
 
 
 def _time_columns(name: str, mapping: Mapping[str, str], row_time: Any) -> list[str]:

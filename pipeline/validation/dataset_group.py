@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,12 @@ from pyspark.sql import DataFrame, SparkSession
 
 from pipeline.contracts.contract import Contract, load_contract
 from pipeline.contracts.spark import spark_schema
-from pipeline.datasets import ACTED, CLEANED, contract_name
+from pipeline.datasets import ACTED, CLEANED, cleaned, contract_name, source_of
 from pipeline.errors import GateError, InputError
 from pipeline.lake import Lake, Partition, Run
 from pipeline.settings import Settings
+from pipeline.sources.source import Source
+from pipeline.sources.source_yaml import load_source
 from pipeline.stages import gates
 from pipeline.validation.data_docs import open_context, write_data_docs
 from pipeline.validation.failures import Outcome
@@ -66,6 +68,7 @@ def validate_group(
         for dataset in GROUPS[group]
         if (partition := lake.current(dataset, run.run_date)) is not None
     }
+    source = load_source(settings.shop.source) if group == "cleaned" else None
     if not partitions:
         raise InputError(
             f"nothing to validate for {run.run_date}: none of {', '.join(GROUPS[group])} "
@@ -78,6 +81,9 @@ def validate_group(
         if not _delivered(lake, run, dataset, partition):
             log.info("%s: this source has never delivered any; not checked", dataset)
             continue
+        if source and _brought_nothing(partition) and _may(source, dataset, run):
+            log.info("%s: nothing was delivered, which the source allows; not checked", dataset)
+            continue
         contract = load_contract(GROUPS[group][dataset])
         looked_at[dataset] = _Looked(contract, _read(spark, partition, contract))
     comparison = _comparison(spark, lake, run, settings, looked_at) if group == "cleaned" else None
@@ -85,7 +91,14 @@ def validate_group(
         _check(context, dataset, looked, run, comparison) for dataset, looked in looked_at.items()
     ]
     page = write_data_docs(context, records) if outcomes else None
-    _refuse(group, run, partitions, outcomes, page)
+    # A delivery that brings nothing that shoppers did or wrote is broken, if it has to bring some.
+    acted = [partitions[name] for name in ACTED if name in partitions]
+    is_broken = (
+        source is not None
+        and not any(partition.rows for partition in acted)
+        and not (all(map(_brought_nothing, acted)) and _may(source, cleaned(source.main.name), run))
+    )
+    _refuse(group, run, partitions, outcomes, page, is_broken=is_broken)
     return {
         "datasets": {outcome.dataset: _record_of(outcome) for outcome in outcomes},
         "data_docs": str(page),
@@ -102,6 +115,15 @@ def _delivered(lake: Lake, run: Run, dataset: str, partition: Partition) -> bool
     return any(earlier.rows for earlier in lake.past(dataset, run.run_date))
 
 
+def _brought_nothing(partition: Partition) -> bool:
+    """Whether there was not even a row that was refused."""
+    return not partition.rows and not partition.manifest.get("raw_rows")
+
+
+def _may(source: Source, dataset: str, run: Run) -> bool:
+    return dataset in CLEANED and source.may_bring_nothing(source_of(dataset), run.run_date)
+
+
 def _comparison(
     spark: SparkSession,
     lake: Lake,
@@ -111,6 +133,9 @@ def _comparison(
 ) -> Comparison:
     leave_out = [name for name, it in looked_at.items() if shape_fault(it.frame, it.contract)]
     profiles = read_or_make_profiles(spark, lake, run, settings, leave_out)
+    closed = load_source(settings.shop.source).closed
+    past = tuple(profile for profile in profiles.past if profile.day not in closed)
+    profiles = replace(profiles, past=past)
     return Comparison(profiles, settings.validation.only_warn)
 
 
@@ -145,8 +170,10 @@ def _refuse(
     partitions: dict[str, Partition],
     outcomes: list[Outcome],
     page: Path | None,
+    *,
+    is_broken: bool,
 ) -> None:
-    """Raise if anything stops the night."""
+    """Raise if anything stops the night; `is_broken`: it has no act, and has to."""
     faults = [str(failure) for outcome in outcomes for failure in outcome.stops]
     faults += [
         f"{outcome.dataset}: its manifest says {partitions[outcome.dataset].rows:,} rows, "
@@ -154,10 +181,7 @@ def _refuse(
         for outcome in outcomes
         if outcome.rows != partitions[outcome.dataset].rows
     ]
-    # A delivery that brings nothing that shoppers did or wrote is broken.
-    if group == "cleaned" and not any(
-        partitions[name].rows for name in ACTED if name in partitions
-    ):
+    if is_broken:
         faults.append("not one event or review was accepted: the delivery is empty or broken")
     if faults:
         docs = f" Data Docs: {page}" if page else ""

@@ -145,7 +145,14 @@ def test_no_item_at_all(shop: Shop) -> None:
 def test_fewer_sellable_items_than_a_list_has(small_shop: Callable[[], Shop]) -> None:
     shop = small_shop()
     shop.set(generation__k=4)
-    with pytest.raises(GateError, match="3 sellable of 3 items.*Set generation.k to 3 or less"):
+    (warning,) = shop.build().report["warnings"]
+    assert "3 sellable of 3 items: lists are shorter than generation.k = 4" in warning
+
+
+def test_nothing_that_can_be_sold(shop: Shop) -> None:
+    sold_out = item("a") | {"listed": False}
+    shop.deliver(items=[sold_out], events=[event("ann", "view", "a", "2026-03-01 08:00")])
+    with pytest.raises(GateError, match="not one sellable item of 1"):
         shop.build()
     _assert_nothing_committed(shop)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import threading
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from jobs import wait_for_raw
+from pipeline.errors import DATA_ERROR, InputError
 
 SOURCE = """\
 source: corner_shop
@@ -91,3 +93,17 @@ def test_waits_for_a_file_that_comes_late(
     monkeypatch.setattr(wait_for_raw.time, "sleep", deliver_instead_of_sleeping)
     assert run("--timeout-minutes", "5") == 0
     assert looked.is_set()
+
+
+def test_a_day_that_has_not_begun_is_refused(
+    corner_shop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the shop's own zone; files of such a date may well be there."""
+    deliver(corner_shop, "events/9999-12-31.csv")
+    deliver(corner_shop, "items/9999-12-31.csv")
+    assert wait_for_raw.main(["--date", "9999-12-31", "--config", "nightcart.toml"]) == DATA_ERROR
+    assert "9999-12-31 has not begun: the shop's today is" in capsys.readouterr().err
+    late = dt.datetime(2026, 3, 1, 20, tzinfo=dt.UTC)
+    wait_for_raw.refuse_the_future(dt.date(2026, 3, 2), "Asia/Tokyo", late)
+    with pytest.raises(InputError, match="today is 2026-03-01 .UTC."):
+        wait_for_raw.refuse_the_future(dt.date(2026, 3, 2), "UTC", late)

@@ -152,8 +152,8 @@ def _each_item(change: Callable[[int, list[str]], list[str]]) -> Callable[[Shop]
     return spoil
 
 
-def _only_the_first_can_be_sold(n: int, fields: list[str]) -> list[str]:
-    return fields if n < 2 else [*fields[:STOCK], "0", "false"]
+def _not_one_can_be_sold(n: int, fields: list[str]) -> list[str]:
+    return [*fields[:STOCK], "0", "false"] if n else fields
 
 
 def _every_third_line_cut_off(shop: Shop) -> None:
@@ -223,11 +223,11 @@ CASES: dict[str, tuple[Callable[[Shop], object], str, int, tuple[str, ...]]] = {
         DATA_ERROR,
         (ITEMS, "no row"),
     ),
-    "a single-item catalogue": (
-        _each_item(_only_the_first_can_be_sold),
+    "a catalogue of what is sold out": (
+        _each_item(_not_one_can_be_sold),
         "build_histories",
         DATA_ERROR,
-        (f"catalogue of {TODAY}", "1 sellable of 25 items", "generation.k = 3"),
+        (f"catalogue of {TODAY}", "not one sellable item of 25"),
     ),
     "a lake that refuses the run's records": (
         _block(f"runs/run_date={TODAY}"),

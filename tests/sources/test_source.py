@@ -74,6 +74,17 @@ def test_which_files_a_day_delivered(tmp_path: Path) -> None:
     assert missing_files(source, tmp_path, dt.date(2026, 3, 9)) == ["sales_20260309.csv"]
 
 
+def test_nothing_is_required_on_a_closed_day(tmp_path: Path) -> None:
+    closed = "closed: [Sunday, 2026-03-04]\ndatasets:"
+    source = parse_source(GOOD.replace("datasets:", closed), "shop.yaml")
+    missing = [missing_files(source, tmp_path, dt.date(2026, 3, day)) != [] for day in range(1, 9)]
+    assert missing == [False, True, True, False, True, True, True, False]
+    assert source.may_bring_nothing("events", dt.date(2026, 3, 1))
+    assert not source.may_bring_nothing("events", dt.date(2026, 3, 2))
+    with pytest.raises(ContractError, match="'Sundays' is neither .* did you mean 'sunday'"):
+        parse_source(GOOD.replace("datasets:", "closed: [Sundays]\ndatasets:"), "shop.yaml")
+
+
 def test_a_pattern_in_a_folder_and_a_name() -> None:
     """Both dates of one path must be the same day."""
     pattern = FilePattern("day={date}/part-*_{date}.jsonl", "here")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from pipeline.settings import Settings
 from pipeline.validation.data_docs import escaped
 from pipeline.validation.dataset_group import GROUPS, validate_group
 from pipeline.validation.pages import stand_alone
+from tests.conftest import REPOSITORY
 
 NIGHT = dt.date(2026, 3, 1)
 RUN = Run(NIGHT, "first")
@@ -224,6 +226,23 @@ def test_a_day_without_an_event_that_had_some_before_stops(
         validate_group(spark, lake, RUN, "cleaned", settings)
     assert "cleaned_events: has_rows" in str(caught.value)
     assert "not one event or review was accepted" in str(caught.value)
+
+
+def test_a_closed_day_without_an_event_does_not_stop(
+    spark: SparkSession, lake: Lake, settings: Settings, tmp_path: Path
+) -> None:
+    """Unless rows were delivered and all of them refused; the day is compared with no other."""
+    simulator = (REPOSITORY / "schemas/sources/simulator.yaml").read_text()
+    path = tmp_path / "closed.yaml"
+    path.write_text(simulator.replace("datasets:", f"closed: [{RUN.run_date}]\ndatasets:", 1))
+    closed = replace(settings, shop=replace(settings.shop, source=str(path)))
+    put(lake, "cleaned_events", events(), night=NIGHT - dt.timedelta(days=1))
+    put(lake, "cleaned_events", [])
+    assert validate_group(spark, lake, RUN, "cleaned", closed)["datasets"] == {}
+    lake.begin("cleaned_events", RUN)
+    lake.commit("cleaned_events", RUN, rows=0, raw_rows=3)
+    with pytest.raises(GateError, match="not one event or review was accepted"):
+        validate_group(spark, lake, RUN, "cleaned", closed)
 
 
 def test_a_first_delivery_of_nothing_stops(

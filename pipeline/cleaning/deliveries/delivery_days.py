@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 from pyspark.sql import SparkSession
 
 from pipeline.cleaning.deliveries.changed_days import changed_days
+from pipeline.cleaning.deliveries.made_by import made_otherwise
 from pipeline.cleaning.deliveries.releases import marked_days
 from pipeline.cleaning.late.late_dependencies import LateDependencies
 from pipeline.cleaning.rows.mapping import Calendar
 from pipeline.datasets import QUARANTINE, REMOVED_EVENTS, RETRACTIONS, cleaned
 from pipeline.errors import InputError
 from pipeline.lake import Lake
+from pipeline.lineage import Lineage
 from pipeline.sources.delivered_files import delivered_dates, missing_files
 from pipeline.sources.expressions import own_day
-from pipeline.sources.readers import read_rows
-from pipeline.sources.source import Source
+from pipeline.sources.readers import count_rows, read_rows
+from pipeline.sources.source import Source, SourceDataset
 
 log = logging.getLogger("nightcart")
 
@@ -61,7 +64,14 @@ def delivery_calendar(
 
 
 def days_to_clean(
-    spark: SparkSession, lake: Lake, source: Source, raw_root: Path | str, calendar: Calendar
+    spark: SparkSession,
+    lake: Lake,
+    source: Source,
+    raw_root: Path | str,
+    calendar: Calendar,
+    *,
+    made: Mapping[str, Lineage] | None = None,
+    every: bool = False,
 ) -> list[dt.date]:
     """The night itself, and each earlier day that is not committed whole, or changed since it was.
 
@@ -70,11 +80,16 @@ def days_to_clean(
     After a changed catalogue every later day is cleaned again too, because the catalogue decides on
     its events and reviews. After any other change, those later days are whose late rows depend on
     the changed day.
+
+    Args:
+        made: what each dataset would be made by now; days that were made by something else are
+            cleaned again. None: nothing is compared.
+        every: all days of the calendar.
     """
     names = [*(cleaned(name) for name in source.datasets), QUARANTINE]
     of_some_days = (REMOVED_EVENTS, RETRACTIONS)
     night = calendar.open_days[-1]
-    again: set[dt.date] = set()
+    again: set[dt.date] = {*calendar.emptied, *(calendar.open_days if every else ())}
     released = marked_days(lake, raw_root, calendar.open_days)
     for dataset in source.datasets.values():
         changed = changed_days(spark, lake, dataset, raw_root, calendar)
@@ -93,7 +108,8 @@ def days_to_clean(
                 len(of_release),
                 of_release[0],
             )
-        changed = sorted({*changed, *of_release})
+        otherwise = _made_otherwise(lake, raw_root, dataset.name, made or {}, calendar)
+        changed = sorted({*changed, *of_release, *otherwise})
         if changed and dataset.name == "items":
             changed = [day for day in calendar.open_days if day >= changed[0]]
         again |= {*changed}
@@ -112,6 +128,89 @@ def days_to_clean(
             "%d later days had late rows of such days: these are cleaned again", len(dependent)
         )
     return sorted(again | dependent)
+
+
+def no_longer_dated(  # noqa: PLR0917
+    spark: SparkSession,
+    lake: Lake,
+    source: Source,
+    raw_root: Path | str,
+    made: Mapping[str, Lineage],
+    calendar: Calendar,
+    first: dt.date | None,
+) -> list[dt.date]:
+    """Days that a dump was cleaned into by another mapping and has no row of by this one.
+
+    They are made again too, without a row: else each row that was dated wrongly stays in the lake
+    beside itself. A dump that has fewer rows now than were cleaned from it has dropped its oldest
+    ones, and then nothing tells a day that was dated wrongly from one that is gone: all such days
+    stay, with a warning.
+
+    Args:
+        calendar: the days that the dumps have rows of now, and the night.
+        first: days before it are left aside.
+    """
+    wrong: set[dt.date] = set()
+    for name, now in made.items():
+        earlier = [
+            day
+            for day in lake.dates(cleaned(name), calendar.days[-1])
+            if day not in calendar.days
+            and (first is None or day >= first)
+            and (calendar.expired is None or day > calendar.expired)
+        ]
+        found = made_otherwise(lake, raw_root, name, now, earlier).without_code()
+        if found.days and _has_dropped_rows(spark, lake, source.datasets[name], raw_root):
+            log.warning(
+                "%s of %d days in the lake were made by something else (%s) and stay as they are: "
+                "the dump has fewer rows now than were cleaned from it",
+                name,
+                len(found.days),
+                found.differences(),
+            )
+            return []
+        wrong |= {*found.days}
+    return sorted(wrong)
+
+
+def _has_dropped_rows(
+    spark: SparkSession, lake: Lake, dataset: SourceDataset, raw_root: Path | str
+) -> bool:
+    name = cleaned(dataset.name)
+    before = sum(lake.require(name, day).manifest.get("raw_rows", 0) for day in lake.dates(name))
+    now = count_rows(spark, dataset, raw_root, dataset.pattern.files(raw_root))
+    return bool(sum(now.values()) < before)
+
+
+def _made_otherwise(
+    lake: Lake,
+    raw_root: Path | str,
+    dataset: str,
+    made: Mapping[str, Lineage],
+    calendar: Calendar,
+) -> list[dt.date]:
+    if dataset not in made:
+        return []
+    found = made_otherwise(lake, raw_root, dataset, made[dataset], calendar.open_days[:-1])
+    found = found.without_code()
+    if found.days:
+        log.warning(
+            "%s of %d days in the lake were made by something else (%s), from %s on: these are "
+            "cleaned again",
+            dataset,
+            len(found.days),
+            found.differences(),
+            min(found.days),
+        )
+    if found.gone:
+        log.warning(
+            "%s of %d days in the lake were made by something else and stay as they are, because "
+            "%s and others of their raw files are gone",
+            dataset,
+            len(found.gone),
+            next(iter(found.gone.values())),
+        )
+    return [*found.days]
 
 
 def _dump_days(

@@ -23,6 +23,8 @@ def require_files(
     """
     delivered = {file.date for file in files}
     for day in night.days:
+        if day in night.source.closed:
+            continue
         if dataset.required and not delivered & {day, None}:
             raise InputError(
                 f"{Path(night.raw_root) / dataset.pattern.on(day)} does not exist "
@@ -48,7 +50,7 @@ def require_rows(
     Raises:
         InputError: a required file of a day holds no row.
     """
-    empty = [day for day in night.days if not rows.get(day)]
+    empty = [day for day in night.days if not rows.get(day) and day not in night.source.closed]
     if not empty or not dataset.required:
         return
     day = empty[0]

@@ -50,13 +50,15 @@ class Calendar:
 
     `days` are all delivery days, ascending, whether or not they are cleaned now; `exact` where a
     dump's own days are the delivery days, so that nothing has to be looked up. Days up to `expired`
-    keep their rows, and are never cleaned again.
+    keep their rows, and are never cleaned again. `emptied` are days in the lake that no row is
+    dated on any more, since the mapping was corrected.
     """
 
     timezone: str
     days: tuple[dt.date, ...]
     exact: bool = True
     expired: dt.date | None = None
+    emptied: tuple[dt.date, ...] = ()
 
     @property
     def open_days(self) -> tuple[dt.date, ...]:

@@ -8,10 +8,11 @@ is read for something else (an item, a time, a price) loses only e-mail addresse
 Beside the raw columns the row keeps, below `__<name>`, what the mapping made of columns that ids
 are read from: when the row is taken in later, it cannot be mapped again from their hashes.
 
-A line that could not be read has no columns to go by. Every value behind the key of an id, and
-whatever equals it elsewhere in the line, is hidden. Where that is not certain (a key is missing,
-its value is an object, the file is CSV, whose fields have moved) all letters and digits are: what
-is left shows how the line is built, and the line itself is in the raw file.
+A line that could not be read has no columns to go by: an id may stand anywhere in it, whole or in
+parts. All its letters and digits are masked. What is left shows how the line is built, and the line
+itself is in the raw file. The same holds for a value of a multi-line CSV file that has a line break
+and is no free text: the parser may have swallowed other rows with it. Only a dataset without any id
+of a person or an act (a catalogue with files of its own) keeps such lines, without contacts.
 
 The expression is expensive and few rows are refused. Python takes part in it, which Spark runs for
 every row whatever the condition around it, so the condition is an argument.
@@ -20,7 +21,6 @@ every row whatever the condition around it, so the condition is an argument.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Collection
 from typing import Any, cast
 
@@ -38,8 +38,7 @@ from pipeline.sources.source import ACT_IDS, KEY_COLUMN, TIME_COLUMN, SourceData
 GIVEN, PSEUDONYM = "__given", "__pseudonym"
 FREE_TEXT = {"events": ("query",), "reviews": ("title", "text"), "items": (), "users": ()}
 
-_WORDS_OF_JSON = ("null", "true", "false")
-# What a redacted row is made of: a row of columns, a line whose ids are hidden, or its outline.
+# What a redacted row is made of: a row of columns, a line without ids, or the outline of a line.
 _ROW, _LINE, _OUTLINE = "row", "line", "outline"
 
 
@@ -77,19 +76,21 @@ def redacted_row(
             only_emails.add(name)
         elif name in read and name not in texts:
             only_emails.add(name)
+            if dataset.is_multiline and _has_ids(dataset):
+                value = F.when(value.rlike(r"[\r\n]"), _masked(value)).otherwise(value)
         fields.append(value.alias(name))
     for name in kept_columns(dataset):
         fields.append(F.col(name).cast("string").alias(kept(name)))
         only_emails.add(kept(name))
-    line, is_certain = _redacted_line(dataset, key, erased)
+    line, of_line = (_masked(F.col(LINE)), _OUTLINE) if _has_ids(dataset) else (F.col(LINE), _LINE)
     is_line = F.col(LINE).isNotNull()
-    kind = F.when(~is_line, _ROW).when(is_certain, _LINE).otherwise(_OUTLINE)
+    kind = F.when(~is_line, _ROW).otherwise(of_line)
     row = F.when(is_line, line).otherwise(F.to_json(F.struct(*fields)))
     for name in dataset.users_elsewhere if erased else ():
         # An item's row, say, in the same file as a purchase by somebody who was erased.
         user = pseudonym_column(F.col(GIVEN).getField(name), key)
         is_theirs = ~is_line & F.coalesce(was_erased(user, key, erased), F.lit(False))
-        row = F.when(is_theirs, _outline(row)).otherwise(row)
+        row = F.when(is_theirs, _masked(row)).otherwise(row)
         kind = F.when(is_theirs, _OUTLINE).otherwise(kind)
     scrubbed = arrow_udf(_scrubbing(frozenset(only_emails)), T.StringType())  # type: ignore[call-overload]
     return cast(Column, scrubbed(F.when(is_refused, row), F.when(is_refused, kind)))
@@ -152,62 +153,15 @@ def kept_columns(dataset: SourceDataset) -> list[str]:
     ]
 
 
-def _redacted_line(
-    dataset: SourceDataset, key: bytes, erased: Collection[str]
-) -> tuple[Column, Column]:
-    """The line with its ids hidden, and whether they are for certain; else it is an outline."""
-    line = F.col(LINE)
-    ids = [
-        name
-        for name in dataset.columns
-        if name
-        in (
-            *dataset.user_columns,
-            *dataset.act_columns,
-            *dataset.users_elsewhere,
-            *dataset.acts_elsewhere,
-        )
-    ]
-    if not ids:
-        return line, F.lit(True)
-    outline = _outline(line)
-    if dataset.format != "jsonl":
-        return outline, F.lit(False)
-    values = [F.regexp_extract_all(line, F.lit(_value_of(name)), F.lit(1)) for name in ids]
-    is_certain = F.lit(True)
-    for found in values:
-        is_certain &= (F.size(found) > 0) & ~F.exists(
-            found, lambda value: value.startswith("{") | value.startswith("[")
-        )
-    bare = F.transform(
-        F.flatten(F.array(*values)), lambda value: F.regexp_replace(value, r'^["\']|["\']$', "")
+def _masked(text: Column) -> Column:
+    """The text with 9 for each digit and x for each letter and all that is not ASCII."""
+    return F.regexp_replace(F.regexp_replace(text, r"\p{N}", "9"), r"[A-Za-z]|[^\x00-\x7f]", "x")
+
+
+def _has_ids(dataset: SourceDataset) -> bool:
+    return bool(
+        dataset.user_columns
+        or dataset.act_columns
+        or dataset.users_elsewhere
+        or dataset.acts_elsewhere
     )
-    wanted = F.filter(
-        F.array_distinct(bare),
-        lambda value: (F.length(value) > 0) & ~value.isin(*_WORDS_OF_JSON),
-    )
-    if erased:
-        is_certain &= ~F.exists(
-            wanted, lambda value: was_erased(pseudonym_column(value, key), key, erased)
-        )
-    hidden = F.aggregate(wanted, line, lambda text, value: _without(text, value, key))
-    return F.when(is_certain, hidden).otherwise(outline), is_certain
-
-
-def _outline(text: Column) -> Column:
-    """How a text is built: each letter an x, each digit a 9."""
-    return F.regexp_replace(F.regexp_replace(text, r"[\p{L}\p{M}]", "x"), r"\p{N}", "9")
-
-
-def _value_of(name: str) -> str:
-    """A pattern for the value behind a key, also of JSON that is not quite JSON."""
-    quoted = r'"(?:[^"\\]|\\.)*"?|' + r"'[^']*'?"
-    return rf"(?i)[\"']?\b{re.escape(name)}\b[\"']?\s*[:=]\s*({quoted}|\{{|\[|[^,}}\s]+)"
-
-
-def _without(text: Column, value: Column, key: bytes) -> Column:
-    """A text with a hash for each occurrence of an id that is no part of a longer word."""
-    escaped = F.regexp_replace(value, r"([^\p{L}\p{N}\s])", r"\\$1")
-    edge = r"[\p{L}\p{N}]"
-    pattern = F.concat(F.lit(f"(?<!{edge})"), escaped, F.lit(f"(?!{edge})"))
-    return F.regexp_replace(text, pattern, pseudonym_column(value, key))

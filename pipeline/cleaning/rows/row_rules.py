@@ -17,8 +17,8 @@ The outcome columns:
     __bucket     a part of a large day (`placement`); here always 0
     __outcome, __reason, __evidence   the last is what a rule saw (`evidence`), or null
     __raw        the raw columns of a refused row as JSON, redacted
-    __content    a hash of what a good event or review says, or else of the whole raw row: equal for
-                 equal rows
+    __content    a hash of what a good row says in the columns that are mapped, or of the whole raw
+                 row of another: equal for equal rows
     __order      the source's `latest_by`, or null
     __consent_unread, and the reader's columns: __day, __file
 
@@ -172,6 +172,8 @@ def _scrubbed(frame: DataFrame, dataset: str) -> DataFrame:
         }
         frame = frame.withColumns(legible)
         replaced = {name: scrub(F.col(name)) for name in FREE_TEXT[dataset]}
+        # A rating without words is a good review.
+        replaced["text"] = F.when(F.length(F.trim("text")) > 0, replaced["text"])
         whole = F.concat_ws("\n", *map(F.col, FREE_TEXT[dataset]))
         replaced["language"] = language_column(F.col("language"), whole)
     elif dataset == "items":
@@ -206,7 +208,7 @@ def _cleaned(frame: DataFrame, rules: Rules) -> DataFrame:
     """The cleaned contract's columns, and the outcome columns.
 
     Spark does not compile the last projection, which redacts, and copies all that comes to it, so
-    good events and reviews carry no raw columns there. Expressions with much code stand there too,
+    good rows carry no raw columns there. Expressions with much code stand there too,
     because HotSpot leaves a method of more than 8,000 bytes uncompiled, and all projections before
     it are one method (6,390 bytes for the simulated shop's events).
     """
@@ -230,9 +232,6 @@ def _cleaned(frame: DataFrame, rules: Rules) -> DataFrame:
         beside[OUTCOME] = F.when(is_good & (own_day < F.col(DAY)), F.lit(LATE)).otherwise(
             F.col(OUTCOME)
         )
-        needs_raw = ~is_good
-    else:
-        needs_raw = F.lit(True)  # the hash of a good row is of its raw columns too
     if dataset == "items":
         made["listed"] = F.coalesce(F.col("listed"), F.lit(True))
     columns = load_contract(cleaned(dataset)).column_names
@@ -241,7 +240,7 @@ def _cleaned(frame: DataFrame, rules: Rules) -> DataFrame:
         *(made.get(name, F.col(name)).alias(name) for name in columns),
         *(beside.get(name, F.col(name)).alias(name) for name in OUTCOME_COLUMNS),
         is_good.alias("__is_good"),
-        F.when(needs_raw, raw).alias(GIVEN),
+        F.when(~is_good, raw).alias(GIVEN),
         LINE,
         F.when(~is_good, F.col(PSEUDONYM)).alias(PSEUDONYM),
     )
@@ -255,8 +254,7 @@ def _with_raw(rules: Rules) -> list[Column]:
     raw_values = (F.col(GIVEN).getField(name) for name in rules.dataset.columns)
     # Spark's hash skips nulls, so they are given a value of their own.
     hashed = F.xxhash64(*(F.coalesce(value, F.lit("\x00")) for value in raw_values))
-    if dataset in TIME_COLUMN:
-        hashed = F.when(is_good, content(dataset)).otherwise(hashed)
+    hashed = F.when(is_good, content(dataset)).otherwise(hashed)
     placed_by = "user_id" if dataset in TIME_COLUMN else KEY_COLUMN[dataset]
     made = {
         placed_by: F.when(is_good, F.col(placed_by)).otherwise(hashed.cast("string")),

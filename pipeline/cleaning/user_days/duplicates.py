@@ -1,9 +1,9 @@
 """Rows with the same key: one wins (`winning_row`), the others are removed or quarantined.
 
-A loser that says what the winner says is removed as `duplicate`. Events and reviews are compared by
-the contract's columns, items and users by the whole raw row. A loser that differs is removed as
-`superseded` where the source says which row is the latest, and else quarantined as
-`<key>_conflict`.
+A loser that says what the winner says is removed as `duplicate`. Rows are compared by the
+contract's columns: what differs only in raw columns that are not mapped is a copy. A loser that
+differs is removed as `superseded` where the source says which row is the latest, and else
+quarantined as `<key>_conflict`.
 """
 
 from __future__ import annotations

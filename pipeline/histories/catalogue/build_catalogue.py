@@ -41,13 +41,14 @@ class WrittenCatalogue:
     changes: int
     facts: dict[str, Any]
     line: LedgerLine
+    warnings: list[str]
 
 
 def write_catalogue(night: HistoryNight) -> WrittenCatalogue:
     """Write the catalogue and commit the changes.
 
     Raises:
-        GateError: fewer items are sellable than a list has.
+        GateError: not one item is sellable.
     """
     increment = night.catalogue
     complete = _complete(night)
@@ -56,7 +57,7 @@ def write_catalogue(night: HistoryNight) -> WrittenCatalogue:
     path = night.lake.begin(CATALOGUE, night.run)
     items = write_sorted(frame, path, key="item_id", files=night.files(increment))
     sellable = count_rows(night.stored(CATALOGUE, path), "sellable")["sellable"]
-    _require_sellable(night, items, sellable)
+    warnings = _require_sellable(night, items, sellable)
     changed = _write_changes(night, complete)
     log.info("catalogue: %d items, %d sellable, %d changes", items, sellable, changed)
     known = (increment.before.rows if increment.before else 0) + sum(
@@ -68,7 +69,7 @@ def write_catalogue(night: HistoryNight) -> WrittenCatalogue:
         "sellable": sellable,
         COMPLETE_ON: complete[-1].isoformat() if complete else None,
     }
-    return WrittenCatalogue(path, items, sellable, changed, facts, line)
+    return WrittenCatalogue(path, items, sellable, changed, facts, line, warnings)
 
 
 def _complete(night: HistoryNight) -> list[dt.date]:
@@ -109,11 +110,24 @@ def _write_changes(night: HistoryNight, complete: list[dt.date]) -> int:
     return sum(night.lake.require(CATALOGUE_CHANGES, day).rows for day in todo)
 
 
-def _require_sellable(night: HistoryNight, items: int, sellable: int) -> None:
+def _require_sellable(night: HistoryNight, items: int, sellable: int) -> list[str]:
+    """A warning where every list will be shorter than the settings ask for.
+
+    Raises:
+        GateError: not one item is sellable.
+    """
     k = night.settings.generation.k
-    if sellable < k:
+    if not sellable:
         raise GateError(
-            f"the catalogue of {night.date} has {sellable} sellable of {items} items, and a list "
-            f"has generation.k = {k} distinct ones. Set generation.k to {max(sellable, 1)} or less, "
-            "or deliver more items that are listed and in stock"
+            f"the catalogue of {night.date} has not one sellable item of {items}: nothing can be "
+            "recommended. Deliver items that are listed and in stock, or look at what the source "
+            "maps to listed and stock"
         )
+    if sellable >= k:
+        return []
+    warning = (
+        f"the catalogue of {night.date} has {sellable} sellable of {items} items: lists are "
+        f"shorter than generation.k = {k}"
+    )
+    log.warning("%s", warning)
+    return [warning]

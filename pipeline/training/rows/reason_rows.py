@@ -62,7 +62,7 @@ class Review:
 def read_reviews(lake: Lake, run_date: dt.date, consenting: Collection[str]) -> list[Review]:
     """Decided reviews of the past by the given users, each once, in a fixed order.
 
-    Of four stars or more (satisfied), or of three and fewer.
+    With words; of four stars or more (satisfied), or of three and fewer.
     """
     columns = ["review_id", "review_date", "user_id", "item_id", "rating", "text", "language"]
     found: dict[str, Review] = {}
@@ -70,7 +70,8 @@ def read_reviews(lake: Lake, run_date: dt.date, consenting: Collection[str]) -> 
         for file in partition.files:
             for row in pq.read_table(file, columns=columns).to_pylist():
                 if (
-                    not UNSATISFIED < row["rating"] < SATISFIED
+                    row["text"] is not None
+                    and not UNSATISFIED < row["rating"] < SATISFIED
                     and row["user_id"] in consenting
                     and row["review_date"] <= run_date
                 ):

@@ -56,18 +56,11 @@ def redacted(spark: SparkSession, dataset: SourceDataset, line: str | None, **gi
 
 @pytest.mark.parametrize("case", LINES)
 def test_no_id_is_left_in_a_line_that_was_not_read(spark: SparkSession, case: str) -> None:
-    """All of them, all of the times; what cannot be told apart is hidden whole."""
+    """Not one letter or digit of the line, in whichever of its parts an id may stand."""
     found = redacted(spark, EVENTS, LINES[case])
-    for given in (USER, EVENT, VISIT, "bob", "visit-2", "event-2"):
-        assert given not in found
-    if case in ("a fragment", "an object", "a broken key"):
-        assert not set(found) & set("abcefghijklmnopqrstuvwyz012345678")
-    elif case == "a number":
-        assert f'"n": {pseudonym("1", KEY)}, "at": 1712' in found
-    else:
-        assert pseudonym(USER, KEY) in found
-        assert "user" in found
-    assert len(found) >= len(LINES[case])
+    assert found == "".join(
+        "9" if c.isdigit() else "x" if c.isalpha() or not c.isascii() else c for c in LINES[case]
+    )
 
 
 def test_a_line_of_csv_is_an_outline(spark: SparkSession) -> None:
@@ -75,6 +68,21 @@ def test_a_line_of_csv_is_an_outline(spark: SparkSession) -> None:
     (events,) = [load_source("online_retail").datasets["events"]]
     line = f'536365,"a",b,c,6,1/12/2010 8:26,2.55,{USER},France'
     assert redacted(spark, events, line) == '999999,"x",x,x,9,9/99/9999 9:99,9.99,xxx-9,xxxxxx'
+
+
+def test_what_a_parser_swallowed_is_an_outline(spark: SparkSession) -> None:
+    """A field of multi-line CSV with a line break, unless it is the free text of its own row."""
+    reviews = replace(load_source("amazon_reviews").datasets["reviews"], latest_by="")
+    swallowed = f"B01\n{USER},B02,Good"
+    row = {"asin": swallowed, "reviewText": "One.\nTwo.", "reviewerID": USER}
+    found = json.loads(redacted(spark, reviews, None, **row))
+    assert found["asin"] == "x99\nxxx-9,x99,xxxx"
+    assert found["reviewText"] == "One.\nTwo."
+
+
+def test_a_line_of_a_catalogue_without_ids_stays(spark: SparkSession) -> None:
+    items = load_source("simulator").datasets["items"]
+    assert redacted(spark, items, "i1,Lamp,4,5,6 a@b.example") == "i1,Lamp,4,5,6 [email]"
 
 
 def test_a_row_has_hashes_and_what_was_read_from_ids(spark: SparkSession) -> None:
@@ -103,16 +111,11 @@ def test_an_id_of_another_dataset_of_the_same_files_is_one_here(spark: SparkSess
 
 
 def test_contacts_are_replaced_by_what_their_column_holds(spark: SparkSession) -> None:
-    """Texts lose all contacts, other columns e-mails only; so does a line whose ids are hidden."""
+    """Texts lose all contacts, other columns e-mails only."""
     item, text = "4111 1111 1111 1111 of a@b.example", 'ruf 0171 1234567, a＠b.example, ÄÖ "x"\t'
     found = json.loads(redacted(spark, EVENTS, None, item=item, query=text))
     assert found["query"] == 'ruf [phone], [email], ÄÖ "x"\t'
     assert found["item"] == "4111 1111 1111 1111 of [email]"
-    line = redacted(spark, EVENTS, "{" + WHOLE + f', "query": "{item}"')
-    assert line.endswith('"query": "[card] of [email]"')
-    assert pseudonym(USER, KEY) in line
-    outline = redacted(spark, EVENTS, '{"n": 4111111111111111')
-    assert outline == '{"x": 9999999999999999'
 
 
 def test_rows_that_are_not_refused_are_not_redacted(spark: SparkSession) -> None:

@@ -1,0 +1,128 @@
+"""Days in the lake that were cleaned by another mapping, zone, limit or code."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from pyspark.sql import SparkSession
+
+from pipeline.cleaning.deliveries.made_by import described, made_by, made_otherwise
+from pipeline.cleaning.deliveries.raw_files import raw_facts
+from pipeline.cleaning.night import clean_night
+from pipeline.lake import Lake, Run
+from pipeline.lineage import Lineage
+from pipeline.settings import Settings
+from pipeline.sources.source import with_timezone
+from pipeline.sources.source_yaml import load_source
+from tests.lake_rows import write_rows
+
+DAY = dt.date(2026, 3, 1)
+SHOP = """
+source: shop
+description: A dump whose seconds were first read as milliseconds.
+timezone: UTC
+datasets:
+  events:
+    files: "events.csv"
+    format: csv
+    delivery: dump
+    columns: [user, item, kind, ts]
+    map: {event_time: ts, event_type: kind, user_id: user, item_id: item}
+    times: {event_time: [epoch_millis]}
+  items:
+    same_files_as: events
+    map: {item_id: item, title: item}
+"""
+EVENTS = "user,item,kind,ts\nu1,a,view,1512100000\nu1,b,purchase,1512110000\nu2,c,view,1512200000\n"
+
+
+@pytest.fixture
+def shop(settings: Settings, tmp_path: Path) -> Settings:
+    raw = Path(settings.paths.raw)
+    raw.mkdir()
+    (raw / "events.csv").write_text(EVENTS)
+    (tmp_path / "shop.yaml").write_text(SHOP)
+    return dataclasses.replace(
+        settings, shop=dataclasses.replace(settings.shop, source=str(tmp_path / "shop.yaml"))
+    )
+
+
+def now(shop: Settings) -> Lineage:
+    source = with_timezone(load_source(shop.shop.source), shop.shop.timezone)
+    return made_by(source, shop)["events"]
+
+
+def corrected(shop: Settings, old: str = "epoch_millis", new: str = "epoch_seconds") -> None:
+    path = Path(shop.shop.source)
+    path.write_text(path.read_text().replace(old, new))
+
+
+def differences(shop: Settings, lake: Lake) -> list[str]:
+    return made_otherwise(lake, shop.paths.raw, "events", now(shop), [DAY]).days.get(DAY, [])
+
+
+def test_each_thing_that_decides_is_named(shop: Settings, lake: Lake) -> None:
+    """The mapping, the zone, a limit; not where files lie or whether they must be there."""
+    files = load_source(shop.shop.source).datasets["events"].pattern.files(shop.paths.raw)
+    write_rows(
+        lake,
+        "cleaned_events",
+        Run(DAY, "r"),
+        [],
+        raw_files=raw_facts(files),
+        **now(shop).facts(),
+    )
+    assert differences(shop, lake) == []
+    corrected(shop, "format: csv", "format: csv\n    required: false")
+    assert differences(shop, lake) == []
+    assert described(lake, shop) == []
+    corrected(shop)
+    assert differences(shop, lake) == ["mapping"]
+    assert "events of 2026-03-01: another mapping." in described(lake, shop)[0]
+    cleaning = dataclasses.replace(shop.cleaning, bot_max_events_per_day=5)
+    berlin = dataclasses.replace(shop.shop, timezone="Europe/Berlin")
+    other = dataclasses.replace(shop, cleaning=cleaning, shop=berlin)
+    assert differences(other, lake) == ["limits", "mapping", "timezone"]
+    (Path(shop.paths.raw) / "events.csv").unlink()
+    assert differences(shop, lake) == []
+    assert "raw files are gone (events.csv)" in described(lake, shop)[0]
+
+
+def test_other_code_is_named_and_a_partition_without_lineage_is_made_again(
+    shop: Settings, lake: Lake
+) -> None:
+    raw_files = {"events.csv": len(EVENTS)}
+    older = dataclasses.replace(now(shop), code="0" * 16)
+    write_rows(lake, "cleaned_events", Run(DAY, "r"), [], raw_files=raw_files, **older.facts())
+    found = made_otherwise(lake, shop.paths.raw, "events", now(shop), [DAY])
+    assert (found.days, found.without_code().days) == ({DAY: ["code"]}, {})
+    assert "--again" in described(lake, shop)[0]
+    write_rows(lake, "cleaned_events", Run(DAY, "s"), [], raw_files=raw_files)
+    assert differences(shop, lake) == ["an older version"]
+
+
+def test_a_corrected_unit_leaves_each_event_once_in_its_day(
+    spark: SparkSession, shop: Settings, lake: Lake
+) -> None:
+    """The days of 1970 are empty then, items too; the next night has nothing to make again."""
+    last = dt.date(2017, 12, 2)
+    clean_night(spark, shop, lake, Run(last, "wrong"))
+    assert lake.dates("cleaned_events") == [dt.date(1970, 1, 18), last]
+    corrected(shop)
+    night = clean_night(spark, shop, lake, Run(last, "right"))
+    assert night.days == [dt.date(1970, 1, 18), dt.date(2017, 12, 1), last]
+    rows = {
+        name: {day: lake.require(name, day).rows for day in lake.dates(name)}
+        for name in ("cleaned_events", "cleaned_items")
+    }
+    assert list(rows["cleaned_events"].values()) == [0, 2, 1]
+    assert list(rows["cleaned_items"].values()) == [0, 3, 0]
+    (file,) = lake.require("cleaned_events", last).files
+    assert pq.ParquetFile(file).read().column("event_time").to_pylist() == [
+        dt.datetime(2017, 12, 2, 7, 33, 20, tzinfo=dt.UTC)
+    ]
+    assert described(lake, shop) == []

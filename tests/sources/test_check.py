@@ -1,0 +1,110 @@
+"""`nightcart source check`: what it finds in values, and what it says may mend it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from pipeline.errors import ContractError, InputError
+from pipeline.sources.check import check_source, missing_datasets, proposal
+from pipeline.sources.source_yaml import load_source, parse_source
+
+SHOP = """
+source: shop
+description: A dump of events.
+datasets:
+  events:
+    files: "events.csv"
+    format: csv
+    delivery: dump
+    options: {delimiter: ";"}
+    columns: [user, item, price, time]
+    map: {event_time: time, event_type: "'purchase'", user_id: user, item_id: item, price: price}
+"""
+USERS = """
+  users:
+    files: "users.csv"
+    format: csv
+    delivery: dump
+    columns: [user, agrees, region]
+    map: {user_id: user, consent: "agrees = 'Y'", region: region}
+"""
+
+
+def shop(tmp_path: Path, *rows: str, more: str = "") -> Path:
+    (tmp_path / "events.csv").write_text("user;item;price;time\n" + "\n".join(rows) + "\n")
+    (tmp_path / "shop.yaml").write_text(SHOP + more)
+    return tmp_path / "shop.yaml"
+
+
+def test_most_rows_refused_is_a_fault_with_values_and_a_remedy(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    """Then, with what it proposed, none is; one user stays two until ids are put right."""
+    rows = ["17850.0;A1;12,50;2026-03-01", "17850;A2;1.299,00;2026-03-02", "3.5E+12;A;1;2026-03-03"]
+    yaml = shop(tmp_path, *rows)
+    (check,) = check_source(spark, yaml, tmp_path)
+    assert not check.ok
+    assert any("2 of 3 rows would be refused" in fault for fault in check.faults)
+    assert any("3.5E+12" not in fault and "2.82E+18" in fault for fault in check.faults)
+    warned = " ".join(check.warnings)
+    assert "such as '1.299,00' and '12,50'" in warned
+    assert 'write numbers: {price: {decimal: ",", group: "."}}' in warned
+    assert "1 values of user_id are written like 17850.0, 1 like 17850" in warned
+
+    right = '    numbers: {price: {decimal: ",", group: "."}}\n    ids: {strip_decimal: true}\n'
+    (check,) = check_source(spark, shop(tmp_path, *rows[:2], more=right), tmp_path)
+    assert (check.faults, check.warnings) == ([], [])
+    assert [(row["user_id"], row["price"]) for row in check.rows] == [
+        ("17850", 12.5),
+        ("17850", 1299.0),
+    ]
+    assert check.facts[:2] == [
+        "from 2026-03-01 00:00:00 to 2026-03-02 00:00:00 UTC",
+        "about 1 different values of user_id",
+    ]
+
+
+def test_a_wrong_unit_and_users_who_differ(spark: SparkSession, tmp_path: Path) -> None:
+    """Seconds that were read as milliseconds lie in 1970."""
+    (tmp_path / "users.csv").write_text("user,agrees,region\nu1,Y,N\nu1,Y,S\nu2,N,\nu2,N,\n")
+    millis = "    times: {event_time: [epoch_millis]}\n"
+    users, events = check_source(
+        spark, shop(tmp_path, "u1;A;1;1772359200", more=millis + USERS), tmp_path
+    )
+    assert "all times lie before 1980" in events.faults[0]
+    assert users.ok
+    assert users.warnings[0].startswith("1 values of user_id have rows that differ")
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "said"),
+    [
+        ("event_time", ["1772359200", "1772359201.5"], "[epoch_seconds]"),
+        ("event_time", ["01.03.2026 10:15"], '["dd.MM.yyyy HH:mm"]'),
+        ("event_time", ["1772359200", "01.03.2026 10:15"], ""),
+        ("price", ["1,299.00"], 'numbers: {price: {group: ","}}'),
+        ("quantity", ["1.5"], "quantity is a whole number"),
+        ("price", [None, None], ""),
+    ],
+)
+def test_what_is_proposed(column: str, values: list[str | None], said: str) -> None:
+    events = load_source("simulator").datasets["events"]
+    found = proposal(events, f"quarantined: {column}_unparsable", values)
+    assert said in found if said else found == ""
+
+
+def test_a_source_without_users_or_items_cannot_be_green(tmp_path: Path) -> None:
+    source = load_source(shop(tmp_path))
+    assert [fault.split()[0] for fault in missing_datasets(source)] == ["users", "items"]
+    assert missing_datasets(load_source("simulator")) == []
+
+
+def test_buckets_and_databases_are_named(spark: SparkSession, tmp_path: Path) -> None:
+    for files in ("s3a://bucket/events.csv", "jdbc:postgresql://host/shop"):
+        with pytest.raises(ContractError, match="buckets and databases are not read"):
+            _ = parse_source(SHOP.replace("events.csv", files), "here").main.pattern
+    with pytest.raises(InputError, match="mount the bucket"):
+        check_source(spark, shop(tmp_path), "s3a://bucket")
