@@ -144,8 +144,7 @@ def _by_duckdb(dataset: SourceDataset, file: DeliveredFile, column: str) -> Iter
     """
     name = '"' + column.replace('"', '""') + '"'
     read = _reader(dataset, file)
-    with duckdb.connect() as connection:
-        connection.execute("SET threads = 2")
+    with _connection() as connection:
         try:
             cursor = connection.execute(
                 f"SELECT DISTINCT {name}::VARCHAR FROM {read} WHERE {name} IS NOT NULL"  # noqa: S608
@@ -158,6 +157,13 @@ def _by_duckdb(dataset: SourceDataset, file: DeliveredFile, column: str) -> Iter
                 f"{dataset.where}: {file.path} cannot be read for its ids "
                 f"({type(error).__name__}); `nightcart source check` says more"
             ) from None
+
+
+def _connection() -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect(config={"threads": 2})
+    # What does not fit into memory would be put aside in the working directory, raw ids too.
+    connection.execute("SET temp_directory = ''")
+    return connection
 
 
 def _reader(dataset: SourceDataset, file: DeliveredFile) -> str:

@@ -13,7 +13,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from pipeline.errors import InputError
-from pipeline.exports.own_ids import own_ids, plain_column
+from pipeline.exports.own_ids import _connection, own_ids, plain_column
 from pipeline.pseudonym import pseudonym
 from pipeline.sources.file_pattern import DeliveredFile
 from pipeline.sources.source import Source, SourceDataset, with_timezone
@@ -139,6 +139,11 @@ def test_files_without_ids_are_one_message(tmp_path: Path, rows: str | None, say
     with pytest.raises(InputError, match=says) as refused:
         own_ids(source_of(users("csv")), str(tmp_path), KEY, wanted, no_spark)
     assert "\n" not in str(refused.value)
+
+
+def test_ids_are_not_put_aside_on_the_disk() -> None:
+    with _connection() as connection:
+        assert connection.execute("SELECT current_setting('temp_directory')").fetchall() == [("",)]
 
 
 @pytest.mark.parametrize(
