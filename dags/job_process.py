@@ -110,10 +110,16 @@ class JobProcess:
 
 
 def job_environment(extra: Mapping[str, str]) -> dict[str, str]:
-    """The task's environment, with this code importable and every line sent at once."""
+    """The task's environment, with this code importable and every line sent at once.
+
+    Threads that compute together sleep while they wait for each other, unless the environment says
+    otherwise: by default they spin, and on busy cores that was 5 to 10 times slower
+    (docs/experiments/starts.md).
+    """
     root = str(Path(pipeline.__file__).resolve().parent.parent)
     path = [root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     return {
+        "OMP_WAIT_POLICY": "PASSIVE",
         **os.environ,
         **extra,
         "PYTHONPATH": os.pathsep.join(dict.fromkeys(path)),

@@ -50,3 +50,14 @@ def test_a_job_whose_task_is_gone_before_it_starts_does_not_start(tmp_path: Path
     )
     assert done.returncode == 128 + signal.SIGKILL
     assert not started.exists()
+
+
+def test_threads_of_a_job_wait_asleep_unless_the_environment_says_otherwise(
+    airflow_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dags.job_process import job_environment
+
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    assert job_environment({})["OMP_WAIT_POLICY"] == "PASSIVE"
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    assert job_environment({})["OMP_WAIT_POLICY"] == "ACTIVE"
