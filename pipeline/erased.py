@@ -25,6 +25,7 @@ from pipeline.pseudonym import pseudonym
 
 ERASURES = "erasures"  # the folder in the lake: this file, and the proofs
 ERASED_FILE = "erased.json"
+UNDER_WAY, USERS_FILE = ".under_way", "users.json"  # of an erasure that has not ended
 # What goes before a pseudonym in the text of a digest; in Spark too (`cleaning.rows.row_rules`).
 DIGEST_PREFIX = "nightcart: erased: "
 
@@ -70,6 +71,11 @@ def read_erased(lake: Lake) -> Erased:
             "from a backup; without one, remove it and erase the same users again "
             "(nightcart erase)"
         ) from None
+
+
+def is_under_way(lake: Lake) -> bool:
+    """Whether an erasure was begun and has not ended."""
+    return (lake.root / ERASURES / UNDER_WAY / USERS_FILE).exists()
 
 
 def add_erased(lake: Lake, digests: Iterable[str], models: Iterable[str], day: dt.date) -> None:

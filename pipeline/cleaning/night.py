@@ -34,7 +34,7 @@ from pipeline.cleaning.deliveries.made_by import made_by
 from pipeline.cleaning.late.late_counts import LateRows
 from pipeline.cleaning.night_context import NightContext
 from pipeline.datasets import CLEANED_ITEMS
-from pipeline.erased import read_erased
+from pipeline.erased import is_under_way, read_erased
 from pipeline.errors import InputError, SettingsError
 from pipeline.lake import Lake, Run, storage_errors
 from pipeline.lake_key import key_of_lake
@@ -47,6 +47,8 @@ from pipeline.sources.source_yaml import load_source
 from pipeline.stages import CLEAN
 
 log = logging.getLogger("nightcart")
+
+CUT_OFF = "an erasure was cut off, and the lake still holds who was to go: run `nightcart erase`"
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,7 @@ def clean_night(
     bots: dict[str, int] = {}
     consent_unread = 0
     late: dict[str, LateRows] = {}
-    warnings: list[str] = []
+    warnings: list[str] = [CUT_OFF] if is_under_way(lake) else []
     # Every file is looked at before the first is cleaned: a wrong one stops the night in seconds.
     deliveries = [inspect_delivery(night, dataset) for dataset in source.datasets.values()]
     for delivery, cleaned in zip(deliveries, _clean(night, deliveries), strict=True):

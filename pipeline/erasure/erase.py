@@ -201,10 +201,8 @@ class _Erasure:
         for path in plan.scratch:
             if path == scratch_root(self.lake):
                 sweep(path)  # what living processes have there is empty between stages
-            elif path.is_dir():
-                shutil.rmtree(path)
             else:
-                path.unlink()
+                shutil.rmtree(path)
         for directory in plan.directories:
             self.progress(f"writing {directory.dataset} {directory.date} again")
             self._directory(directory, plan)

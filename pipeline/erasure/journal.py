@@ -15,27 +15,27 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pipeline import durable
-from pipeline.erased import ERASURES
+from pipeline.erased import ERASURES, UNDER_WAY, USERS_FILE, is_under_way
 from pipeline.errors import DamagedError
 from pipeline.intact import FaultError, read_sealed_json, sealed_json
 from pipeline.lake import Lake
 
 Facts = Mapping[str, Any]
 
-UNDER_WAY = ".under_way"
-_USERS, _DONE = "users.json", "done.jsonl"
+_DONE = "done.jsonl"
 
 
 class Journal:
     """The notes of one erasure."""
 
     def __init__(self, lake: Lake) -> None:
+        self.lake = lake
         self.directory = lake.root / ERASURES / UNDER_WAY
 
     @property
     def is_open(self) -> bool:
         """Whether an erasure has begun and not ended."""
-        return (self.directory / _USERS).exists()
+        return is_under_way(self.lake)
 
     def begin(
         self, ids: Iterable[str], found: Iterable[str], learned: Iterable[str], facts: Facts
@@ -64,7 +64,7 @@ class Journal:
         self.directory.chmod(0o700)
         if not before:  # an erasure that was killed when its proof was written left its notes
             (self.directory / _DONE).unlink(missing_ok=True)
-        with durable.in_place(self.directory / _USERS, durable.PRIVATE) as file:
+        with durable.in_place(self.directory / USERS_FILE, durable.PRIVATE) as file:
             file.write(sealed_json(said))
         return said
 
@@ -73,7 +73,7 @@ class Journal:
         if not self.is_open:
             return {}
         try:
-            return read_sealed_json(self.directory / _USERS)
+            return read_sealed_json(self.directory / USERS_FILE)
         except FaultError as error:
             raise DamagedError(
                 f"an erasure was begun and its notes cannot be read: {error}. Remove "
@@ -107,7 +107,7 @@ class Journal:
 
     def end(self) -> None:
         """The erasure is done: who was erased is forgotten."""
-        (self.directory / _USERS).unlink(missing_ok=True)
+        (self.directory / USERS_FILE).unlink(missing_ok=True)
         durable.sync_directory(self.directory)
         shutil.rmtree(self.directory)
 

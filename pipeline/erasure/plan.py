@@ -164,7 +164,7 @@ def make_plan(
     _look_at_texts(plan, directories, wanted)
     _look_at_others(plan, _others(lake, logs), wanted, progress)
     work = lake.root / WORK
-    plan.scratch = [path for path in sorted(work.glob("*")) if path.name != LOCKS]
+    plan.scratch = [path for path in sorted(work.glob("*/")) if path.name != LOCKS]
     return plan
 
 
@@ -179,7 +179,7 @@ def _look_at_tables(
         searched = plan.searched[directory.dataset]
         searched.directories += 1
         for file in directory.files():
-            if file.suffix != SUFFIX:
+            if file.suffix != SUFFIX or directory.dataset in WITHOUT_MANIFESTS:
                 continue
             found, ids = file.stat(), directory.dataset == QUARANTINE
             searched.files, searched.bytes = searched.files + 1, searched.bytes + found.st_size
@@ -324,7 +324,7 @@ def _others(lake: Lake, logs: Collection[Path]) -> Iterator[tuple[Path, str]]:
     """Every file of the lake that is in no run directory of a dataset, and the logs."""
     for file in files_below(lake.root):
         below = file.relative_to(lake.root).parts
-        if below[0] in (WORK, ERASURES):
+        if below[0] == ERASURES or (below[0] == WORK and len(below) > 2):
             continue
         in_run = len(below) > 3 and below[2].startswith("run_id=")
         if below[0] in WITHOUT_MANIFESTS:

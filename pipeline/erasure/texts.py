@@ -74,14 +74,18 @@ def without_users(
     ending = Path(name).suffix
     plain = _plain(ending, content)
     # In other bytes ids in clear would be found by chance.
-    held = wanted.in_text(plain) if _is_text(plain) else wanted.in_bytes(plain)
+    pseudonyms = wanted.in_bytes(plain)
+    ids = wanted.ids_in(plain) if _is_text(plain) else set()
     said = _sentences_in(plain, sentences)
-    if not held and not said:
+    if not pseudonyms and not ids and not said:
         return None
 
     def holds(part: str) -> bool:
-        return bool(wanted.in_text(part.encode("utf-8", "surrogatepass"))) or (
-            ending != ".csv" and any(sentence in part for sentence in said)
+        content = part.encode("utf-8", "surrogatepass")
+        return bool(
+            (pseudonyms and wanted.in_bytes(content))
+            or (ids and wanted.ids_in(content))
+            or (ending != ".csv" and any(sentence in part for sentence in said))
         )
 
     try:

@@ -9,7 +9,7 @@ older version let through.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -68,14 +68,22 @@ class Wanted:
 
     def in_text(self, content: bytes) -> set[bytes]:
         """The pseudonyms and ids in a text."""
-        return self.in_bytes(content) | (set(self._ids_in(content)) if self.ids else set())
+        return self.in_bytes(content) | self.ids_in(content)
 
-    def _ids_in(self, content: bytes) -> Iterator[bytes]:
-        for pattern in (_WORD, _PART):
-            yield from {match.group() for match in pattern.finditer(content)} & self.ids
-        for user_id in self._odd:
-            if user_id in content:
-                yield user_id
+    def ids_in(self, content: bytes) -> set[bytes]:
+        """The ids that stand in a text as whole words."""
+        found: set[bytes] = set()
+        for pattern, ids in self._ids_by_pattern:
+            if ids:
+                found |= ids.intersection(pattern.findall(content))
+        return found | {user_id for user_id in self._odd if user_id in content}
+
+    @cached_property
+    def _ids_by_pattern(self) -> list[tuple[re.Pattern[bytes], frozenset[bytes]]]:
+        """Ids that are one run of letters and digits, and those with a mark between two runs."""
+        parts = frozenset(user_id for user_id in self.ids if _PART.fullmatch(user_id))
+        words = frozenset(user_id for user_id in self.ids if _WORD.fullmatch(user_id)) - parts
+        return [(_PART, parts), (_WORD, words)]
 
     @cached_property
     def _odd(self) -> list[bytes]:

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.erasure.erase import erase
+from pipeline.erasure.proof import Proof
 from pipeline.lake import Lake
 from pipeline.settings import load_settings
-from tests.erasure.erasure_shop import Shop, build
+from tests.erasure.erasure_shop import Shop, build, clock
 
 
 @pytest.fixture(scope="session")
@@ -34,6 +36,22 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Shop:
 def shop(built: Shop, tmp_path: Path) -> Shop:
     """A copy of its own for each test, with links as they are."""
     return copy_of(built, tmp_path)
+
+
+@dataclasses.dataclass(frozen=True)
+class Done:
+    """The lake before and after, and the proof: to be looked at, not changed."""
+
+    before: Shop
+    after: Shop
+    proof: Proof
+
+
+@pytest.fixture(scope="session")
+def done(built: Shop, tmp_path_factory: pytest.TempPathFactory) -> Done:
+    """One erasure for all tests that only look."""
+    after = copy_of(built, tmp_path_factory.mktemp("erased"))
+    return Done(built, after, erase(after.asked(), clock))
 
 
 def copy_of(shop: Shop, root: Path) -> Shop:

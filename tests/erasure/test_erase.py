@@ -17,7 +17,8 @@ from pipeline.erased import digest_of, read_erased
 from pipeline.erasure import exchange
 from pipeline.erasure.erase import ask, erase, look
 from pipeline.erasure.proof import proofs
-from pipeline.erasure.words import MIN_REVIEWS
+from pipeline.erasure.wanted import Wanted
+from pipeline.erasure.words import MIN_REVIEWS, only_theirs
 from pipeline.errors import DamagedError, InputError
 from pipeline.generation.champion import CHAMPION_UNREADABLE, load_champion, read_champion
 from pipeline.histories.item_words import MIN_REVIEWS as AS_HISTORIES_ASK
@@ -26,12 +27,14 @@ from pipeline.lake import Lake, Run
 from pipeline.publishing.query import run_query
 from pipeline.verification import verify_lake
 from tests.erasure.byte_scan import places
+from tests.erasure.conftest import Done
 from tests.erasure.erasure_shop import (
     GO,
     NIGHTS,
     ONLY_ANN,
     QUOTES_ANN,
     STAY,
+    TEXTS,
     Shop,
     clock,
 )
@@ -58,12 +61,11 @@ def of_others(rows: Rows, shop: Shop) -> Rows:
     }
 
 
-def test_no_byte_of_them_is_left_and_others_rows_are_equal(shop: Shop) -> None:
-    assert len(places(shop.lake.root, shop.secrets())) > 100, "the scan finds them before"
-    assert places(shop.logs, shop.secrets())
-    before = of_others(tables(shop.lake), shop)
-
-    proof = erase(shop.asked(), clock)
+def test_no_byte_of_them_is_left_and_others_rows_are_equal(done: Done) -> None:
+    shop, proof = done.after, done.proof
+    assert len(places(done.before.lake.root, shop.secrets())) > 100, "the scan finds them before"
+    assert places(done.before.logs, shop.secrets())
+    before = of_others(tables(done.before.lake), shop)
 
     assert places(shop.lake.root, shop.secrets()) == []
     left = places(shop.lake.root, [ONLY_ANN.encode()])
@@ -84,11 +86,10 @@ def test_no_byte_of_them_is_left_and_others_rows_are_equal(shop: Shop) -> None:
     assert proof.facts["rows"]["histories"] == 3 * 4, "of each run, named by a pointer or not"
 
 
-def test_what_only_they_said_goes_from_what_others_see(shop: Shop) -> None:
-    night = NIGHTS[1]
-    lists = {row["user_id"]: row for row in read_rows(shop.lake, "recommendations", night)}
+def test_what_only_they_said_goes_from_what_others_see(done: Done) -> None:
+    night, shop = NIGHTS[1], done.after
+    lists = {row["user_id"]: row for row in read_rows(done.before.lake, "recommendations", night)}
     assert lists[shop.user(STAY[1])]["reason"] == QUOTES_ANN
-    erase(shop.asked(), clock)
     words = read_rows(shop.lake, "item_words", night)
     # Two of four who said "quiet" stay, on two nights. Nobody else said "zorbly" in English.
     assert [(row["item_id"], row["language"], row["words"], row["n_reviews"]) for row in words] == [
@@ -112,8 +113,8 @@ def test_the_words_need_as_many_reviews_as_histories_ask() -> None:
     assert MIN_REVIEWS == AS_HISTORIES_ASK
 
 
-def test_models_that_know_their_words_go_and_others_are_not_gone_on_from(shop: Shop) -> None:
-    proof = erase(shop.asked(), clock)
+def test_models_that_know_their_words_go_and_others_are_not_gone_on_from(done: Done) -> None:
+    shop, proof = done.after, done.proof
     dropped = [
         f"models/run_date={night}/run_id={run}"
         for night, run in ((NIGHTS[1], "one"), (NIGHTS[1], "two"), (NIGHTS[2], "one"))
@@ -143,8 +144,8 @@ def test_readers_read_on_and_exports_are_made(shop: Shop) -> None:
     assert "recommendations_latest" in views
 
 
-def test_records_pages_and_logs_lose_them_and_stay_what_they_are(shop: Shop) -> None:
-    erase(shop.asked(), clock)
+def test_records_pages_and_logs_lose_them_and_stay_what_they_are(done: Done) -> None:
+    shop = done.after
     records = shop.lake.records(Run(NIGHTS[0], "one"))
     assert json.loads((records / "clean.json").read_text("utf-8")) == {
         "stage": "clean",
@@ -158,8 +159,8 @@ def test_records_pages_and_logs_lose_them_and_stay_what_they_are(shop: Shop) -> 
     assert list((shop.lake.root / "work").iterdir()) in ([], [shop.lake.root / "work" / "locks"])
 
 
-def test_the_manifests_count_what_is_left(shop: Shop) -> None:
-    erase(shop.asked(), clock)
+def test_the_manifests_count_what_is_left(done: Done) -> None:
+    shop = done.after
     taken_back = shop.lake.require("retractions", NIGHTS[0])
     assert (taken_back.rows, taken_back.manifest["by_dataset"]) == (1, {"events": 1})
     for dataset in (CLEANED_EVENTS, HISTORIES, "acts", "quarantine"):
@@ -171,7 +172,7 @@ def test_the_manifests_count_what_is_left(shop: Shop) -> None:
     ]
 
 
-def test_files_keep_their_shape(shop: Shop) -> None:
+def test_files_keep_their_shape(done: Done) -> None:
     """Row groups, order, compression, schema, and that a published file is a link."""
 
     def shape(file: Path) -> Any:
@@ -182,14 +183,13 @@ def test_files_keep_their_shape(shop: Shop) -> None:
             found.metadata.row_group(0).column(0).compression,
         )
 
-    files = {file: shape(file) for file in shop.lake.require(HISTORIES, NIGHTS[0]).files}
-    proof = erase(shop.asked(), clock)
-    assert {file: shape(file) for file in files} == files
+    before, after = (of.lake.require(HISTORIES, NIGHTS[0]) for of in (done.before, done.after))
+    assert [*map(shape, after.files)] == [*map(shape, before.files)]
     (published, made) = (
-        shop.lake.require(name, NIGHTS[0]).files for name in ("recommendations", "generated")
+        done.after.lake.require(name, NIGHTS[0]).files for name in ("recommendations", "generated")
     )
     assert [file.stat().st_ino for file in published] == [file.stat().st_ino for file in made]
-    sums = {entry["path"]: entry for entry in proof.facts["files"]}
+    sums = {entry["path"]: entry for entry in done.proof.facts["files"]}
     entry = sums[f"histories/run_date={NIGHTS[0]}/run_id=one/part-00000.parquet"]
     assert entry["before"]["sha256"] != entry["after"]["sha256"]
     assert entry["rows"] == 2
@@ -274,12 +274,19 @@ def _everything(root: Path) -> dict[str, bytes]:
     }
 
 
-def test_deliveries_with_late_rows_need_not_be_cleaned_again(shop: Shop) -> None:
-    assert LateDependencies(shop.lake).out_of_date(NIGHTS, []) == set()
-    before = shop.lake.require(CLEANED_EVENTS, NIGHTS[2]).manifest[DEPENDENCIES]
-    erase(shop.asked(), clock)
-    assert shop.lake.require(CLEANED_EVENTS, NIGHTS[2]).manifest[DEPENDENCIES] != before
-    assert LateDependencies(shop.lake).out_of_date(NIGHTS, []) == set()
+def test_deliveries_with_late_rows_need_not_be_cleaned_again(done: Done) -> None:
+    before, after = (of.lake for of in (done.before, done.after))
+    assert LateDependencies(before).out_of_date(NIGHTS, []) == set()
+    said = [of.require(CLEANED_EVENTS, NIGHTS[2]).manifest[DEPENDENCIES] for of in (before, after)]
+    assert said[0] != said[1]
+    assert LateDependencies(after).out_of_date(NIGHTS, []) == set()
+
+
+def test_sentences_and_words_that_stand_in_nobody_elses_texts(built: Shop) -> None:
+    ann, wanted = TEXTS[GO[0]], Wanted.of_ids(GO[:1], built.key)
+    asked = {ann, "ZORBLY kettle", "quiet", "says number", "never said"}
+    assert only_theirs(asked, {ann}, built.lake, wanted) == {ann, "ZORBLY kettle"}
+    assert only_theirs(asked, set(), built.lake, wanted) == set()
 
 
 def test_who_opened_a_partition_before_is_told_to_ask_again(shop: Shop) -> None:
