@@ -1,9 +1,9 @@
 """CSV files as frames of strings; a line that is no row comes whole, in `__line`.
 
 Lines end in LF, CR LF or CR. A file that is read by lines may mix them. In a multi-line file some
-may end in LF and others in CR LF, the header's too; a line break within a field comes as LF. (One
-that mixes CR alone with others is refused, `damage`.) A line of nothing but spaces and control
-characters is no row, in either kind of file.
+rows may end in LF and others in CR LF, the header too; a line break within a field then comes as
+LF. Where no row ends in CR, a CR in a field stays. (A file that mixes CR alone with others is
+refused, `damage`.) A line of nothing but spaces and control characters is no row.
 
 Gives up: a file is compared to the source's header by position, so its columns must come in the
 source's order. An empty field in quotation marks is null like one without.
@@ -21,7 +21,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from pipeline.contracts.spark import quoted
-from pipeline.sources.damage import open_decompressed
+from pipeline.sources.damage import ends_rows_in_crlf, open_decompressed
 from pipeline.sources.file_pattern import DeliveredFile
 from pipeline.sources.file_reader import charset_of, file_reader, paths_of
 from pipeline.sources.reader_columns import FILE, LINE, UNKNOWN_KEY
@@ -69,7 +69,7 @@ def read_csv(
     frames = []
     for end, ended_so in sorted(by_end.items()):
         # Left alone, Spark takes the first line's end for that of every line.
-        frame = reader.option("lineSep", end).csv(paths_of(ended_so))
+        frame = reader.option("lineSep", end[-1]).csv(paths_of(ended_so))
         lines = [
             _without_cr(value, end, is_last=name == dataset.columns[-1]).alias(name)
             for name, value in values.items()
@@ -84,23 +84,23 @@ def _no_key() -> Column:
 
 
 def _line_end(dataset: SourceDataset, file: DeliveredFile) -> str:
-    """LF, before which a CR may stand, or CR where the file has no LF."""
-    has_cr = False
+    """CR LF where any row ends so, LF where none does, CR where the file has no LF."""
+    found = ""
     with open_decompressed(file) as stream:
         text = io.TextIOWrapper(stream, dataset.encoding, errors="replace", newline="")
         while chunk := text.read(_CHUNK_CHARACTERS):
-            if "\n" in chunk:
-                return "\n"
-            has_cr = has_cr or "\r" in chunk
-    return "\r" if has_cr else "\n"
+            found = "".join(c for c in "\r\n" if c in found or c in chunk)
+            if found == "\r\n":
+                return "\r\n" if ends_rows_in_crlf(dataset, file) else "\n"
+    return found or "\n"
 
 
 def _without_cr(value: Column, end: str, *, is_last: bool) -> Column:
-    """A field whose line breaks are LF; the last one has the line's CR, if it ends in CR LF."""
-    if end == "\r":
-        return F.replace(value, F.lit("\r"), F.lit("\n"))
-    value = F.replace(value, F.lit("\r\n"), F.lit("\n"))
-    if not is_last:
+    """A field of a line that ends in CR (LF): its breaks are LF, and the last has the line's CR."""
+    if end == "\n":
+        return value
+    value = F.replace(value, F.lit(end), F.lit("\n"))
+    if end == "\r" or not is_last:
         return value
     whole = F.when(value.endswith("\r"), F.left(value, F.length(value) - 1)).otherwise(value)
     return F.nullif(whole, F.lit(""))

@@ -16,7 +16,7 @@ import csv
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import IO, Literal, cast
+from typing import IO, Any, Literal, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -108,23 +108,47 @@ def _read_parquet(dataset: SourceDataset, file: DeliveredFile) -> None:
         ) from None
 
 
+def ends_rows_in_crlf(dataset: SourceDataset, file: DeliveredFile) -> bool:
+    """Whether a row of a multi-line CSV file ends in CR LF; one inside a field does not count."""
+    dialect, last = _dialect(dataset), [""]
+
+    def lines(text: io.TextIOWrapper) -> Iterator[str]:
+        for last[0] in text:
+            yield last[0]
+
+    csv.field_size_limit(_LONGEST_FIELD)
+    with open_decompressed(file) as stream:
+        text = io.TextIOWrapper(stream, dataset.encoding, errors="replace", newline="")
+        if dialect is None:
+            return any(line.endswith("\r\n") for line in text)
+        records = csv.reader(lines(text), **dialect)
+        return any(last[0].endswith("\r\n") for _ in records)
+
+
+def _dialect(dataset: SourceDataset) -> dict[str, Any] | None:
+    """How Python's reader is told to read a CSV file; none where it cannot."""
+    options = dataset.options
+    delimiter, quote = options.get("delimiter", ","), options.get("quote", '"')
+    if len(delimiter) != 1 or not quote:
+        return None
+    escape = options.get("escape", quote)
+    return {
+        "delimiter": delimiter,
+        "quotechar": quote,
+        "doublequote": escape == quote,
+        "escapechar": None if escape == quote else escape,
+    }
+
+
 def _look_for_an_open_quote(dataset: SourceDataset, file: DeliveredFile) -> None:
     """In a multi-line CSV an unclosed quotation mark swallows the rest of the file.
 
     Only the last record of the file can show it: parsed by itself, it has no end. Whole rows that
     end in CR alone, among others that end in LF, are found here too: they would be one row.
     """
-    options = dataset.options
-    delimiter, quote = options.get("delimiter", ","), options.get("quote", '"')
-    if len(delimiter) != 1 or not quote:
+    dialect = _dialect(dataset)
+    if dialect is None:
         return
-    escape = options.get("escape", quote)
-    dialect = {
-        "delimiter": delimiter,
-        "quotechar": quote,
-        "doublequote": escape == quote,
-        "escapechar": None if escape == quote else escape,
-    }
     last: list[str] = []  # physical lines of the record that is being read
     ends: set[str] = set()
     record, rows = [""], -1 if dataset.has_header else 0
@@ -138,7 +162,7 @@ def _look_for_an_open_quote(dataset: SourceDataset, file: DeliveredFile) -> None
     try:
         with open_decompressed(file) as stream:
             text = io.TextIOWrapper(stream, dataset.encoding, errors="replace", newline="")
-            for fields in csv.reader(lines(text), **dialect):  # type: ignore[arg-type]
+            for fields in csv.reader(lines(text), **dialect):
                 record, rows = [*last], rows + 1
                 if len(fields) == len(dataset.columns):
                     ends.add(last[-1][-1:])
@@ -149,7 +173,7 @@ def _look_for_an_open_quote(dataset: SourceDataset, file: DeliveredFile) -> None
             )
         # A record that begins and ends on one line has swallowed none.
         if len(record) > 1:
-            list(csv.reader(record, strict=True, **dialect))  # type: ignore[arg-type]
+            list(csv.reader(record, strict=True, **dialect))
     except csv.Error as error:
         too_long = "field larger" in str(error)
         if too_long or "unexpected end of data" in str(error):
