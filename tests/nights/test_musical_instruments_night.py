@@ -114,7 +114,7 @@ def test_who_reviewed_within_a_year_and_nobody_else_is_published(shop: ReviewedS
     active = {
         pseudonym(review["reviewerID"], key)
         for review in shop.reviews
-        if review["reviewText"] and day_of(review) > NIGHT - dt.timedelta(days=365)
+        if day_of(review) > NIGHT - dt.timedelta(days=365)
     }
     rows = ds.dataset([str(file) for file in latest.files]).to_table().to_pylist()
     assert sorted(row["user_id"] for row in rows) == sorted(active)
