@@ -19,6 +19,7 @@ from pipeline.lake import MANIFEST, Lake
 ERASED_ROWS = "erased"  # the key in a manifest: rows that erasures have taken out so far
 # Whatever a run notes there; no manifest closes it.
 WITHOUT_MANIFESTS = (RUNS, LEDGER)
+_VIEWS = "views.sql"
 _DATE, _RUN = "run_date=", "run_id="
 
 
@@ -56,6 +57,11 @@ def run_directories(lake: Lake) -> Iterator[RunDirectory]:
 def files_below(directory: Path) -> list[Path]:
     """Every file below a directory; links to directories are not followed."""
     return sorted(Path(folder, name) for folder, _, names in os.walk(directory) for name in names)
+
+
+def may_say_ids(lake: Lake, file: Path) -> bool:
+    """Whether ids in clear are looked for in a file: not in the ledger and `views.sql`."""
+    return file != lake.root / _VIEWS and not file.is_relative_to(lake.root / LEDGER)
 
 
 @dataclass(frozen=True)

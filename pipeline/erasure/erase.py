@@ -36,6 +36,7 @@ from pipeline.erasure.directories import (
     RunDirectory,
     begin_again,
     link_or_copy,
+    may_say_ids,
     remake,
     sum_of,
 )
@@ -46,7 +47,7 @@ from pipeline.erasure.models import drop_model
 from pipeline.erasure.plan import LISTS, Plan, Progress, gone_of, make_plan, nights_of
 from pipeline.erasure.proof import Proof, write_proof
 from pipeline.erasure.tables import SUFFIX, rewrite, write_without
-from pipeline.erasure.texts import without_users
+from pipeline.erasure.texts import Changed, without_users
 from pipeline.erasure.wanted import Wanted
 from pipeline.erasure.words import without_phrases, without_sentences
 from pipeline.errors import DamagedError, InputError
@@ -240,7 +241,7 @@ class _Erasure:
         self, directory: RunDirectory, file: Path, target: Path, plan: Plan
     ) -> NewFile | None:
         if file.suffix != SUFFIX:
-            changed = without_users(file.name, file.read_bytes(), self.wanted, plan.sentences)
+            changed = self._without_users(file, file.read_bytes(), plan)
             assert changed is not None, file
             if changed.content is None:
                 return None
@@ -282,7 +283,7 @@ class _Erasure:
             content = file.read_bytes()
         except FileNotFoundError:
             return
-        changed = without_users(file.name, content, self.wanted, plan.sentences)
+        changed = self._without_users(file, content, plan)
         if changed is None:
             return
         before = sum_of(file)
@@ -299,6 +300,10 @@ class _Erasure:
         with durable.in_place(file) as target:
             target.write(changed.content)
         file.chmod(mode)
+
+    def _without_users(self, file: Path, content: bytes, plan: Plan) -> Changed | None:
+        ids = may_say_ids(self.lake, file)
+        return without_users(file.name, content, self.wanted, plan.sentences, ids_in_clear=ids)
 
     def _note_removed(self, files: Iterable[Path], dataset: str, why: str) -> None:
         self.journal.note(

@@ -1,28 +1,38 @@
 """Exports that hold erased users, which lie outside the lake and by the retailer's own ids.
 
 An export's files are copies of lists, and can be made again: those of an export that holds a user
-are removed as a whole. What a tool was sent (`.sent.parquet`) keeps the user's id until the next
-export to it, because only that tells the tool to clear what it has; a list of the user is then in
-no file any more.
+are removed as a whole, and so is whatever a killed export left. What a tool was sent by its newest
+export (`.sent.parquet`) keeps the user's id until the next one, because only that tells the tool to
+clear what it has; a list of the user is then in no file any more. Then the erasure is asked for
+once more to take the id out of the older directory, and of the file that told the tool.
 """
 
 from __future__ import annotations
 
+import csv
 import gzip
+import io
+import json
 import shutil
+import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow.compute as pc
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline import durable
+from pipeline.arrow_columns import compute as pc
 from pipeline.erasure.wanted import Wanted
-from pipeline.exports.folder import LATEST, MANIFEST, SENT, ToolFolder
+from pipeline.errors import DamagedError
+from pipeline.exports.folder import MANIFEST, SENT, ToolFolder
 
 _GZIP = b"\x1f\x8b"
 _PARQUET = b"PAR1"
+_ASIDE = ".aside-"  # of `pipeline.exports.folder`: an export that is being made
+_AROUND_KEYS = ("input", "attributes")  # see `pipeline.exports.shapes`
 
 
 @dataclass(frozen=True)
@@ -41,16 +51,26 @@ class ToolExports:
 
 
 def exports_of(root: Path, wanted: Wanted) -> list[ToolExports]:
-    """The tools of which any export holds one of the users, in name order."""
+    """The tools of which any export holds one of the users, in name order.
+
+    Every directory of every tool counts, also one that a killed export or erasure has left.
+
+    Raises:
+        DamagedError: what the tool was sent cannot be read, so nobody can say whom it names.
+    """
     found = []
-    for folder in sorted(path for path in root.glob("*/") if (path / LATEST).exists()):
-        directories = sorted(path.parent for path in folder.glob(f"*/{MANIFEST}"))
-        known = {path: _sent_of(path, wanted) for path in directories}
-        holding = tuple(path for path in directories if _files(path) and _holds(path, wanted))
+    for folder in sorted(root.glob("*/")):
         newest = ToolFolder(root, folder.name).newest_names()
-        sent = set[str]().union(*(ids for path, ids in known.items() if path.name in newest))
+        holding, sent = [], set[str]()
+        for path in sorted(path for path in folder.glob("*/") if not path.is_symlink()):
+            if path.name in newest:
+                sent |= _sent_of(path, wanted)
+            if _is_left_over(path) or (
+                (path.name not in newest or _files(path)) and _holds(path, wanted)
+            ):
+                holding.append(path)
         if holding or sent:
-            found.append(ToolExports(folder.name, holding, len(sent)))
+            found.append(ToolExports(folder.name, tuple(holding), len(sent)))
     return found
 
 
@@ -64,25 +84,66 @@ def remove_exports(root: Path, found: ToolExports) -> None:
                 for file in _files(path):
                     file.unlink()
                 durable.sync_directory(path)
-            else:
+            elif path.name.startswith(durable.REMOVED):
                 shutil.rmtree(path)
+            elif path.exists():  # an export that was under way has ended meanwhile
+                durable.remove(path)
         durable.sync_directory(folder.path)
+
+
+def _is_left_over(path: Path) -> bool:
+    """Whether a kill has left a directory that was being made or removed."""
+    return path.name.startswith((_ASIDE, durable.REMOVED))
 
 
 def _sent_of(export: Path, wanted: Wanted) -> set[str]:
     path = export / SENT
     if not path.exists():
         return set()
-    keys = pq.read_table(path, columns=["key"])["key"]
-    told = {*wanted.id_of.values(), *wanted.pseudonyms}
-    return told.intersection(pc.unique(keys).to_pylist())
+    try:
+        with pq.ParquetFile(path) as file:
+            keys = pc.unique(file.read(columns=["key"])["key"]).to_pylist()
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise DamagedError(
+            f"{path} cannot be read, so nobody can say whom it names ({error}): bring it back, or "
+            f"remove {export.parent}, and erase once more"
+        ) from None
+    return _told(wanted).intersection(keys)
 
 
 def _holds(export: Path, wanted: Wanted) -> bool:
-    """Whether the files hold one of them; an id that is no word is known by what was sent."""
-    if _sent_of(export, wanted):
+    """Whether an export holds one of them, or is too damaged to say."""
+    try:
+        return bool(_sent_of(export, wanted)) or any(
+            wanted.in_text(content) or not _told(wanted).isdisjoint(_keys(content))
+            for file in _files(export)
+            for content in _contents(file)
+        )
+    except (DamagedError, pa.ArrowException, OSError, EOFError, zlib.error):
         return True
-    return any(wanted.in_text(content) for file in _files(export) for content in _contents(file))
+
+
+def _told(wanted: Wanted) -> set[str]:
+    return {*wanted.id_of.values(), *wanted.pseudonyms}
+
+
+def _keys(content: bytes) -> Iterator[str]:
+    """The ids of the rows of a file, whatever the tool: short ones are looked for nowhere else.
+
+    A row of CSV begins with its id; a line of JSON says it by itself or one step within.
+    """
+    text = content.decode("utf-8-sig", "replace")
+    with suppress(csv.Error):
+        yield from (row[0].lstrip("'\t") for row in csv.reader(io.StringIO(text)) if row)
+    for line in text.splitlines():
+        try:
+            record = json.loads(line.strip().rstrip(","))
+        except ValueError:
+            continue
+        if isinstance(record, dict):
+            inner = (record.get(name) for name in _AROUND_KEYS)
+            for part in (record, *(part for part in inner if isinstance(part, dict))):
+                yield from (value for value in part.values() if isinstance(value, str))
 
 
 def _files(export: Path) -> list[Path]:
@@ -96,7 +157,8 @@ def _contents(file: Path) -> Iterator[bytes]:
     if content[:2] == _GZIP:
         yield gzip.decompress(content)
     elif content[:4] == _PARQUET:
-        for row in pq.read_table(file).to_pylist():
-            yield "\n".join(map(str, row.values())).encode()
+        with pq.ParquetFile(file) as table:
+            for row in table.read().to_pylist():
+                yield "\n".join(map(str, row.values())).encode()
     else:
         yield content

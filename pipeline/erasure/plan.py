@@ -34,6 +34,7 @@ from pipeline.erasure.directories import (
     WITHOUT_MANIFESTS,
     RunDirectory,
     files_below,
+    may_say_ids,
     run_directories,
 )
 from pipeline.erasure.models import words_of_model
@@ -161,8 +162,8 @@ def make_plan(
     texts = _look_at_tables(plan, directories, wanted, progress)
     _look_at_words(plan, lake, directories, wanted, texts)
     _look_at_models(plan, directories)
-    _look_at_texts(plan, directories, wanted)
-    _look_at_others(plan, _others(lake, logs), wanted, progress)
+    _look_at_texts(plan, lake, directories, wanted)
+    _look_at_others(plan, lake, _others(lake, logs), wanted, progress)
     work = lake.root / WORK
     plan.scratch = [path for path in sorted(work.glob("*/")) if path.name != LOCKS]
     return plan
@@ -278,7 +279,7 @@ def _look_at_models(plan: Plan, directories: list[RunDirectory]) -> None:
     ]
 
 
-def _look_at_texts(plan: Plan, directories: list[RunDirectory], wanted: Wanted) -> None:
+def _look_at_texts(plan: Plan, lake: Lake, directories: list[RunDirectory], wanted: Wanted) -> None:
     """Files of directories that are no tables."""
     for directory in directories:
         if directory.dataset in WITHOUT_MANIFESTS or directory in plan.unclosed:
@@ -286,9 +287,7 @@ def _look_at_texts(plan: Plan, directories: list[RunDirectory], wanted: Wanted) 
         for file in directory.files():
             if file.suffix == SUFFIX:
                 continue
-            plan.searched[directory.dataset].files += 1
-            plan.searched[directory.dataset].bytes += file.stat().st_size
-            if not _holds(plan, file, directory.dataset, wanted):
+            if not _holds(plan, lake, file, directory.dataset, wanted):
                 continue
             if directory.is_closed:
                 plan.texts_in[directory].add(file)
@@ -297,26 +296,32 @@ def _look_at_texts(plan: Plan, directories: list[RunDirectory], wanted: Wanted) 
 
 
 def _look_at_others(
-    plan: Plan, files: Iterator[tuple[Path, str]], wanted: Wanted, progress: Progress
+    plan: Plan,
+    lake: Lake,
+    files: Iterator[tuple[Path, str]],
+    wanted: Wanted,
+    progress: Progress,
 ) -> None:
     """Files of no such directory."""
     for file, dataset in files:
         progress(str(file.parent))
-        plan.searched[dataset].files += 1
-        plan.searched[dataset].bytes += file.stat().st_size
-        if _holds(plan, file, dataset, wanted):
+        if _holds(plan, lake, file, dataset, wanted):
             plan.texts.append(file)
 
 
-def _holds(plan: Plan, file: Path, dataset: str, wanted: Wanted) -> bool:
+def _holds(plan: Plan, lake: Lake, file: Path, dataset: str, wanted: Wanted) -> bool:
     """Whether a file holds a user, or a sentence that goes."""
     try:
-        changed = without_users(file.name, file.read_bytes(), wanted, plan.sentences)
+        content = file.read_bytes()
     except FileNotFoundError:
         return False  # a log that was put away meanwhile
     except OSError as error:
         plan.faults.append(f"{file} of {dataset} cannot be read: {error.strerror or error}")
         return False
+    plan.searched[dataset].files += 1
+    plan.searched[dataset].bytes += len(content)
+    ids = may_say_ids(lake, file)
+    changed = without_users(file.name, content, wanted, plan.sentences, ids_in_clear=ids)
     return changed is not None
 
 

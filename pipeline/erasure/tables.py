@@ -1,7 +1,8 @@
 """Parquet files: which rows hold a user, and the same file without those rows.
 
 A row holds a user if any of its texts, however deep, is their pseudonym or contains it; and in
-quarantine also their id. Each distinct way of nesting is read by Arrow; no column is assumed.
+quarantine also if a value of the refused row is their id. Each distinct way of
+nesting is read by Arrow; no other column is assumed.
 
 A file that is written again has the rows that stay in their order, in row groups that begin where
 the old ones did, with the old compression, schema and key-value metadata. It is not the same bytes
@@ -10,6 +11,7 @@ as a run would have written.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +28,8 @@ from pipeline.pseudonym import PSEUDONYM_LENGTH
 
 SUFFIX = ".parquet"
 
+# The column of quarantine that holds the retailer's row: ids in clear are looked for in no other.
+_RAW = "raw"
 _ARROW_SCHEMA = b"ARROW:schema"
 
 
@@ -42,7 +46,7 @@ def rows_with_users(file: Path, wanted: Wanted, *, ids: bool) -> Hits:
     """Count the rows of a file that hold a user.
 
     Args:
-        ids: ids in clear are looked for too.
+        ids: ids in clear are looked for in the column `raw` too.
 
     Raises:
         pyarrow.ArrowException: the file is damaged.
@@ -128,9 +132,9 @@ def _rows_that_hold(table: pa.Table, wanted: Wanted, *, ids: bool) -> tuple[Colu
     for name in table.column_names:
         column = in_one_piece(table, name)
         if pa.types.is_nested(column.type):
-            held = _nested(column, wanted, ids=ids)
+            held = _nested(column, wanted)
         else:
-            held = _flat(column, wanted, ids=ids)
+            held = _flat(column, wanted, ids=ids and name == _RAW)
         if held is None:
             continue
         found = pc.or_(found, held)
@@ -162,7 +166,18 @@ def _flat(column: Column, wanted: Wanted, *, ids: bool) -> Column | None:
 
 
 def _said(value: bytes, wanted: Wanted, *, ids: bool) -> set[bytes]:
-    return wanted.in_text(value) if ids else wanted.in_bytes(value)
+    found = wanted.in_bytes(value)
+    if ids and wanted.ids_in(value):
+        found |= wanted.ids_in(_values(value))
+    return found
+
+
+def _values(row: bytes) -> bytes:
+    """The values of a row in JSON, without its keys; all of it where it is none."""
+    try:
+        return b"\n".join(_texts(json.loads(row)))
+    except ValueError:
+        return row
 
 
 def _content(values: Column) -> memoryview:
@@ -174,12 +189,12 @@ def _content(values: Column) -> memoryview:
     return memoryview(content)[bounds[0] : bounds[-1]]
 
 
-def _nested(column: Column, wanted: Wanted, *, ids: bool) -> Column | None:
+def _nested(column: Column, wanted: Wanted) -> Column | None:
     """As `_flat`, of lists, structs and maps: rows are looked at one by one only where one hits."""
-    if all(_flat(leaf, wanted, ids=ids) is None for leaf in _leaves(column)):
+    if all(_flat(leaf, wanted, ids=False) is None for leaf in _leaves(column)):
         return None
     return pa.array(
-        [any(_said(text, wanted, ids=ids) for text in _texts(row)) for row in column.to_pylist()],
+        [any(wanted.in_bytes(text) for text in _texts(row)) for row in column.to_pylist()],
         pa.bool_(),
     )
 
@@ -205,6 +220,8 @@ def _texts(value: Any) -> Iterator[bytes]:
         yield value.encode("utf-8", "surrogatepass")
     elif isinstance(value, bytes):
         yield value
+    elif isinstance(value, int | float):
+        yield str(value).encode()
     elif isinstance(value, dict):
         for part in value.values():
             yield from _texts(part)

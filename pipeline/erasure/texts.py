@@ -8,7 +8,9 @@
 | `.html` | a page in its place says why it is gone |
 | anything else, also compressed | the file is removed |
 
-`.gz`, `.zst` and `.bz2` files are looked into. Standard library and pyarrow, for zstd.
+`.gz`, `.zst` and `.bz2` files are looked into. Sealed JSON, the ledger and `views.sql` say no id,
+and Nightcart relies on them: a word in them that looks like an id is another, so ids in clear are
+not looked for there. Standard library and pyarrow, for zstd.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from pipeline.erasure.wanted import Wanted
 
 ERASED_WORD = "(erased)"
 _HEAD = 65_536
+_SEAL = re.compile(rb'"seal": "[0-9a-f]{64}"')  # of `pipeline.intact`
 LINES = (".jsonl", ".log", ".txt", ".md", ".sql")
 
 
@@ -61,7 +64,12 @@ class Changed:
 
 
 def without_users(
-    name: str, content: bytes, wanted: Wanted, sentences: Collection[str] = ()
+    name: str,
+    content: bytes,
+    wanted: Wanted,
+    sentences: Collection[str] = (),
+    *,
+    ids_in_clear: bool = True,
 ) -> Changed | None:
     """What becomes of a file; none where it stays as it is.
 
@@ -70,12 +78,16 @@ def without_users(
         content: of the file.
         wanted: whom to look for.
         sentences: others' reasons that must go, see `pipeline.erasure.words`.
+        ids_in_clear: ids are looked for too, unless the file is sealed JSON.
     """
     ending = Path(name).suffix
     plain = _plain(ending, content)
     # In other bytes ids in clear would be found by chance.
     pseudonyms = wanted.in_bytes(plain)
-    ids = wanted.ids_in(plain) if _is_text(plain) else set()
+    if ids_in_clear and _is_text(plain) and not (ending == ".json" and _SEAL.search(plain)):
+        ids = wanted.ids_in(plain)
+    else:
+        ids = set()
     said = _sentences_in(plain, sentences)
     if not pseudonyms and not ids and not said:
         return None
@@ -93,7 +105,9 @@ def without_users(
         if ending in LINES:
             return _lines(text, holds)
         if ending in _KINDS:
-            return _KINDS[ending](text, holds, said)
+            changed = _KINDS[ending](text, holds, said)
+            # What looked like an id was a number in JSON.
+            return changed if changed.parts or said else None
     except ValueError:  # not what its name says
         return Changed(None, 1, "a file that cannot be read as what it is")
     return Changed(None, 1, "a file of another kind")

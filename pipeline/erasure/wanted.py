@@ -2,8 +2,8 @@
 
 A pseudonym is 32 hexadecimal digits, so all of them are looked for at once, in one pass over the
 digits of a text. A retailer's id is looked for as a whole word, and only where it can be told from
-other words: "17" would be found in every price. Ids are hidden by cleaning, so this finds what an
-older version let through.
+other words: "17" would be found in every price, and "events" in every record. Ids are hidden by
+cleaning, so this finds what an older version let through.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from pipeline.pseudonym import PSEUDONYM_LENGTH, pseudonym
 
-# Fewer characters, or fewer digits and nothing else, may well stand for something else.
+# Fewer characters, or fewer digits and no letter, may well stand for something else.
 MIN_ID, MIN_DIGITS = 5, 9
 
 _DIGITS = re.compile(rb"[0-9a-f]{%d,}" % PSEUDONYM_LENGTH)
@@ -92,9 +92,14 @@ class Wanted:
 
 
 def is_telling(user_id: str) -> bool:
-    """Whether an id can be told from other words and numbers.
+    """Whether an id can be told from other words, numbers and dates.
 
     >>> is_telling("ann-7"), is_telling("17850"), is_telling("178501234")
     (True, False, True)
+    >>> is_telling("events"), is_telling("run_id"), is_telling("ann@shop"), is_telling("2026-03-01")
+    (False, False, True, False)
     """
-    return len(user_id) >= (MIN_DIGITS if user_id.isdigit() else MIN_ID)
+    digits = sum(character.isdigit() for character in user_id)
+    if not any(character.isalpha() for character in user_id):
+        return digits >= MIN_DIGITS
+    return len(user_id) >= MIN_ID and (digits > 0 or "@" in user_id)

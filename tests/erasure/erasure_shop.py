@@ -78,6 +78,19 @@ def clock() -> dt.datetime:
     return dt.datetime(2026, 3, 4, 9, tzinfo=dt.UTC)
 
 
+def contents(shop: Shop) -> dict[str, bytes]:
+    """Every file but locks and proofs."""
+    root = shop.lake.root
+    return {
+        name: path.read_bytes()
+        for path in sorted(root.rglob("*"))
+        if path.is_file()
+        and not (name := path.relative_to(root).as_posix()).startswith(
+            ("erasures/2", "work/", ".use")
+        )
+    }
+
+
 def build(settings: Settings) -> Shop:
     """Three nights; the second was made twice."""
     lake = Lake(settings.paths.lake)

@@ -37,6 +37,7 @@ from tests.erasure.erasure_shop import (
     TEXTS,
     Shop,
     clock,
+    contents,
 )
 from tests.lake_rows import read_rows
 
@@ -208,11 +209,15 @@ def test_a_dry_run_changes_nothing(shop: Shop) -> None:
 def test_nobody_there_and_nobody_named(shop: Shop) -> None:
     with pytest.raises(InputError, match="nobody to erase"):
         ask(shop.lake, shop.settings.privacy.key_file, [])
-    before = tables(shop.lake)
-    proof = erase(shop.asked("nobody-1"), clock)
-    assert (proof.facts["users"], proof.facts["found"], proof.facts["rows"]) == (1, 0, {})
-    assert tables(shop.lake) == before
-    assert len(read_erased(shop.lake).digests) == 1
+    # Ids that are words of the lake's own files, and one that is a number in a record.
+    others = ("events", "run_id", "part-00000.parquet", "2026-03-01", "178501234")
+    (shop.lake.records(Run(NIGHTS[0], "one")) / "sizes.json").write_text('{"bytes": 178501234}')
+    before = contents(shop)
+    proof = erase(shop.asked("nobody-1", *others), clock)
+    assert (proof.facts["users"], proof.facts["found"], proof.facts["rows"]) == (6, 0, {})
+    assert len(read_erased(shop.lake).digests) == 6
+    (shop.lake.root / "erasures" / "erased.json").unlink()
+    assert contents(shop) == before
 
 
 def test_a_damaged_file_is_named_and_all_else_is_done(shop: Shop) -> None:

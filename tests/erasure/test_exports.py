@@ -40,6 +40,32 @@ def test_exports_hold_nobody_who_is_erased(shop: Shop) -> None:
     assert _sent_of(shop.root) == {WHO[0]: 4, WHO[1]: 2, WHO[2]: 2}
 
 
+def test_ids_are_found_however_short_and_wherever_a_kill_left_them(shop: Shop) -> None:
+    shop.publish({own: [item("a", "Tea")] for own in WHO})
+    tools = ("csv", "braze", "personalize", "klaviyo")
+    for tool in tools:
+        shop.export(tool, known=WHO)
+    shop.consent({"7": False}, dt.date(2026, 3, 2))
+    for tool in tools:
+        shop.export(tool, known=WHO, now=NOW + dt.timedelta(days=1))  # tells it that 7 has left
+    newest = {tool: shop.root / tool / "2026-03-01.2" for tool in tools}
+    assert b"7" in (newest["csv"] / "left-00001.csv").read_bytes()
+    killed = [shop.root / "mailchimp" / name for name in (".aside-new", ".removed.x", "2026-03-01")]
+    for path in killed:
+        path.mkdir(parents=True)
+        (path / "part-00001.csv").write_text("customer_id,title\n7,Tea\n")
+    (shop.root / "csv" / "2026-03-01" / "part-00001.csv").unlink()  # it has expired
+
+    assert erase(
+        ask(shop.lake, shop.settings.privacy.key_file, ["7"], exports=shop.root),
+        lambda: dt.datetime(2026, 3, 4, tzinfo=dt.UTC),
+    ).facts["exports"] == dict.fromkeys((*tools, "mailchimp"), 0)
+    for tool, path in newest.items():
+        assert [each.name for each in (shop.root / tool).glob("*/")] == [path.name]
+        assert not [*path.glob("left-*")], tool
+    assert not [path for path in killed if path.exists()]
+
+
 def _sent_of(root: Path) -> dict[str, int]:
     """How many tools still have each user, by the newest exports."""
     from collections import Counter

@@ -17,7 +17,7 @@ from pipeline.erasure.proof import proofs
 from pipeline.verification import verify_lake
 from tests.erasure.byte_scan import places
 from tests.erasure.conftest import copy_of
-from tests.erasure.erasure_shop import GO, Shop, clock
+from tests.erasure.erasure_shop import GO, Shop, clock, contents
 
 KILLS = 20
 KILLED = 77
@@ -54,17 +54,6 @@ def erase_in_a_child(shop: Shop, last: float, count: Path | None = None) -> int:
         code = 0
     finally:
         os._exit(code)
-
-
-def contents(shop: Shop) -> dict[str, bytes]:
-    """Every file but locks and proofs."""
-    root = shop.lake.root
-    return {
-        name: path.read_bytes()
-        for path in sorted(root.rglob("*"))
-        if path.is_file()
-        and not (name := path.relative_to(root).as_posix()).startswith(("erasures/2", "work/"))
-    }
 
 
 @pytest.mark.timeout(600)

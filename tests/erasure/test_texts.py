@@ -16,7 +16,7 @@ from pipeline.pseudonym import pseudonym
 
 KEY = b"k" * 32
 ANN, BOB = "ann-77410", "17"
-WANTED = Wanted.of_ids([ANN, BOB], KEY)
+WANTED = Wanted.of_ids([ANN, BOB, "events", "EVENTS", "178501234"], KEY)
 HASH, HASH_OF_BOB = (pseudonym(name, KEY) for name in (ANN, BOB))
 OTHER = pseudonym("dot", KEY)
 SAID = 'A "zorbly" kettle.'
@@ -30,6 +30,9 @@ CASES = {
     ),
     "an id that may be any number": ("a.log", "17 rows\n", None),
     "its pseudonym is found": ("a.log", f"{HASH_OF_BOB}\n17 rows\n", "17 rows\n"),
+    "an id that is a word": ("a.log", "what EVENTS there are\n", None),
+    "an id that is a number in JSON": ("a.json", '{"bytes": 178501234}', None),
+    "an id in a sealed file": ("a.json", f'{{"of": "{ANN}", "seal": "{"0" * 64}"}}', None),
     "in longer digits": ("a.log", f"{OTHER}{HASH}\n{OTHER}\n", f"{OTHER}\n"),
     "rows, a line break in quotes": (
         "a.csv",
@@ -101,6 +104,14 @@ def test_rows_are_found_however_deep(
     assert made.read()["n"].to_pylist() == [0, 2, 3, 5]
     assert made.metadata.num_row_groups == 3
     assert rows_with_users(tmp_path / "b.parquet", WANTED, ids=False).users == frozenset()
+
+
+def test_of_quarantine_only_values_of_the_refused_row_may_be_ids(tmp_path: Path) -> None:
+    raw = [f'{{"user": "{ANN}"}}', '{"user": 178501234}', f'{{"{ANN}": 1}}', f"{ANN} cut", "{}"]
+    rows = pa.table({"n": range(5), "file": ["178501234.jsonl"] * 5, "raw": raw})
+    pq.write_table(rows, tmp_path / "a.parquet")
+    assert write_without(tmp_path / "a.parquet", tmp_path / "b.parquet", WANTED, ids=True) == 3
+    assert pq.ParquetFile(tmp_path / "b.parquet").read()["n"].to_pylist() == [2, 4]
 
 
 def test_nobody_is_found_in_a_table_without_texts(tmp_path: Path) -> None:
