@@ -289,6 +289,18 @@ def test_views_that_cannot_be_written_let_nothing_expire(ten_nights: Lake) -> No
     assert (tree(lake), expired_until(lake)) == (before, None)
 
 
+def test_a_night_of_the_past_that_is_being_made_stays_whole(ten_nights: Lake) -> None:
+    lake = ten_nights
+    run = Nights(lake).night(-20, promoted=False, published=False)
+    plan = plan_expiry(lake, with_days(nights=3, models=3, records=3), day(9))
+    assert not [one for one in plan.leaving if str(run.run_date) in str(one.path)]
+    kept = [one.dataset for one in plan.staying if one.why == "its night is being made"]
+    assert {HISTORIES, MODELS, RUNS} <= {*kept}
+    age(lake, 1)  # nobody is at work on it any more
+    plan = plan_expiry(lake, with_days(nights=3), day(9))
+    assert lake.require(HISTORIES, run.run_date).path in {one.path for one in plan.leaving}
+
+
 def test_the_record_says_what_went_and_what_stays(ten_nights: Lake) -> None:
     lake = ten_nights
     plan = expired(lake, with_days(deliveries=3, nights=3, lists=3, models=1), day(9))
