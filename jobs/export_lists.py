@@ -2,7 +2,8 @@
 
 Reads the night's recommendations, who agrees to be written to by now and, for the retailer's own
 ids, the key and the raw files. Writes below paths.exports, outside the lake, and a ledger line for
-each tool. A tool that fails does not keep the others from their files.
+each tool. A tool that fails does not keep the others from their files,
+and a retry of the run exports only to those that failed.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Iterator, Sequence
 
 from pipeline.datasets import RECOMMENDATIONS
 from pipeline.errors import NightcartError
-from pipeline.exports.export import Exported, Order, export
+from pipeline.exports.export import Exported, Order, already_exported, export
 from pipeline.exports.folder import exports_root
 from pipeline.exports.lookup import known_ids, published_lists
 from pipeline.exports.own_ids import BySpark
@@ -52,9 +53,15 @@ def work(stage: Stage, _arguments: Namespace) -> Report:
             dry_run=False,
             now=dt.datetime.now(dt.UTC),
             keep_days=asked.keep_days,
+            run_id=stage.run.run_id,
         )
         try:
-            done = export(stage.lake, root, order, Progress(f"lists for {name}", lists.rows).add)
+            done = already_exported(root, order)
+            if done is not None:
+                log.info("%s: this run has exported %s already", name, done.made.path)
+            else:
+                progress = Progress(f"lists for {name}", lists.rows)
+                done = export(stage.lake, root, order, progress.add)
         except NightcartError as error:
             log.error("%s: %s", name, error)
             failures.append(error)

@@ -8,14 +8,16 @@ files are read back (`validator`) before anybody can see them.
 Every published list has one fate, and the counts add up: exported, unchanged, without consent, of
 an unknown id, or left out because the tool would refuse it. Nobody without consent is in a file.
 Who was in the last export and is not in this one is in `left-*`: whatever the reason, the tool is
-not to go on with an old list.
+not to go on with an old list. A second export of the same lists compares with what the first
+compared with, and with the first: whoever loads only the newest export misses nothing.
 
-Memory holds one id and one digest of each shopper, and of lists one batch.
+Memory holds two ids and two digests of each shopper, and of lists one batch.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -33,7 +35,7 @@ from pipeline.exports.files import (
     encoder,
     header_of,
 )
-from pipeline.exports.folder import NOTES, SENT, Made, ToolFolder
+from pipeline.exports.folder import BEFORE, NOTES, SENT, Made, ToolFolder
 from pipeline.exports.profile import Left, Profile
 from pipeline.exports.records import (
     LEFT_OUT,
@@ -42,12 +44,14 @@ from pipeline.exports.records import (
     RowError,
     cleared,
 )
-from pipeline.exports.sent import NotesFile, digest_of, put_sent, sent_before
+from pipeline.exports.sent import NotesFile, compared_with, digest_of, put_sent
 from pipeline.exports.validator import LEFT, PART, Validator
 from pipeline.intact import file_sha256
 from pipeline.lake import Lake, Partition
 from pipeline.progress import no_progress
 from pipeline.publishing.consent import not_agreeing
+
+log = logging.getLogger("nightcart")
 
 _BATCH = 2000
 _COLUMNS = ["user_id", "items", "language", "method", "reason"]
@@ -66,6 +70,7 @@ class Order:
         dry_run: do everything and leave nothing.
         now: when the export is made, in UTC.
         keep_days: after so many its files are removed.
+        run_id: of the run that exports; empty for a person.
     """
 
     profile: Profile
@@ -76,6 +81,7 @@ class Order:
     dry_run: bool
     now: dt.datetime
     keep_days: int
+    run_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -112,7 +118,7 @@ def export(
     folder = ToolFolder(root, order.profile.name)
     with folder.writing(dry=order.dry_run) as aside:
         before = folder.newest(order.ids)
-        work = _Work(order, aside, sent_before(before))
+        work = _Work(order, aside, _compared_with(order, before))
         try:
             work.write(without_consent, progress)
         finally:
@@ -131,10 +137,48 @@ def export(
         return Exported(made, work.first_notes, folder.expire(order.now, order.keep_days))
 
 
+def already_exported(root: Path, order: Order) -> Exported | None:
+    """What the same run has exported of the same lists before; none if its files are not there.
+
+    Raises:
+        DamagedError: the newest export cannot be read.
+    """
+    made = ToolFolder(root, order.profile.name).newest(order.ids)
+    if made is None or not order.run_id or not _is_of(made, order.lists):
+        return None
+    same = {"run_id": order.run_id, "only": _only(order)}
+    if any(made.manifest.get(name) != value for name, value in same.items()):
+        return None
+    return Exported(made, [], []) if all(file.exists() for file in made.files) else None
+
+
 def check_export(made: Made, profile: Profile) -> list[str]:
     """What is wrong with an export's files; none if they are whole and keep all limits."""
     width = int(made.manifest["items_a_row"])
     return Validator(profile, width).check(made.path, made.manifest["files"])
+
+
+def _compared_with(order: Order, before: Made | None) -> dict[str, bytes]:
+    again = before is not None and _is_of(before, order.lists)
+    if before is not None and again and not (before.path / BEFORE).exists():
+        n = before.manifest["counts"]["left"]
+        if n:
+            log.warning(
+                "the files of %s are not there any more: load the left-* files of this export "
+                "too, but the %s who had left then are not told again",
+                before.path,
+                f"{n:,}",
+            )
+    return compared_with(before, again=again)
+
+
+def _is_of(made: Made, lists: Partition) -> bool:
+    said = made.manifest.get("run_date"), made.manifest.get("lists")
+    return said == (lists.run_date.isoformat(), lists.directory_id)
+
+
+def _only(order: Order) -> str:
+    return "changed" if order.only_changed else "all"
 
 
 @dataclass
@@ -180,6 +224,7 @@ class _Work:
                 self.counts["left"] += 1
             self.left.close()
         put_sent(self.aside / SENT, self.now_sent)
+        put_sent(self.aside / BEFORE, self.before)
 
     def _write_row(self, row: Mapping[str, Any], key: str, notes: NotesFile) -> None:
         try:
@@ -230,7 +275,8 @@ class _Work:
             "run_date": lists.run_date.isoformat(),
             "lists": lists.directory_id,
             "ids": order.ids,
-            "only": "changed" if order.only_changed else "all",
+            "only": _only(order),
+            "run_id": order.run_id,
             "compared_with": before.path.name if before else None,
             "made": order.now.isoformat(timespec="seconds"),
             "expires": (order.now + dt.timedelta(days=order.keep_days)).date().isoformat(),
@@ -239,6 +285,7 @@ class _Work:
             "notes": dict(sorted(self.noted.items())),
             "files": [_entry(path, n) for path, n in rows.items()],
             "sent": file_sha256(self.aside / SENT),
+            "before": file_sha256(self.aside / BEFORE),
         }
 
     @property

@@ -10,12 +10,14 @@ within the retailer's files, where an export could be taken for a delivery.
 
 `.sent.parquet` is what the tool has after the export: each id, and a digest of its record. It is
 what the next export compares with. It stays after the files have expired, because without it nobody
-could tell the tool who has left. Standard library and the lake's JSON.
+could tell the tool who has left. `.before.parquet` is what this export was compared with, and goes
+with the files. Standard library and the lake's JSON.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import logging
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -30,7 +32,10 @@ from pipeline.lake import storage_errors
 from pipeline.locks import alone
 from pipeline.settings import Settings
 
-MANIFEST, NOTES, SENT, LATEST = "manifest.json", "notes.csv", ".sent.parquet", "latest.json"
+MANIFEST, NOTES, LATEST = "manifest.json", "notes.csv", "latest.json"
+SENT, BEFORE = ".sent.parquet", ".before.parquet"
+log = logging.getLogger("nightcart")
+
 _ASIDE = ".aside-"
 _PRIVATE_FOLDER = 0o700
 
@@ -134,7 +139,8 @@ class ToolFolder:
     def expire(self, now: dt.datetime, keep_days: int) -> list[str]:
         """Remove the files of exports that are older; give the names of these exports.
 
-        Of the newest ones, what was sent stays, without the files.
+        Of the newest ones, what was sent stays, without the files. What cannot be removed is a
+        warning: the export that was just placed is good all the same.
         """
         newest = self.newest_names()
         expired = []
@@ -146,14 +152,28 @@ class ToolFolder:
                 continue  # which is not ours, or is damaged: a person should look
             if now - made.made <= dt.timedelta(days=keep_days):
                 continue
-            if path.name not in newest:
-                shutil.rmtree(path)
-                expired.append(path.name)
-            elif gone := [file for file in (*made.files, path / NOTES) if file.exists()]:
-                for file in gone:
-                    file.unlink()
-                expired.append(path.name)
+            try:
+                if self._remove_files(made, whole=path.name not in newest):
+                    expired.append(path.name)
+            except OSError as error:
+                log.warning(
+                    "the files of %s have expired and cannot be removed (%s): remove them, or the "
+                    "next export tries again",
+                    path,
+                    error.strerror or error,
+                )
         return expired
+
+    def _remove_files(self, made: Made, *, whole: bool) -> bool:
+        """Whether there was anything to remove."""
+        if whole:
+            shutil.rmtree(made.path)
+            return True
+        others = (made.path / NOTES, made.path / BEFORE)
+        gone = [file for file in (*made.files, *others) if file.exists()]
+        for file in gone:
+            file.unlink()
+        return bool(gone)
 
     def _free_name(self, night: dt.date) -> Path:
         path, number = self.path / night.isoformat(), 1

@@ -7,15 +7,18 @@ pairs live in this process only: about 200 bytes a shopper.
 
 A `user_id` that a source maps from one column as it stands is read by DuckDB, in a tenth of the
 time that Spark takes to start. Every other mapping is Spark SQL, and is left to Spark
-(`pipeline.sources.user_ids`), which the caller hands in. The newest files are read first, and no
-more than are needed.
+(`pipeline.sources.user_ids`), which the caller hands in. So is a CSV file whose quotes go over
+lines, meant (`multiline`) or not: Spark takes each line for itself, DuckDB does not. The newest
+files are read first, and no more than are needed.
 """
 
 from __future__ import annotations
 
+import io
 import logging
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import cast
 
 import duckdb
 import pyarrow as pa
@@ -24,6 +27,7 @@ import pyarrow.parquet as pq
 from pipeline.errors import InputError
 from pipeline.pseudonym import pseudonym
 from pipeline.publishing.sql_values import sql_files, sql_text
+from pipeline.sources.damage import open_decompressed
 from pipeline.sources.dialect import UTF_8
 from pipeline.sources.file_checks import check_files
 from pipeline.sources.file_pattern import DeliveredFile
@@ -38,7 +42,8 @@ LOOKED_AT = ("users", "events", "reviews")
 BySpark = Callable[[SourceDataset, Sequence[DeliveredFile]], Iterable[str]]
 
 _COLUMN = re.compile(r"`([^`]+)`|(\w+)")
-_READ_BY_DUCKDB = (".gz", ".zst")
+_BLANK = bytes(range(0x21))  # of a line that is none to Spark
+_BUFFER = 1 << 20
 _BATCH = 20_000
 _FILES_AT_ONCE = 32
 
@@ -98,6 +103,7 @@ def _ids(
     dataset: SourceDataset, files: Sequence[DeliveredFile], by_spark: BySpark
 ) -> Iterator[Iterable[str]]:
     """The ids in some files, the newest files first; as they are found."""
+    column = plain_column(dataset)
     newest_first = sorted(files, key=lambda file: (str(file.date), file), reverse=True)
     for start in range(0, len(newest_first), _FILES_AT_ONCE):
         some = newest_first[start : start + _FILES_AT_ONCE]
@@ -105,19 +111,14 @@ def _ids(
         for damage in damaged:
             log.warning("%s: left out", damage)
         whole = [file for file in some if file not in [damage.file for damage in damaged]]
-        column = plain_column(dataset)
-        for file in whole if column else []:
-            if not _is_plain(dataset, file, column or ""):
-                column = None
-                break
-        if column is None:
+        for done, file in enumerate(whole):
+            if column is not None and _is_plain(dataset, file, column):
+                yield from _by_duckdb(dataset, file, column)
+                continue
             # All that is left at once: each query of Spark's has its price.
-            rest = [*whole, *_undamaged(dataset, newest_first[start + _FILES_AT_ONCE :])]
-            if rest:
-                yield by_spark(dataset, rest)
+            older = _undamaged(dataset, newest_first[start + _FILES_AT_ONCE :])
+            yield by_spark(dataset, [*whole[done:], *older])
             return
-        for file in whole:
-            yield from _by_duckdb(dataset, file, column)
 
 
 def _undamaged(dataset: SourceDataset, files: Sequence[DeliveredFile]) -> list[DeliveredFile]:
@@ -132,8 +133,31 @@ def _is_plain(dataset: SourceDataset, file: DeliveredFile, column: str) -> bool:
     if dataset.format == "parquet":
         kind = pq.read_schema(file.path).field(column).type
         return bool(pa.types.is_string(kind) or pa.types.is_integer(kind))
-    compressed = file.path.suffix in (".bz2", *_READ_BY_DUCKDB)
-    return dataset.encoding == UTF_8 and (not compressed or file.path.suffix in _READ_BY_DUCKDB)
+    if dataset.encoding != UTF_8 or dataset.is_multiline or file.path.suffix == ".bz2":
+        return False
+    return dataset.format != "csv" or _rows_by_duckdb(dataset, file) == _lines(dataset, file)
+
+
+def _rows_by_duckdb(dataset: SourceDataset, file: DeliveredFile) -> int | None:
+    """How many it finds; none where it gives up."""
+    with _connection() as connection:
+        try:
+            found = connection.execute(f"SELECT count(*) FROM {_reader(dataset, file)}").fetchone()  # noqa: S608
+        except duckdb.Error:
+            return None
+    return int(found[0]) if found else None
+
+
+def _lines(dataset: SourceDataset, file: DeliveredFile) -> int:
+    """The lines that Spark takes for rows."""
+    comment = dataset.options.get("comment", "").encode()
+    with open_decompressed(file) as stream:
+        lines = sum(
+            1
+            for line in io.BufferedReader(cast(io.RawIOBase, stream), _BUFFER)
+            if line.strip(_BLANK) and not (comment and line.startswith(comment))
+        )
+    return lines - dataset.has_header
 
 
 def _by_duckdb(dataset: SourceDataset, file: DeliveredFile, column: str) -> Iterator[list[str]]:
@@ -190,5 +214,6 @@ def _reader(dataset: SourceDataset, file: DeliveredFile) -> str:
     header = str(dataset.has_header).lower()
     return (
         f"read_csv({files}, {words}, header = {header}, columns = {{{kinds}}}, "
-        "auto_detect = false, strict_mode = false, null_padding = true, ignore_errors = true)"
+        "auto_detect = false, strict_mode = false, null_padding = true, ignore_errors = true, "
+        "parallel = false)"
     )

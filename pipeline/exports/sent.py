@@ -1,8 +1,10 @@
 """What stands beside the files of an export: what the tool has now, and notes on rows.
 
 `.sent.parquet` has each id that the tool was sent, and a digest of its record: the next export
-compares with it. It has no pseudonym. `notes.csv` says of rows that were altered or left out whose
-they are (the pseudonym), the column, what was done and why. It has no value and no raw id.
+compares with it. `.before.parquet` is what this export was compared with; only a second export of
+the same lists reads it. They have no pseudonym. `notes.csv` says of rows that were altered or left
+out whose they are (the pseudonym), the column, what was done and why. It has no value and no raw
+id.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import DamagedError
 from pipeline.exports.files import private_file
-from pipeline.exports.folder import SENT, Made
+from pipeline.exports.folder import BEFORE, SENT, Made
 from pipeline.exports.profile import Fact, Profile
 from pipeline.exports.records import Note, Record
 from pipeline.exports.shapes import json_text
@@ -29,6 +31,7 @@ from pipeline.intact import file_sha256
 _DIGEST_BYTES = 16
 _FIELDS: Any = [("key", pa.string()), ("digest", pa.binary(_DIGEST_BYTES))]
 _SCHEMA = pa.schema(_FIELDS)
+_NO_DIGEST = bytes(_DIGEST_BYTES)  # of whoever is to be sent or told again
 
 
 def digest_of(profile: Profile, record: Record) -> bytes:
@@ -45,11 +48,34 @@ def sent_before(before: Made | None) -> dict[str, bytes]:
     Raises:
         DamagedError: it is not there, or is not what was written.
     """
-    sent: dict[str, bytes] = {}
-    if before is None:
+    return {} if before is None else _read(before, SENT, "sent")
+
+
+def compared_with(before: Made | None, *, again: bool) -> dict[str, bytes]:
+    """What an export is compared with.
+
+    Args:
+        before: the last export.
+        again: it is of the same lists. Maybe it was loaded and maybe not, so whatever differs from
+            it, or differed then, is to be sent again.
+
+    Raises:
+        DamagedError: what an export says that it sent is not there, or is not what was written.
+    """
+    sent = sent_before(before)
+    if before is None or not again:
         return sent
-    path = before.path / SENT
-    if not path.exists() or file_sha256(path) != before.manifest.get("sent"):
+    earlier = _read(before, BEFORE, "before") if (before.path / BEFORE).exists() else {}
+    return {
+        key: sent[key] if sent.get(key) == earlier.get(key) else _NO_DIGEST
+        for key in sent.keys() | earlier.keys()
+    }
+
+
+def _read(before: Made, name: str, said_in: str) -> dict[str, bytes]:
+    sent: dict[str, bytes] = {}
+    path = before.path / name
+    if not path.exists() or file_sha256(path) != before.manifest.get(said_in):
         raise DamagedError(
             f"{path} is {'damaged' if path.exists() else 'not there'}. It says what the tool was "
             "sent, so without it nobody can be told who has left. Bring it back, or remove "

@@ -33,10 +33,11 @@ from pipeline.datasets import (
     cleaned,
 )
 from pipeline.errors import InputError
-from pipeline.lake import VIEWS_FILE, Lake, Partition, storage_errors
+from pipeline.lake import VIEWS_FILE, Lake, Partition, Run, storage_errors
 from pipeline.publishing.consent import refusing
 from pipeline.publishing.list_origin import input_of
 from pipeline.publishing.sql_values import sql_files, sql_text
+from pipeline.retention.expired import expired_until
 from pipeline.verification import seal_lines
 
 _FLAT = """
@@ -132,11 +133,17 @@ def views_beside(lake: Lake, latest: Partition, adding: Partition) -> Iterator[N
         yield
 
 
-def views_without(lake: Lake, leaving: Collection[Path]) -> None:
-    """Write `<lake>/views.sql` again, where there is one, so that it names nothing that leaves."""
+@contextmanager
+def views_without(lake: Lake, leaving: Collection[Path]) -> Iterator[None]:
+    """Write the views, where there are any, aside without what leaves; rename after the block.
+
+    Whatever can fail does so before the block, which notes that something has expired.
+    """
     if (lake.root / VIEWS_FILE).exists() and lake.latest(RECOMMENDATIONS) is not None:
         with _written_beside(lake, view_statements(lake, leaving=leaving)):
-            pass
+            yield
+    else:
+        yield
 
 
 @contextmanager
@@ -178,7 +185,7 @@ def _input(lake: Lake, name: str, lists: Partition) -> str:
 def _standing(lake: Lake, dataset: str, act: str, leaving: Collection[Path]) -> str:
     """All events, or reviews, that were delivered so far and stand."""
     deliveries = {
-        name: _stored(load_contract(name), _without(leaving, lake.past(name, dt.date.max)))
+        name: _stored(load_contract(name), _not_expired(lake, name, leaving))
         for name in (cleaned(dataset), RETRACTIONS)
     }
     return _STANDING.format(
@@ -188,6 +195,17 @@ def _standing(lake: Lake, dataset: str, act: str, leaving: Collection[Path]) -> 
         own_day=f"{act}_date",
         key=f"{act}_id",
     )
+
+
+def _not_expired(lake: Lake, name: str, leaving: Collection[Path]) -> list[Partition]:
+    """What leaves is told by its pointer: maybe it is damaged, which is no matter any more."""
+    until = expired_until(lake)
+    return [
+        lake.require(name, date)
+        for date, directory_id in lake.pointers(name, dt.date.max).items()
+        if (until is None or date > until)
+        and lake.run_directory(name, Run(date, directory_id)) not in leaving
+    ]
 
 
 def _stored(contract: Contract, partitions: Sequence[Partition]) -> str:

@@ -1,9 +1,10 @@
 """Carrying out an expiry, so that a kill at any moment leaves a lake that holds together.
 
-In this order: a record of what is to go; the day up to which deliveries have expired; `views.sql`
-without what goes; then each directory, under a hidden name first and removed after. A night of
-which everything goes has its pointer with it, in one rename. Where only some directories of a date
-go, its pointer goes before what it names. Whatever was cut off is done by the next expiry.
+In this order: a record of what is to go; `views.sql` without what goes, aside; the day up to which
+deliveries have expired; the new `views.sql` in its place; then each directory, under a hidden name
+first and removed after. A night of which everything goes has its pointer with it, in one rename.
+Where only some directories of a date go, its pointer goes before what it names. Whatever was cut
+off is done by the next expiry.
 
 Nobody else uses the lake meanwhile (`Lake.rewriting`). Who has read an older `views.sql` before may
 still ask for a file that is gone. Writes `<lake>/expired/` (a record each time). Standard library
@@ -17,6 +18,7 @@ import logging
 import shutil
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -39,7 +41,7 @@ def expire(
     lake: Lake,
     settings: Settings,
     date: dt.date,
-    write_views: Callable[[Collection[Path]], None],
+    views_without: Callable[[Collection[Path]], AbstractContextManager[None]],
     progress: Callable[[Path, int], None] = lambda _path, _bytes: None,
 ) -> Plan:
     """Remove what expires by the end of a day; what was removed, and what stays and why.
@@ -48,7 +50,8 @@ def expire(
         lake: whose users are waited for.
         settings: how long what is kept, and what later nights look back at.
         date: the last day that counts.
-        write_views: writes `views.sql` again, without some directories.
+        views_without: writes `views.sql` aside without some directories, and renames it after the
+            block.
         progress: told each directory before it is removed, and the bytes removed so far.
 
     Raises:
@@ -62,9 +65,9 @@ def expire(
             return plan
         record = _new_record(lake, date)
         write_json(record, _said(lake, plan, "begun"))
-        if plan.deliveries_until is not None:
-            note_expired(lake, plan.deliveries_until)
-        write_views({one.path for one in plan.leaving})
+        with views_without({one.path for one in plan.leaving}):
+            if plan.deliveries_until is not None:
+                note_expired(lake, plan.deliveries_until)
         done = 0
         for path, size in _removals(plan):
             progress(path, done)

@@ -3,12 +3,14 @@
 Reads a lake and `[retention]`; writes nothing. A directory goes if it is too old and nothing needs
 it (`needs`), or if it was superseded: no pointer names it, and nothing that stays was made from it.
 The age of a partition is counted from its own date, that of what is superseded or unfinished from
-the day on which it was written. Standard library only.
+the day on which it was written. A night that a run is at work on stays whole: whoever makes a night
+of the past must not lose it between two stages. Standard library only.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +55,10 @@ KEPT_FOR: Mapping[str, tuple[str, ...]] = {
 }
 _WITHOUT_MANIFESTS = (RUNS, LEDGER)
 WORK = "work"
+_OF_A_NIGHT = KEPT_FOR["nights_days"]
+# For so long a run without lists may still be at work: a night takes hours, a retry may wait.
+_BEING_MADE_DAYS = 2
+_RETRY = re.compile(r"\.\d+$")
 
 
 @dataclass(frozen=True)
@@ -102,7 +108,12 @@ def plan_expiry(lake: Lake, settings: Settings, date: dt.date) -> Plan:
     repeats = settings.generation.no_repeat_nights
     found = directories(lake, ALL)
     expired = expired_until(lake)
-    old = {one.key for one in found if _is_too_old(one, retention, date)}
+    in_the_making = _in_the_making(found)
+    old = {
+        one.key
+        for one in found
+        if _is_too_old(one, retention, date) and one.date not in in_the_making
+    }
     of_nights = [one for one in found if not is_delivery(one.key)]
     kept, _ = needed(lake, of_nights, old, repeats)
 
@@ -122,7 +133,10 @@ def plan_expiry(lake: Lake, settings: Settings, date: dt.date) -> Plan:
     named = reasons.keys() | made_from
     newest = max((one.date for one in rest if one.dataset == RECOMMENDATIONS), default=None)
     for one in rest:
-        if why_gone := _superseded(one, retention, date, named):
+        if one.date in in_the_making:
+            if _is_too_old(one, retention, date):
+                staying.append(Staying(one.dataset, one.path, one.bytes, "its night is being made"))
+        elif why_gone := _superseded(one, retention, date, named):
             leaving.append(Leaving(one.dataset, one.path, one.bytes, why_gone))
         elif one.key in old:
             needed_for = reasons.get(one.key, "")
@@ -136,6 +150,28 @@ def plan_expiry(lake: Lake, settings: Settings, date: dt.date) -> Plan:
                 leaving.append(Leaving(one.dataset, one.path, one.bytes, "too old"))
     leaving += _old_scratch(lake, retention, date)
     return Plan(date, tuple(leaving), tuple(staying), until)
+
+
+def _in_the_making(found: Sequence[Directory]) -> set[dt.date]:
+    """Nights of which a run has made something just now, and no lists yet: maybe a backfill."""
+    since = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=_BEING_MADE_DAYS)
+    listed = {
+        (one.date, _run_of(one))
+        for one in found
+        if one.dataset == RECOMMENDATIONS and one.manifest is not None
+    }
+    return {
+        one.date
+        for one in found
+        if one.dataset in _OF_A_NIGHT
+        and one.made >= since
+        and (one.date, _run_of(one)) not in listed
+    }
+
+
+def _run_of(one: Directory) -> str:
+    """Its name without the number of a retry."""
+    return _RETRY.sub("", one.directory_id)
 
 
 def _is_too_old(one: Directory, retention: Retention, date: dt.date) -> bool:

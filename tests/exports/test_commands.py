@@ -76,12 +76,13 @@ def test_rows_that_the_tool_refuses_are_named(
 
 
 def test_without_a_name_the_tools_of_the_settings(
-    config: Path, capsys: pytest.CaptureFixture[str]
+    config: Path, shop: Shop, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, out, _ = run(capsys, "--only", "changed")
     assert code == 0
     assert "braze 2026-03-01: 3 of 3 lists" in out
     assert "mailchimp 2026-03-01: 2 of 3 lists" in out
+    shop.publish(LISTS, NIGHT.replace(day=2))
     _, out, _ = run(capsys, "--only", "changed")
     assert "        3  the same as in the last export, not written again" in out
 
@@ -179,3 +180,14 @@ def test_a_tool_that_fails_does_not_keep_the_others(config: Path, shop: Shop) ->
     assert [line.dataset for line in read_ledger(shop.lake, Run(NIGHT, "x1"))] == [
         "recommendations_to_mailchimp"
     ]
+    # The retry exports to who failed, and accounts for both.
+    (shop.root / "braze").unlink()
+    assert export_lists.main(["--date", "2026-03-01", "--run-id", "x1"]) == 0
+    assert (shop.root / "braze/2026-03-01/part-00001.parquet").exists()
+    assert not (shop.root / "mailchimp/2026-03-01.2").exists()
+    assert [line.dataset for line in read_ledger(shop.lake, Run(NIGHT, "x1"))] == [
+        "recommendations_to_braze",
+        "recommendations_to_mailchimp",
+    ]
+    assert export_lists.main(["--date", "2026-03-01", "--run-id", "x2"]) == 0
+    assert (shop.root / "mailchimp/2026-03-01.2").exists()

@@ -9,6 +9,7 @@ import errno
 import json
 import os
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -89,12 +90,47 @@ def test_only_changed_sends_what_differs_and_who_has_left(shop: Shop) -> None:
     assert (keys(second), keys(second, "left")) == (["bob", "dot"], ["cid"])
     assert second.counts["unchanged"] == 1
     assert second.made.manifest["compared_with"] == first.made.path.name
+    # The same lists again: nobody knows whether the second was loaded, so the third has it all.
     third = shop.export("csv", known=everybody, only_changed=True)
-    assert third.made.files == []
-    assert third.counts["unchanged"] == 3
+    assert (keys(third), keys(third, "left")) == (["bob", "dot"], ["cid"])
     # Everything again, and nobody has left since.
     fourth = shop.export("csv", known=everybody)
-    assert (keys(fourth), keys(fourth, "left")) == (["ann", "bob", "dot"], [])
+    assert (keys(fourth), keys(fourth, "left")) == (["ann", "bob", "dot"], ["cid"])
+    shop.publish({"ann": [TEA], "bob": [TEA], "dot": [POT]}, TOMORROW + dt.timedelta(days=1))
+    fifth = shop.export("csv", known=everybody, only_changed=True)
+    assert (fifth.made.files, fifth.counts["unchanged"]) == ([], 3)
+
+
+def test_the_newest_of_several_exports_of_the_same_lists_tells_everything(shop: Shop) -> None:
+    """Whoever loads only the newest has in the tool who agrees, with tonight's list."""
+    everybody = ["ann", "bob", "cid", "dot"]
+    shop.publish({"ann": [TEA], "bob": [TEA], "cid": [TEA]})
+    shop.export("csv", known=everybody)
+    lists = shop.publish({"ann": [POT], "bob": [TEA], "dot": [TEA]}, TOMORROW)
+    shop.export("csv", lists, known=everybody, only_changed=True)
+    shop.consent({"dot": False}, TOMORROW)
+    shop.export("csv", lists, known=["ann", "bob"], only_changed=True)
+    done = shop.export("csv", lists, known=["ann", "bob"], only_changed=True)
+    # bob has the list that he had; dot may have been loaded by the second and gone by the third.
+    assert (keys(done), keys(done, "left")) == (["ann"], ["cid", "dot"])
+
+
+def test_files_that_cannot_be_removed_are_a_warning(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    shop.publish({"ann": [TEA]})
+    shop.export("csv", known=["ann"])
+    real = shutil.rmtree
+
+    def denied(path: Path, *args: Any, **more: Any) -> None:
+        if "2026-03-01" in path.name:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        real(path, *args, **more)
+
+    monkeypatch.setattr(shutil, "rmtree", denied)
+    done = shop.export("csv", known=["ann"], now=NOW + dt.timedelta(days=40))
+    assert (done.made.path.name, done.expired) == ("2026-03-01.2", [])
+    assert "2026-03-01 have expired and cannot be removed (Permission denied)" in caplog.text
 
 
 def test_another_night_of_the_same_list_is_no_change(shop: Shop) -> None:
@@ -180,6 +216,7 @@ def test_files_are_private_and_hidden_until_they_are_whole(shop: Shop) -> None:
         "csv/latest.json",
         *(f"csv/2026-03-01/{name}" for name in ("part-00001.csv", "notes.csv", "manifest.json")),
         "csv/2026-03-01/.sent.parquet",
+        "csv/2026-03-01/.before.parquet",
     }
     latest = json.loads((shop.root / "csv/latest.json").read_text())
     assert latest["export"] == done.made.path.name

@@ -172,6 +172,27 @@ def test_an_expression_and_another_encoding_are_sparks(tmp_path: Path, sql: str)
     assert sorted(asked) == ["users_2026-03-01.csv", "users_2026-03-02.csv"]
 
 
+@pytest.mark.parametrize("options", ["", "    options: {multiline: true}\n"])
+def test_quotes_that_go_over_lines_are_sparks(tmp_path: Path, options: str) -> None:
+    many = [f"u{n}" for n in range(3000)]
+    stray = '"two\nlines",true' if options else '"cut off,true'
+    lines = ["user,consent", *(f"{own},true" for own in many), stray, "zoe,true"]
+    (tmp_path / "users_2026-03-01.csv").write_text("\n".join(lines) + "\n")
+    # Newer, and good: it is read at once.
+    write_csv(tmp_path / "users_2026-03-02.csv", ["ann"])
+    asked: list[str] = []
+
+    def by_spark(dataset: SourceDataset, files: Sequence[DeliveredFile]) -> Iterable[str]:
+        asked.extend(file.relative for file in files)
+        return ["ann", *many, "zoe"] if options else [*many, "zoe"]
+
+    wanted = {pseudonym(own, KEY): own for own in ("ann", "u7", "zoe")}
+    source = source_of(users("csv", options))
+    assert own_ids(source, str(tmp_path), KEY, set(wanted), by_spark) == wanted
+    newer = ["users_2026-03-02.csv"] if options else []
+    assert sorted(asked) == ["users_2026-03-01.csv", *newer]
+
+
 def test_spark_gives_the_ids_that_cleaning_hashes(spark: SparkSession, tmp_path: Path) -> None:
     from pipeline.cleaning.rows.pseudonym_column import pseudonym_column
     from pipeline.sources.expressions import mapped_values

@@ -43,9 +43,9 @@ from pipeline.errors import DamagedError, InputError
 from pipeline.histories.increment import INCREMENTAL, increment_of
 from pipeline.lake import Lake, Run
 from pipeline.publishing.outdated import outdated_nights
-from pipeline.publishing.views import views_without
+from pipeline.publishing.views import view_statements, views_without
 from pipeline.retention.expire import expire
-from pipeline.retention.expired import expired_until, refuse_expired
+from pipeline.retention.expired import expired_until, note_expired, refuse_expired
 from pipeline.retention.plan import KEPT_FOR, Plan, plan_expiry
 from pipeline.settings import Retention, Settings
 from pipeline.verification import verify_lake
@@ -257,6 +257,48 @@ def test_what_is_kept_and_unreadable_stops_everything(ten_nights: Lake) -> None:
     with pytest.raises(DamagedError, match=r"does not say what it was made from.*verify"):
         expired(lake, with_days(nights=1), day(9))
     assert tree(lake) == before
+
+
+def test_a_damaged_delivery_that_expires_stops_neither_the_expiry_nor_a_night(
+    ten_nights: Lake,
+) -> None:
+    lake = ten_nights
+    chosen = with_days(deliveries=3, nights=3, lists=3)
+    for number in (1, 4):
+        lake.require(CLEANED_EVENTS, day(number)).paths[0].write_text("damaged")
+    plan = expired(lake, chosen, day(9))
+    assert plan.deliveries_until == day(5)
+    assert all(path.exists() for path in named_by_views(lake))
+
+
+def test_deliveries_that_count_as_expired_are_in_no_view(ten_nights: Lake) -> None:
+    """As after a kill between the note and the removal."""
+    lake = ten_nights
+    damaged = lake.require(CLEANED_EVENTS, day(1)).paths[0]
+    damaged.write_text("damaged")
+    note_expired(lake, day(2))
+    assert str(damaged) not in "".join(view_statements(lake))
+
+
+def test_views_that_cannot_be_written_let_nothing_expire(ten_nights: Lake) -> None:
+    lake = ten_nights
+    lake.require(CLEANED_EVENTS, day(8)).paths[0].write_text("damaged")
+    before = tree(lake)
+    with pytest.raises(DamagedError, match="cleaned_events"):
+        expired(lake, with_days(deliveries=3, nights=3, lists=3), day(9))
+    assert (tree(lake), expired_until(lake)) == (before, None)
+
+
+def test_a_night_of_the_past_that_is_being_made_stays_whole(ten_nights: Lake) -> None:
+    lake = ten_nights
+    run = Nights(lake).night(-20, promoted=False, published=False)
+    plan = plan_expiry(lake, with_days(nights=3, models=3, records=3), day(9))
+    assert not [one for one in plan.leaving if str(run.run_date) in str(one.path)]
+    kept = [one.dataset for one in plan.staying if one.why == "its night is being made"]
+    assert {HISTORIES, MODELS, RUNS} <= {*kept}
+    age(lake, 1)  # nobody is at work on it any more
+    plan = plan_expiry(lake, with_days(nights=3), day(9))
+    assert lake.require(HISTORIES, run.run_date).path in {one.path for one in plan.leaving}
 
 
 def test_the_record_says_what_went_and_what_stays(ten_nights: Lake) -> None:
