@@ -90,7 +90,7 @@ def days_to_clean(
     of_some_days = (REMOVED_EVENTS, RETRACTIONS)
     night = calendar.open_days[-1]
     again: set[dt.date] = {*calendar.emptied, *(calendar.open_days if every else ())}
-    released = marked_days(lake, raw_root, calendar.open_days)
+    released = marked_days(lake, raw_root, source, calendar.open_days)
     for dataset in source.datasets.values():
         changed = changed_days(spark, lake, dataset, raw_root, calendar)
         if changed:
@@ -108,7 +108,7 @@ def days_to_clean(
                 len(of_release),
                 of_release[0],
             )
-        otherwise = _made_otherwise(lake, raw_root, dataset.name, made or {}, calendar)
+        otherwise = _made_otherwise(lake, raw_root, source, dataset.name, made or {}, calendar)
         changed = sorted({*changed, *of_release, *otherwise})
         if changed and dataset.name == "items":
             changed = [day for day in calendar.open_days if day >= changed[0]]
@@ -159,7 +159,7 @@ def no_longer_dated(  # noqa: PLR0917
             and (first is None or day >= first)
             and (calendar.expired is None or day > calendar.expired)
         ]
-        found = made_otherwise(lake, raw_root, name, now, earlier).without_code()
+        found = made_otherwise(lake, raw_root, source, name, now, earlier).without_code()
         if found.days and _has_dropped_rows(spark, lake, source.datasets[name], raw_root):
             log.warning(
                 "%s of %d days in the lake were made by something else (%s) and stay as they are: "
@@ -182,17 +182,18 @@ def _has_dropped_rows(
     return bool(sum(now.values()) < before)
 
 
-def _made_otherwise(
+def _made_otherwise(  # noqa: PLR0917
     lake: Lake,
     raw_root: Path | str,
+    source: Source,
     dataset: str,
     made: Mapping[str, Lineage],
     calendar: Calendar,
 ) -> list[dt.date]:
     if dataset not in made:
         return []
-    found = made_otherwise(lake, raw_root, dataset, made[dataset], calendar.open_days[:-1])
-    found = found.without_code()
+    days = calendar.open_days[:-1]
+    found = made_otherwise(lake, raw_root, source, dataset, made[dataset], days).without_code()
     if found.days:
         log.warning(
             "%s of %d days in the lake were made by something else (%s), from %s on: these are "
@@ -205,7 +206,7 @@ def _made_otherwise(
     if found.gone:
         log.warning(
             "%s of %d days in the lake were made by something else and stay as they are, because "
-            "%s and others of their raw files are gone",
+            "%s and others of their raw files are gone or of another name than the source's",
             dataset,
             len(found.gone),
             next(iter(found.gone.values())),
