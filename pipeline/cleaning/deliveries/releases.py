@@ -86,19 +86,27 @@ def _days_with_a_mark(lake: Lake) -> Iterator[dt.date]:
         yield dt.date.fromisoformat(path.stem.removeprefix("run_date="))
 
 
-def missing_raw_file(lake: Lake, raw_root: Path | str, source: Source, day: dt.date) -> str | None:
+def missing_raw_file(
+    lake: Lake, raw_root: Path | str, source: Source, day: dt.date, *, of_dumps: bool = True
+) -> str | None:
     """A raw file that a day in the lake was cleaned from and that is gone, or none.
 
     A file that was compressed since, or the other way round, is still there. One that the source's
     pattern does not find any more is as good as gone: the day would be cleaned without its rows.
+
+    Args:
+        of_dumps: also ask for the files of dumps, which later ones of another name may replace.
     """
     for dataset in DATASETS:
+        asked = source.datasets.get(dataset)
+        if asked and asked.delivery == "dump" and not of_dumps:
+            continue
         partition = lake.whole(cleaned(dataset), day)
         for name in partition.manifest.get(RAW_FILES, ()) if partition is not None else ():
             plain = without_compression(name)
             names = {name, *(plain + ending for ending in ("", *COMPRESSED))}
             is_there = any((Path(raw_root) / other).exists() for other in names)
-            if not is_there or not _is_asked_for(source.datasets.get(dataset), name, day):
+            if not is_there or not _is_asked_for(asked, name, day):
                 return str(name)
     return None
 

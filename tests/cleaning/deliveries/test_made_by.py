@@ -5,14 +5,17 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
+from pipeline.cleaning.deliveries.delivery_days import days_to_clean
 from pipeline.cleaning.deliveries.made_by import MadeOtherwise, described, made_by, made_otherwise
 from pipeline.cleaning.deliveries.raw_files import raw_facts
 from pipeline.cleaning.night import clean_night
+from pipeline.cleaning.rows.mapping import Calendar
 from pipeline.lake import Lake, Run
 from pipeline.lineage import Lineage
 from pipeline.settings import Settings
@@ -133,6 +136,33 @@ def test_a_day_whose_files_the_source_does_not_name_any_more_stays(
         assert (found.days, found.gone) == ({}, {DAY: f"reviews_{DAY}.csv"})
     corrected(shop, "opinions_", "reviews_")
     assert compared(shop, lake, "reviews").days == {DAY: ["mapping"]}
+
+
+def test_a_day_that_stays_is_not_cleaned_again_for_other_days(shop: Settings, lake: Lake) -> None:
+    """Neither after the catalogue of the day before, nor for late rows, nor by `--again`."""
+    items = "  items:\n    files: i_{date}.csv\n    format: csv\n    columns: [i]\n    map: MAP\n"
+    Path(shop.shop.source).write_text(DAILY + items.replace("MAP", "{item_id: i, title: i}"))
+    days = [DAY + dt.timedelta(days=n) for n in range(4)]
+    source = with_timezone(load_source(shop.shop.source), shop.shop.timezone)
+    for day in days:
+        write_rows(lake, "quarantine", Run(day, "r"), [])
+        for name, dataset in source.datasets.items():
+            (Path(shop.paths.raw) / dataset.pattern.on(day)).write_text("x")
+            facts: dict[str, Any] = {
+                "raw_files": raw_facts(dataset.pattern.files(shop.paths.raw, day))
+            }
+            if name == "events":
+                facts["judged_with"] = {"oldest": str(DAY), "deliveries": {}}
+            write_rows(lake, f"cleaned_{name}", Run(day, "r"), [], **facts)
+    lost, night = days[1], days[3]
+    (Path(shop.paths.raw) / f"reviews_{lost}.csv").unlink()
+    session: SparkSession = None  # type: ignore[assignment]  # only dumps are read by it
+    asked = (session, lake, source, shop.paths.raw, Calendar("UTC", tuple(days), exact=False))
+    others = [DAY, days[2], night]
+    assert days_to_clean(*asked, made=made_by(source, shop)) == others
+    assert days_to_clean(*asked, every=True) == others
+    lake.require("cleaned_events", lost).paths[0].write_bytes(b"")
+    assert days_to_clean(*asked, made=made_by(source, shop)) == days
 
 
 def test_other_code_is_named_and_a_partition_without_lineage_is_made_again(
