@@ -117,6 +117,7 @@ def execute_release(arguments: argparse.Namespace) -> int:
     from pipeline.cleaning.deliveries.releases import mark, plan_release
     from pipeline.errors import InputError
     from pipeline.lake import Lake
+    from pipeline.sources.source_yaml import load_source
 
     settings = chosen_settings(arguments)
     lake = Lake(settings.paths.lake)
@@ -124,13 +125,14 @@ def execute_release(arguments: argparse.Namespace) -> int:
     found = refusals(lake, asked)
     if not found:
         raise InputError(_nothing_found(lake, asked))
-    plan = plan_release(lake, settings.paths.raw, found)
+    plan = plan_release(lake, settings.paths.raw, load_source(settings.shop.source), found)
     shown = console()
     _print_plan(shown, found, plan)
     if not plan.days:
         raise InputError(
             f"none of the {len(plan.gone)} days can be cleaned again, because raw files of theirs "
-            f"are gone (the first: {next(iter(plan.gone.values()))} below {settings.paths.raw}); "
+            "are gone or of another name than the source's "
+            f"(the first: {next(iter(plan.gone.values()))} below {settings.paths.raw}); "
             "put them back"
         )
     if arguments.dry_run:
@@ -222,7 +224,11 @@ def _print_plan(shown: Console, found: list[Refusal], plan: Plan) -> None:
             markup=False,
         )
     for day, file in plan.gone.items():
-        shown.print(f"  {day} stays as it is: its raw file {file} is gone", markup=False)
+        shown.print(
+            f"  {day} stays as it is: its raw file {file} is gone or of another name than the "
+            "source's",
+            markup=False,
+        )
 
 
 def _as_json(refusal: Refusal) -> dict[str, object]:

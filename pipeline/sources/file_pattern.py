@@ -119,6 +119,14 @@ class FilePattern:
             file for file in files if file and (date is None or file.date in (date, None))
         )
 
+    def matches(self, relative: str, date: dt.date | None = None) -> bool:
+        """Whether a path below the raw root is of the pattern; of one day, if one is given.
+
+        The file need not be there.
+        """
+        file = self._file(Path(), Path(relative))
+        return file is not None and (date is None or file.date in (date, None))
+
     def _file(self, root: Path, path: Path) -> DeliveredFile | None:
         relative = path.relative_to(root).as_posix()
         match = re.match(self.regex, relative)

@@ -11,6 +11,7 @@ import pytest
 from jobs.cli.main import main
 from pipeline.cleaning.deliveries.releases import marked_days
 from pipeline.lake import Lake, Run
+from pipeline.sources.source_yaml import load_source
 from tests.lake_rows import write_rows
 
 DAYS = [dt.date(2026, 3, n) for n in (1, 2, 3)]
@@ -20,7 +21,8 @@ DAYS = [dt.date(2026, 3, n) for n in (1, 2, 3)]
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lake:
     """Three delivery days; the raw file of the first one is gone."""
     (tmp_path / "raw").mkdir()
-    (tmp_path / "nightcart.toml").write_text('[paths]\nraw = "raw"\nlake = "lake"\n')
+    settings = '[paths]\nraw = "raw"\nlake = "lake"\n[shop]\nsource = "online_retail"\n'
+    (tmp_path / "nightcart.toml").write_text(settings)
     monkeypatch.chdir(tmp_path)
     lake = Lake(tmp_path / "lake")
     for number, day in enumerate(DAYS):
@@ -94,10 +96,11 @@ def test_a_release_marks_days_that_can_be_cleaned_again(
 def test_the_commit_of_the_cleaned_rows_spends_a_mark(shop: Lake, tmp_path: Path) -> None:
     """Not that of the quarantine, which comes first: a night may die between the two."""
     day, raw = DAYS[2], tmp_path / "raw"
+    source = load_source("online_retail")
     assert main(["quarantine", "release", "--reason", "item_unknown", "--from", str(day)]) == 0
-    assert marked_days(shop, raw, DAYS) == {day: {"events": ["item_unknown"]}}
+    assert marked_days(shop, raw, source, DAYS) == {day: {"events": ["item_unknown"]}}
     write_rows(shop, "quarantine", Run(day, "again"), [])
-    assert [*marked_days(shop, raw, DAYS)] == [day]
-    assert [*marked_days(shop, raw, DAYS[:2])] == []
+    assert [*marked_days(shop, raw, source, DAYS)] == [day]
+    assert [*marked_days(shop, raw, source, DAYS[:2])] == []
     write_rows(shop, "cleaned_events", Run(day, "again"), [], raw_files={f"{day}.csv": 9})
-    assert marked_days(shop, raw, DAYS) == {}
+    assert marked_days(shop, raw, source, DAYS) == {}

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 
 from pyspark.sql import SparkSession
 
 from pipeline.cleaning.deliveries.changed_days import changed_days
 from pipeline.cleaning.deliveries.made_by import made_otherwise
-from pipeline.cleaning.deliveries.releases import marked_days
+from pipeline.cleaning.deliveries.releases import marked_days, missing_raw_file
 from pipeline.cleaning.late.late_dependencies import LateDependencies
 from pipeline.cleaning.rows.mapping import Calendar
 from pipeline.datasets import QUARANTINE, REMOVED_EVENTS, RETRACTIONS, cleaned
@@ -79,7 +80,8 @@ def days_to_clean(
 
     After a changed catalogue every later day is cleaned again too, because the catalogue decides on
     its events and reviews. After any other change, those later days are whose late rows depend on
-    the changed day.
+    the changed day. None of these, nor of `every`, is a day that has lost a raw file of its own:
+    it stays as it is, and is named.
 
     Args:
         made: what each dataset would be made by now; days that were made by something else are
@@ -89,8 +91,11 @@ def days_to_clean(
     names = [*(cleaned(name) for name in source.datasets), QUARANTINE]
     of_some_days = (REMOVED_EVENTS, RETRACTIONS)
     night = calendar.open_days[-1]
-    again: set[dt.date] = {*calendar.emptied, *(calendar.open_days if every else ())}
-    released = marked_days(lake, raw_root, calendar.open_days)
+    stays = _StayingDays(lake, raw_root, source)
+    again: set[dt.date] = {*calendar.emptied}
+    if every:
+        again |= stays.left_out_of(calendar.open_days)
+    released = marked_days(lake, raw_root, source, calendar.open_days)
     for dataset in source.datasets.values():
         changed = changed_days(spark, lake, dataset, raw_root, calendar)
         if changed:
@@ -108,10 +113,11 @@ def days_to_clean(
                 len(of_release),
                 of_release[0],
             )
-        otherwise = _made_otherwise(lake, raw_root, dataset.name, made or {}, calendar)
+        otherwise = _made_otherwise(lake, raw_root, source, dataset.name, made or {}, calendar)
         changed = sorted({*changed, *of_release, *otherwise})
         if changed and dataset.name == "items":
-            changed = [day for day in calendar.open_days if day >= changed[0]]
+            later = {day for day in calendar.open_days if day > changed[0]} - {*changed}
+            again |= stays.left_out_of(later)
         again |= {*changed}
     again |= {
         day
@@ -122,12 +128,38 @@ def days_to_clean(
             lake.is_pointed(name, day) and lake.whole(name, day) is None for name in of_some_days
         )
     }
-    dependent = LateDependencies(lake).out_of_date(calendar.open_days, again)
+    dependencies = LateDependencies(lake)
+    dependent = dependencies.out_of_date(calendar.open_days, again)
+    if left := dependent - stays.left_out_of(dependent):
+        dependent = dependencies.out_of_date(
+            [day for day in calendar.open_days if day not in left], again
+        )
     if dependent:
         log.warning(
             "%d later days had late rows of such days: these are cleaned again", len(dependent)
         )
     return sorted(again | dependent)
+
+
+class _StayingDays:
+    """Days that nothing but a change of their own cleans again: a raw file of theirs is gone."""
+
+    def __init__(self, lake: Lake, raw_root: Path | str, source: Source) -> None:
+        self._lake, self._raw_root, self._source = lake, raw_root, source
+
+    def left_out_of(self, days: Iterable[dt.date]) -> set[dt.date]:
+        """The days without those that stay, which a warning names."""
+        lost = partial(missing_raw_file, self._lake, self._raw_root, self._source, of_dumps=False)
+        missing = {day: lost(day) for day in sorted(days)}
+        gone = {day: file for day, file in missing.items() if file is not None}
+        if gone:
+            log.warning(
+                "%d days stay as they are though others are cleaned again: of %s, %s is gone or of "
+                "another name than the source's",
+                len(gone),
+                *next(iter(gone.items())),
+            )
+        return {*missing} - {*gone}
 
 
 def no_longer_dated(  # noqa: PLR0917
@@ -159,7 +191,7 @@ def no_longer_dated(  # noqa: PLR0917
             and (first is None or day >= first)
             and (calendar.expired is None or day > calendar.expired)
         ]
-        found = made_otherwise(lake, raw_root, name, now, earlier).without_code()
+        found = made_otherwise(lake, raw_root, source, name, now, earlier).without_code()
         if found.days and _has_dropped_rows(spark, lake, source.datasets[name], raw_root):
             log.warning(
                 "%s of %d days in the lake were made by something else (%s) and stay as they are: "
@@ -182,17 +214,18 @@ def _has_dropped_rows(
     return bool(sum(now.values()) < before)
 
 
-def _made_otherwise(
+def _made_otherwise(  # noqa: PLR0917
     lake: Lake,
     raw_root: Path | str,
+    source: Source,
     dataset: str,
     made: Mapping[str, Lineage],
     calendar: Calendar,
 ) -> list[dt.date]:
     if dataset not in made:
         return []
-    found = made_otherwise(lake, raw_root, dataset, made[dataset], calendar.open_days[:-1])
-    found = found.without_code()
+    days = calendar.open_days[:-1]
+    found = made_otherwise(lake, raw_root, source, dataset, made[dataset], days).without_code()
     if found.days:
         log.warning(
             "%s of %d days in the lake were made by something else (%s), from %s on: these are "
@@ -205,7 +238,7 @@ def _made_otherwise(
     if found.gone:
         log.warning(
             "%s of %d days in the lake were made by something else and stay as they are, because "
-            "%s and others of their raw files are gone",
+            "%s and others of their raw files are gone or of another name than the source's",
             dataset,
             len(found.gone),
             next(iter(found.gone.values())),

@@ -5,7 +5,8 @@ The manifest of a cleaned partition says under `lineage` what decided its rows b
 (the checks of `raw_<dataset>` and `cleaned_<dataset>`), `timezone` of the shop, `limits` (the
 settings of `[cleaning]` that decide rows), and the digest of the code. A day whose mapping,
 contract, zone or limits are others now must not stand beside days that are made by the new ones, so
-the next night makes it again, if its raw files are still there (`delivery_days`). A partition
+the next night makes it again, if its raw files are still there, and still what the source's
+`files` names (`delivery_days`). A partition
 without lineage, from an older version, counts as made by something else.
 
 Another digest of the code does not have a day made again by itself: it changes with each version
@@ -61,7 +62,8 @@ class MadeOtherwise:
 
     dataset: str
     days: Mapping[dt.date, list[str]]  # what is different: names of `Lineage.settings`, or `code`
-    gone: Mapping[dt.date, str] = field(default_factory=dict)  # a raw file that is missing now
+    # A raw file that is missing now, or that the source does not ask for any more.
+    gone: Mapping[dt.date, str] = field(default_factory=dict)
 
     def without_code(self) -> MadeOtherwise:
         """Only the days of which more than the code is different."""
@@ -97,8 +99,13 @@ def made_by(source: Source, settings: Settings) -> dict[str, Lineage]:
     }
 
 
-def made_otherwise(
-    lake: Lake, raw_root: Path | str, dataset: str, now: Lineage, days: Iterable[dt.date]
+def made_otherwise(  # noqa: PLR0917
+    lake: Lake,
+    raw_root: Path | str,
+    source: Source,
+    dataset: str,
+    now: Lineage,
+    days: Iterable[dt.date],
 ) -> MadeOtherwise:
     """The committed days of one dataset that differ from `now`, those without their files apart."""
     found: dict[dt.date, list[str]] = {}
@@ -108,7 +115,7 @@ def made_otherwise(
         different = _different(partition, now) if partition is not None else []
         if not different:
             continue
-        missing = missing_raw_file(lake, raw_root, day)
+        missing = missing_raw_file(lake, raw_root, source, day)
         if missing is None:
             found[day] = different
         elif different != [CODE]:
@@ -126,7 +133,7 @@ def described(lake: Lake, settings: Settings) -> list[str]:
     lines = []
     for name, now in made_by(source, settings).items():
         days = lake.dates(cleaned(name))
-        found = made_otherwise(lake, settings.paths.raw, name, now, days)
+        found = made_otherwise(lake, settings.paths.raw, source, name, now, days)
         decisive = found.without_code()
         if decisive.days:
             lines.append(
@@ -136,7 +143,8 @@ def described(lake: Lake, settings: Settings) -> list[str]:
         if found.gone:
             lines.append(
                 f"{name} of {_days(found.gone)}: made by something else, and their raw files are "
-                f"gone ({next(iter(found.gone.values()))}): they stay as they are"
+                f"gone or of another name than the source's ({next(iter(found.gone.values()))}): "
+                "they stay as they are"
             )
         if only_code := found.days.keys() - decisive.days.keys():
             lines.append(

@@ -22,11 +22,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.cleaning.deliveries.raw_files import RAW_FILES
 from pipeline.cleaning.deliveries.refused_rows import Refusal
 from pipeline.datasets import cleaned
 from pipeline.lake import Lake, storage_errors, write_json
 from pipeline.sources.dialect import COMPRESSED, without_compression
-from pipeline.sources.source import DATASETS
+from pipeline.sources.source import DATASETS, Source, SourceDataset
 
 RELEASES = "releases"
 
@@ -39,13 +40,15 @@ class Plan:
     gone: dict[dt.date, str]  # day -> a raw file that is not there any more
 
 
-def plan_release(lake: Lake, raw_root: Path | str, found: Iterable[Refusal]) -> Plan:
+def plan_release(
+    lake: Lake, raw_root: Path | str, source: Source, found: Iterable[Refusal]
+) -> Plan:
     """The days that hold the rows; a day whose raw files are gone cannot be cleaned again."""
     days: dict[dt.date, dict[str, list[str]]] = {}
     gone: dict[dt.date, str] = {}
     for refusal in found:
         for day in refusal.days:
-            if (missing := missing_raw_file(lake, raw_root, day)) is not None:
+            if (missing := missing_raw_file(lake, raw_root, source, day)) is not None:
                 gone[day] = missing
             else:
                 days.setdefault(day, {}).setdefault(refusal.dataset, []).append(refusal.reason)
@@ -66,14 +69,14 @@ def mark(lake: Lake, plan: Plan) -> None:
 
 
 def marked_days(
-    lake: Lake, raw_root: Path | str, days: Iterable[dt.date]
+    lake: Lake, raw_root: Path | str, source: Source, days: Iterable[dt.date]
 ) -> dict[dt.date, dict[str, list[str]]]:
     """The days that are marked for a release: dataset -> reasons."""
     found = {day: _live(lake, day) for day in sorted({*_days_with_a_mark(lake)} & {*days})}
     return {
         day: {dataset: mark["reasons"] for dataset, mark in marks.items()}
         for day, marks in found.items()
-        if marks and missing_raw_file(lake, raw_root, day) is None
+        if marks and missing_raw_file(lake, raw_root, source, day) is None
     }
 
 
@@ -83,19 +86,35 @@ def _days_with_a_mark(lake: Lake) -> Iterator[dt.date]:
         yield dt.date.fromisoformat(path.stem.removeprefix("run_date="))
 
 
-def missing_raw_file(lake: Lake, raw_root: Path | str, day: dt.date) -> str | None:
+def missing_raw_file(
+    lake: Lake, raw_root: Path | str, source: Source, day: dt.date, *, of_dumps: bool = True
+) -> str | None:
     """A raw file that a day in the lake was cleaned from and that is gone, or none.
 
-    A file that was compressed since, or the other way round, is still there.
+    A file that was compressed since, or the other way round, is still there. One that the source's
+    pattern does not find any more is as good as gone: the day would be cleaned without its rows.
+
+    Args:
+        of_dumps: also ask for the files of dumps, which later ones of another name may replace.
     """
     for dataset in DATASETS:
+        asked = source.datasets.get(dataset)
+        if asked and asked.delivery == "dump" and not of_dumps:
+            continue
         partition = lake.whole(cleaned(dataset), day)
-        for name in partition.manifest.get("raw_files", ()) if partition is not None else ():
+        for name in partition.manifest.get(RAW_FILES, ()) if partition is not None else ():
             plain = without_compression(name)
             names = {name, *(plain + ending for ending in ("", *COMPRESSED))}
-            if not any((Path(raw_root) / other).exists() for other in names):
+            is_there = any((Path(raw_root) / other).exists() for other in names)
+            if not is_there or not _is_asked_for(asked, name, day):
                 return str(name)
     return None
+
+
+def _is_asked_for(dataset: SourceDataset | None, name: str, day: dt.date) -> bool:
+    if dataset is None:
+        return True  # its rows stay as they are, whatever is cleaned again
+    return dataset.pattern.matches(name, None if dataset.delivery == "dump" else day)
 
 
 def _live(lake: Lake, day: dt.date) -> dict[str, dict[str, Any]]:

@@ -17,6 +17,7 @@ from pipeline.cleaning.night import clean_night
 from pipeline.errors import StorageError
 from pipeline.lake import Lake, Run
 from pipeline.settings import Settings
+from pipeline.sources.source_yaml import load_source
 from tests.lake_rows import given_ids, read_rows
 
 FIRST, SECOND = dt.date(2026, 3, 1), dt.date(2026, 3, 2)
@@ -71,7 +72,8 @@ def _ids(lake: Lake, day: dt.date) -> list[str]:
 
 
 def _release(lake: Lake, shop: Settings, reason: str) -> None:
-    plan = plan_release(lake, shop.paths.raw, refusals(lake, RefusedFilter(reason=reason)))
+    found = refusals(lake, RefusedFilter(reason=reason))
+    plan = plan_release(lake, shop.paths.raw, load_source(shop.shop.source), found)
     assert [*plan.days] == [FIRST]
     mark(lake, plan)
 
@@ -93,7 +95,8 @@ def test_rows_that_pass_after_a_fix_land_in_their_day_once(
         broken.setattr(commit_days, "_commit_dataset", _full_disk)
         with pytest.raises(StorageError):
             clean_night(spark, shop, lake, Run(SECOND, "dies"))
-    assert [*marked_days(lake, shop.paths.raw, [FIRST, SECOND])] == [FIRST]
+    source = load_source(shop.shop.source)
+    assert [*marked_days(lake, shop.paths.raw, source, [FIRST, SECOND])] == [FIRST]
     night = clean_night(spark, shop, lake, Run(SECOND, "two"))
     assert night.days == [FIRST, SECOND]
     assert (_ids(lake, FIRST), _ids(lake, SECOND)) == (["a", "b"], ["c", "d", "z"])
@@ -117,7 +120,7 @@ def test_a_day_whose_raw_files_are_gone_is_left_as_it_is(
     found = refusals(lake, RefusedFilter(reason="item_unknown"))
     _release(lake, shop, "item_unknown")
     Path(shop.paths.raw, f"events_{FIRST}.csv").unlink()
-    plan = plan_release(lake, shop.paths.raw, found)
+    plan = plan_release(lake, shop.paths.raw, load_source(shop.shop.source), found)
     assert (plan.days, plan.gone) == ({}, {FIRST: f"events_{FIRST}.csv"})
     assert clean_night(spark, shop, lake, Run(SECOND, "two")).days == [SECOND]
     assert _reasons(lake)["item_unknown"] == 1
