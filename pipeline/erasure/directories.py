@@ -55,8 +55,13 @@ def run_directories(lake: Lake) -> Iterator[RunDirectory]:
 
 
 def files_below(directory: Path) -> list[Path]:
-    """Every file below a directory; links to directories are not followed."""
-    return sorted(Path(folder, name) for folder, _, names in os.walk(directory) for name in names)
+    """Every file below a directory; symbolic links are none, and are not followed."""
+    return sorted(
+        path
+        for folder, _, names in os.walk(directory)
+        for name in names
+        if not (path := Path(folder, name)).is_symlink()
+    )
 
 
 def may_say_ids(lake: Lake, file: Path) -> bool:

@@ -182,10 +182,11 @@ def _look_at_tables(
         for file in directory.files():
             if file.suffix != SUFFIX or directory.dataset in WITHOUT_MANIFESTS:
                 continue
-            found, ids = file.stat(), directory.dataset == QUARANTINE
-            searched.files, searched.bytes = searched.files + 1, searched.bytes + found.st_size
-            key = (found.st_dev, found.st_ino, ids)
+            ids = directory.dataset == QUARANTINE
             try:
+                found = file.stat()
+                searched.files, searched.bytes = searched.files + 1, searched.bytes + found.st_size
+                key = (found.st_dev, found.st_ino, ids)
                 if key not in known:
                     known[key] = rows_with_users(file, wanted, ids=ids)
                 hits = known[key]

@@ -198,7 +198,9 @@ def test_files_keep_their_shape(done: Done) -> None:
 
 def test_a_dry_run_changes_nothing(shop: Shop) -> None:
     before = _everything(shop.lake.root)
-    plan = look(shop.asked())
+    (shop.logs / "latest").symlink_to(shop.logs / "rotated away")
+    (shop.logs / "rotating.log").write_text("whatever")
+    plan = look(shop.asked(), _rotate)
     assert _everything(shop.lake.root) == before
     assert len(plan.found) == 3
     assert plan.rows_by_dataset()["histories"] == 3 * 4
@@ -269,6 +271,12 @@ def test_without_an_exchange_of_names_two_renames_do(
     erase(shop.asked(), clock)
     assert places(shop.lake.root, shop.secrets()) == []
     assert verify_lake(shop.lake).faults == []
+
+
+def _rotate(where: str) -> None:
+    """Put a log away once its directory is listed."""
+    if where.endswith("/logs"):
+        Path(where, "rotating.log").unlink(missing_ok=True)
 
 
 def _everything(root: Path) -> dict[str, bytes]:
