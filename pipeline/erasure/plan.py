@@ -16,6 +16,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline import durable
 from pipeline.datasets import (
     ACTS,
     CLEANED_EVENTS,
@@ -31,9 +32,12 @@ from pipeline.datasets import (
 )
 from pipeline.erased import ERASURES
 from pipeline.erasure.directories import (
+    DATE,
+    RUN,
     WITHOUT_MANIFESTS,
     RunDirectory,
     files_below,
+    left_over,
     may_say_ids,
     run_directories,
 )
@@ -92,7 +96,8 @@ class Plan:
         words: tables of words of items that only erased users said.
         texts: other files that hold a user, or a sentence that goes.
         unclosed: directories that no manifest closes and that hold a user.
-        scratch: what stages keep to themselves; it goes, whatever is in it.
+        scratch: what stages keep to themselves, and what was being removed when something was cut
+            off; it goes, whatever is in it.
     """
 
     searched: dict[str, Searched] = field(default_factory=lambda: defaultdict(Searched))
@@ -165,7 +170,8 @@ def make_plan(
     _look_at_texts(plan, lake, directories, wanted)
     _look_at_others(plan, lake, _others(lake, logs), wanted, progress)
     work = lake.root / WORK
-    plan.scratch = [path for path in sorted(work.glob("*/")) if path.name != LOCKS]
+    scratch = [path for path in sorted(work.glob("*/")) if path.name != LOCKS]
+    plan.scratch = [*scratch, *left_over(lake)]
     return plan
 
 
@@ -317,13 +323,21 @@ def _holds(plan: Plan, lake: Lake, file: Path, dataset: str, wanted: Wanted) -> 
     except FileNotFoundError:
         return False  # a log that was put away meanwhile
     except OSError as error:
-        plan.faults.append(f"{file} of {dataset} cannot be read: {error.strerror or error}")
-        return False
+        return _fault(plan, file, dataset, error)
     plan.searched[dataset].files += 1
     plan.searched[dataset].bytes += len(content)
     ids = may_say_ids(lake, file)
-    changed = without_users(file.name, content, wanted, plan.sentences, ids_in_clear=ids)
+    try:
+        changed = without_users(file.name, content, wanted, plan.sentences, ids_in_clear=ids)
+    except pa.ArrowException as error:  # a table
+        return _fault(plan, file, dataset, error)
     return changed is not None
+
+
+def _fault(plan: Plan, file: Path, dataset: str, error: Exception) -> bool:
+    """Note a file that nobody can look into; it is left as it is."""
+    plan.faults.append(f"{file} of {dataset} cannot be read: {str(error).splitlines()[0]}")
+    return False
 
 
 def _others(lake: Lake, logs: Collection[Path]) -> Iterator[tuple[Path, str]]:
@@ -332,7 +346,9 @@ def _others(lake: Lake, logs: Collection[Path]) -> Iterator[tuple[Path, str]]:
         below = file.relative_to(lake.root).parts
         if below[0] == ERASURES or (below[0] == WORK and len(below) > 2):
             continue
-        in_run = len(below) > 3 and below[2].startswith("run_id=")
+        if any(name.startswith(durable.REMOVED) for name in below[:-1]):
+            continue  # it goes
+        in_run = len(below) > 3 and below[1].startswith(DATE) and below[2].startswith(RUN)
         if below[0] in WITHOUT_MANIFESTS:
             yield file, below[0]
         elif not in_run:

@@ -74,7 +74,12 @@ def test_no_byte_of_them_is_left_and_others_rows_are_equal(done: Done) -> None:
     assert places(shop.logs, shop.secrets()) == []
     after = tables(shop.lake)
     changed = {file for file, rows in before.items() if after.get(file) != rows}
-    unclosed = {file for file in before if "cut-off" in file}
+    unclosed = {
+        file
+        for file in before
+        if any(name in file for name in ("cut-off", ".removed.", "stray.parquet"))
+    }
+    assert len(unclosed) == 4
     assert {file.split("/")[0] for file in changed - unclosed} == {
         "item_words",
         "recommendations",
@@ -203,6 +208,7 @@ def test_a_dry_run_changes_nothing(shop: Shop) -> None:
     plan = look(shop.asked(), _rotate)
     assert _everything(shop.lake.root) == before
     assert len(plan.found) == 3
+    assert sum(".removed." in path.name for path in plan.scratch) == 2
     assert plan.rows_by_dataset()["histories"] == 3 * 4
     done = erase(shop.asked(), clock)
     assert done.facts["rows"] == plan.rows_by_dataset()
