@@ -57,6 +57,7 @@ from pipeline.erasure.words import (
 )
 from pipeline.intact import FaultError, read_sealed_json
 from pipeline.lake import MANIFEST, Lake
+from pipeline.retention.expired import expired_until
 
 WORK = "work"
 LOCKS = "locks"  # of processes that wait for us
@@ -166,7 +167,7 @@ def make_plan(
     directories = list(run_directories(lake))
     texts = _look_at_tables(plan, directories, wanted, progress)
     _look_at_words(plan, lake, directories, wanted, texts)
-    _look_at_models(plan, directories)
+    _look_at_models(plan, lake, directories)
     _look_at_texts(plan, lake, directories, wanted)
     _look_at_others(plan, lake, _others(lake, logs), wanted, progress)
     work = lake.root / WORK
@@ -276,14 +277,18 @@ def nights_of(lists: RunDirectory) -> list[dt.date]:
     return [lists.date, *([dt.date.fromisoformat(stood_in)] if stood_in else [])]
 
 
-def _look_at_models(plan: Plan, directories: list[RunDirectory]) -> None:
-    """Models since the first night that knew an erased user may have learned from them."""
+def _look_at_models(plan: Plan, lake: Lake, directories: list[RunDirectory]) -> None:
+    """Models since the first night that knew an erased user may have learned from them.
+
+    Where what older models learned from has expired, nobody can say since when; all may have.
+    """
+    models = [of for of in directories if of.dataset == MODELS and of not in plan.drop]
     knew = [of.date for of in plan.rows if of.dataset in _TRAINED_ON]
-    plan.learned = [
-        of
-        for of in directories
-        if of.dataset == MODELS and knew and of.date >= min(knew) and of not in plan.drop
-    ]
+    first = min((of.date for of in directories if of.dataset == HISTORIES), default=dt.date.max)
+    if plan.found and (expired_until(lake) or any(of.date < first for of in models)):
+        plan.learned = models
+    else:
+        plan.learned = [of for of in models if knew and of.date >= min(knew)]
 
 
 def _look_at_texts(plan: Plan, lake: Lake, directories: list[RunDirectory], wanted: Wanted) -> None:

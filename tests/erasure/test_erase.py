@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 from jobs.cli.main import main
 from pipeline.cleaning.late.late_dependencies import DEPENDENCIES, LateDependencies
-from pipeline.datasets import CLEANED_EVENTS, HISTORIES, MODELS
+from pipeline.datasets import CLEANED_EVENTS, EXPIRING_DELIVERIES, HISTORIES, MODELS
 from pipeline.erased import digest_of, read_erased
 from pipeline.erasure import exchange
 from pipeline.erasure.erase import ask, erase, look
@@ -299,6 +300,13 @@ def test_deliveries_with_late_rows_need_not_be_cleaned_again(done: Done) -> None
     said = [of.require(CLEANED_EVENTS, NIGHTS[2]).manifest[DEPENDENCIES] for of in (before, after)]
     assert said[0] != said[1]
     assert LateDependencies(after).out_of_date(NIGHTS, []) == set()
+
+
+def test_where_the_past_has_expired(shop: Shop) -> None:
+    for dataset in (*EXPIRING_DELIVERIES, HISTORIES, "acts"):
+        shutil.rmtree(shop.lake.root / dataset / f"run_date={NIGHTS[0]}", ignore_errors=True)
+    plan = look(shop.asked(GO[1]))
+    assert min(of.date for of in plan.learned) == NIGHTS[0], "its histories are gone"
 
 
 def test_sentences_and_words_that_stand_in_nobody_elses_texts(built: Shop) -> None:
