@@ -26,6 +26,7 @@ from pipeline.histories.item_words import MIN_REVIEWS as AS_HISTORIES_ASK
 from pipeline.intact import forget_checked
 from pipeline.lake import Lake, Run
 from pipeline.publishing.query import run_query
+from pipeline.retention.expired import note_expired
 from pipeline.verification import verify_lake
 from tests.erasure.byte_scan import places
 from tests.erasure.conftest import Done
@@ -307,6 +308,9 @@ def test_where_the_past_has_expired(shop: Shop) -> None:
         shutil.rmtree(shop.lake.root / dataset / f"run_date={NIGHTS[0]}", ignore_errors=True)
     plan = look(shop.asked(GO[1]))
     assert min(of.date for of in plan.learned) == NIGHTS[0], "its histories are gone"
+    note_expired(shop.lake, NIGHTS[0])
+    erase(shop.asked(GO[1]), clock)
+    assert LateDependencies(shop.lake).out_of_date(NIGHTS, []) == set(), "none is cleaned again"
 
 
 def test_sentences_and_words_that_stand_in_nobody_elses_texts(built: Shop) -> None:
