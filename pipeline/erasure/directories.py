@@ -20,7 +20,7 @@ ERASED_ROWS = "erased"  # the key in a manifest: rows that erasures have taken o
 # Whatever a run notes there; no manifest closes it.
 WITHOUT_MANIFESTS = (RUNS, LEDGER)
 _VIEWS = "views.sql"
-_DATE, _RUN = "run_date=", "run_id="
+DATE, RUN = "run_date=", "run_id="
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class RunDirectory:
     @property
     def directory_id(self) -> str:
         """What pointers call it."""
-        return self.path.name.removeprefix(_RUN)
+        return self.path.name.removeprefix(RUN)
 
     def files(self) -> list[Path]:
         """All of its files but the manifest, hidden ones too."""
@@ -48,15 +48,26 @@ class RunDirectory:
 
 def run_directories(lake: Lake) -> Iterator[RunDirectory]:
     """All of them, by dataset and date; without those of `work/`."""
-    for of_date in sorted(lake.root.glob(f"*/{_DATE}*/")):
-        date = dt.date.fromisoformat(of_date.name.removeprefix(_DATE))
-        for path in sorted(of_date.glob(f"{_RUN}*/")):
+    for of_date in sorted(lake.root.glob(f"*/{DATE}*/")):
+        date = dt.date.fromisoformat(of_date.name.removeprefix(DATE))
+        for path in sorted(of_date.glob(f"{RUN}*/")):
             yield RunDirectory(of_date.parent.name, date, path)
 
 
+def left_over(lake: Lake) -> list[Path]:
+    """Directories that something which was cut off has renamed away to remove them."""
+    patterns = ("/".join([*"*" * depth, f"{durable.REMOVED}*"]) for depth in range(4))
+    return sorted(path for pattern in patterns for path in lake.root.glob(pattern))
+
+
 def files_below(directory: Path) -> list[Path]:
-    """Every file below a directory; links to directories are not followed."""
-    return sorted(Path(folder, name) for folder, _, names in os.walk(directory) for name in names)
+    """Every file below a directory; symbolic links are none, and are not followed."""
+    return sorted(
+        path
+        for folder, _, names in os.walk(directory)
+        for name in names
+        if not (path := Path(folder, name)).is_symlink()
+    )
 
 
 def may_say_ids(lake: Lake, file: Path) -> bool:

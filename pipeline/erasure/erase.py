@@ -347,8 +347,7 @@ def _fresh_dependencies(lake: Lake) -> list[tuple[str, dt.date]]:
         (name, part.run_date)
         for name in TIME_COLUMN
         for part in lake.past_whole(cleaned(name), dt.date.max)
-        if (said := part.manifest.get(DEPENDENCIES))
-        and dependencies.of_delivery(name, part.run_date, _oldest(said)) == said
+        if part.manifest.get(DEPENDENCIES) and not dependencies.is_out(name, part.run_date)
     ]
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline import durable
 from pipeline.datasets import (
     ACTS,
     CLEANED_EVENTS,
@@ -31,9 +32,12 @@ from pipeline.datasets import (
 )
 from pipeline.erased import ERASURES
 from pipeline.erasure.directories import (
+    DATE,
+    RUN,
     WITHOUT_MANIFESTS,
     RunDirectory,
     files_below,
+    left_over,
     may_say_ids,
     run_directories,
 )
@@ -53,6 +57,7 @@ from pipeline.erasure.words import (
 )
 from pipeline.intact import FaultError, read_sealed_json
 from pipeline.lake import MANIFEST, Lake
+from pipeline.retention.expired import expired_until
 
 WORK = "work"
 LOCKS = "locks"  # of processes that wait for us
@@ -92,7 +97,8 @@ class Plan:
         words: tables of words of items that only erased users said.
         texts: other files that hold a user, or a sentence that goes.
         unclosed: directories that no manifest closes and that hold a user.
-        scratch: what stages keep to themselves; it goes, whatever is in it.
+        scratch: what stages keep to themselves, and what was being removed when something was cut
+            off; it goes, whatever is in it.
     """
 
     searched: dict[str, Searched] = field(default_factory=lambda: defaultdict(Searched))
@@ -161,11 +167,12 @@ def make_plan(
     directories = list(run_directories(lake))
     texts = _look_at_tables(plan, directories, wanted, progress)
     _look_at_words(plan, lake, directories, wanted, texts)
-    _look_at_models(plan, directories)
+    _look_at_models(plan, lake, directories)
     _look_at_texts(plan, lake, directories, wanted)
     _look_at_others(plan, lake, _others(lake, logs), wanted, progress)
     work = lake.root / WORK
-    plan.scratch = [path for path in sorted(work.glob("*/")) if path.name != LOCKS]
+    scratch = [path for path in sorted(work.glob("*/")) if path.name != LOCKS]
+    plan.scratch = [*scratch, *left_over(lake)]
     return plan
 
 
@@ -182,10 +189,11 @@ def _look_at_tables(
         for file in directory.files():
             if file.suffix != SUFFIX or directory.dataset in WITHOUT_MANIFESTS:
                 continue
-            found, ids = file.stat(), directory.dataset == QUARANTINE
-            searched.files, searched.bytes = searched.files + 1, searched.bytes + found.st_size
-            key = (found.st_dev, found.st_ino, ids)
+            ids = directory.dataset == QUARANTINE
             try:
+                found = file.stat()
+                searched.files, searched.bytes = searched.files + 1, searched.bytes + found.st_size
+                key = (found.st_dev, found.st_ino, ids)
                 if key not in known:
                     known[key] = rows_with_users(file, wanted, ids=ids)
                 hits = known[key]
@@ -269,14 +277,18 @@ def nights_of(lists: RunDirectory) -> list[dt.date]:
     return [lists.date, *([dt.date.fromisoformat(stood_in)] if stood_in else [])]
 
 
-def _look_at_models(plan: Plan, directories: list[RunDirectory]) -> None:
-    """Models since the first night that knew an erased user may have learned from them."""
+def _look_at_models(plan: Plan, lake: Lake, directories: list[RunDirectory]) -> None:
+    """Models since the first night that knew an erased user may have learned from them.
+
+    Where what older models learned from has expired, nobody can say since when; all may have.
+    """
+    models = [of for of in directories if of.dataset == MODELS and of not in plan.drop]
     knew = [of.date for of in plan.rows if of.dataset in _TRAINED_ON]
-    plan.learned = [
-        of
-        for of in directories
-        if of.dataset == MODELS and knew and of.date >= min(knew) and of not in plan.drop
-    ]
+    first = min((of.date for of in directories if of.dataset == HISTORIES), default=dt.date.max)
+    if plan.found and (expired_until(lake) or any(of.date < first for of in models)):
+        plan.learned = models
+    else:
+        plan.learned = [of for of in models if knew and of.date >= min(knew)]
 
 
 def _look_at_texts(plan: Plan, lake: Lake, directories: list[RunDirectory], wanted: Wanted) -> None:
@@ -316,13 +328,21 @@ def _holds(plan: Plan, lake: Lake, file: Path, dataset: str, wanted: Wanted) -> 
     except FileNotFoundError:
         return False  # a log that was put away meanwhile
     except OSError as error:
-        plan.faults.append(f"{file} of {dataset} cannot be read: {error.strerror or error}")
-        return False
+        return _fault(plan, file, dataset, error)
     plan.searched[dataset].files += 1
     plan.searched[dataset].bytes += len(content)
     ids = may_say_ids(lake, file)
-    changed = without_users(file.name, content, wanted, plan.sentences, ids_in_clear=ids)
+    try:
+        changed = without_users(file.name, content, wanted, plan.sentences, ids_in_clear=ids)
+    except pa.ArrowException as error:  # a table
+        return _fault(plan, file, dataset, error)
     return changed is not None
+
+
+def _fault(plan: Plan, file: Path, dataset: str, error: Exception) -> bool:
+    """Note a file that nobody can look into; it is left as it is."""
+    plan.faults.append(f"{file} of {dataset} cannot be read: {str(error).splitlines()[0]}")
+    return False
 
 
 def _others(lake: Lake, logs: Collection[Path]) -> Iterator[tuple[Path, str]]:
@@ -331,7 +351,9 @@ def _others(lake: Lake, logs: Collection[Path]) -> Iterator[tuple[Path, str]]:
         below = file.relative_to(lake.root).parts
         if below[0] == ERASURES or (below[0] == WORK and len(below) > 2):
             continue
-        in_run = len(below) > 3 and below[2].startswith("run_id=")
+        if any(name.startswith(durable.REMOVED) for name in below[:-1]):
+            continue  # it goes
+        in_run = len(below) > 3 and below[1].startswith(DATE) and below[2].startswith(RUN)
         if below[0] in WITHOUT_MANIFESTS:
             yield file, below[0]
         elif not in_run:

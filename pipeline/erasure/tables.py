@@ -42,7 +42,7 @@ class Hits:
     users: frozenset[str]
 
 
-def rows_with_users(file: Path, wanted: Wanted, *, ids: bool) -> Hits:
+def rows_with_users(file: Path | pa.BufferReader, wanted: Wanted, *, ids: bool) -> Hits:
     """Count the rows of a file that hold a user.
 
     Args:

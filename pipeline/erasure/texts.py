@@ -6,6 +6,7 @@
 | `.json` | each text in it that holds the user becomes "(erased)" |
 | `.csv` | the rows that hold the user go; of other rows, sentences that must go become empty |
 | `.html` | a page in its place says why it is gone |
+| `.parquet` that no run's directory holds | the file is removed |
 | anything else, also compressed | the file is removed |
 
 `.gz`, `.zst` and `.bz2` files are looked into. Sealed JSON, the ledger and `views.sql` say no id,
@@ -29,6 +30,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipeline.erasure.tables import SUFFIX, rows_with_users
 from pipeline.erasure.wanted import Wanted
 
 ERASED_WORD = "(erased)"
@@ -79,8 +81,14 @@ def without_users(
         wanted: whom to look for.
         sentences: others' reasons that must go, see `pipeline.erasure.words`.
         ids_in_clear: ids are looked for too, unless the file is sealed JSON.
+
+    Raises:
+        pyarrow.ArrowException: it is a table, and damaged.
     """
     ending = Path(name).suffix
+    if ending == SUFFIX:
+        held = rows_with_users(pa.BufferReader(content), wanted, ids=False).rows
+        return Changed(None, held, "a table that is in no run's directory") if held else None
     plain = _plain(ending, content)
     # In other bytes ids in clear would be found by chance.
     pseudonyms = wanted.in_bytes(plain)

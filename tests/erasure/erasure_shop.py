@@ -79,12 +79,13 @@ def clock() -> dt.datetime:
 
 
 def contents(shop: Shop) -> dict[str, bytes]:
-    """Every file but locks and proofs."""
+    """Every file but locks, proofs, and what is being removed."""
     root = shop.lake.root
     return {
         name: path.read_bytes()
         for path in sorted(root.rglob("*"))
         if path.is_file()
+        and ".removed." not in str(path)
         and not (name := path.relative_to(root).as_posix()).startswith(
             ("erasures/2", "work/", ".use")
         )
@@ -428,5 +429,13 @@ def _beside(shop: Shop) -> None:
     scratch.mkdir(parents=True)
     (scratch / "shard.arrows").write_bytes(gzip.compress(user.encode()))
     (lake.root / "old_note.txt.gz").write_bytes(gzip.compress(f"call {GO[1]}".encode()))
+    # What an expiry that was killed was removing: of a whole date, and of one run.
+    for place in (
+        "acts/.removed.run_date=2026-02-01/run_id=a",
+        "acts/run_date=2026-03-01/.removed.b",
+    ):
+        (lake.root / place).mkdir(parents=True)
+        pq.write_table(pa.table({"user_id": [user]}), lake.root / place / "part-00000.parquet")
+    pq.write_table(pa.table({"user_id": [user]}), lake.root / "stray.parquet")
     shop.logs.mkdir(parents=True)
     (shop.logs / "attempt=1.log").write_text(f"good line\nof {user}\nlast line\n", "utf-8")

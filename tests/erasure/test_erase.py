@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 from jobs.cli.main import main
 from pipeline.cleaning.late.late_dependencies import DEPENDENCIES, LateDependencies
-from pipeline.datasets import CLEANED_EVENTS, HISTORIES, MODELS
+from pipeline.datasets import CLEANED_EVENTS, EXPIRING_DELIVERIES, HISTORIES, MODELS
 from pipeline.erased import digest_of, read_erased
 from pipeline.erasure import exchange
 from pipeline.erasure.erase import ask, erase, look
@@ -25,6 +26,7 @@ from pipeline.histories.item_words import MIN_REVIEWS as AS_HISTORIES_ASK
 from pipeline.intact import forget_checked
 from pipeline.lake import Lake, Run
 from pipeline.publishing.query import run_query
+from pipeline.retention.expired import note_expired
 from pipeline.verification import verify_lake
 from tests.erasure.byte_scan import places
 from tests.erasure.conftest import Done
@@ -74,7 +76,12 @@ def test_no_byte_of_them_is_left_and_others_rows_are_equal(done: Done) -> None:
     assert places(shop.logs, shop.secrets()) == []
     after = tables(shop.lake)
     changed = {file for file, rows in before.items() if after.get(file) != rows}
-    unclosed = {file for file in before if "cut-off" in file}
+    unclosed = {
+        file
+        for file in before
+        if any(name in file for name in ("cut-off", ".removed.", "stray.parquet"))
+    }
+    assert len(unclosed) == 4
     assert {file.split("/")[0] for file in changed - unclosed} == {
         "item_words",
         "recommendations",
@@ -198,9 +205,12 @@ def test_files_keep_their_shape(done: Done) -> None:
 
 def test_a_dry_run_changes_nothing(shop: Shop) -> None:
     before = _everything(shop.lake.root)
-    plan = look(shop.asked())
+    (shop.logs / "latest").symlink_to(shop.logs / "rotated away")
+    (shop.logs / "rotating.log").write_text("whatever")
+    plan = look(shop.asked(), _rotate)
     assert _everything(shop.lake.root) == before
     assert len(plan.found) == 3
+    assert sum(".removed." in path.name for path in plan.scratch) == 2
     assert plan.rows_by_dataset()["histories"] == 3 * 4
     done = erase(shop.asked(), clock)
     assert done.facts["rows"] == plan.rows_by_dataset()
@@ -271,6 +281,12 @@ def test_without_an_exchange_of_names_two_renames_do(
     assert verify_lake(shop.lake).faults == []
 
 
+def _rotate(where: str) -> None:
+    """Put a log away once its directory is listed."""
+    if where.endswith("/logs"):
+        Path(where, "rotating.log").unlink(missing_ok=True)
+
+
 def _everything(root: Path) -> dict[str, bytes]:
     return {
         path.relative_to(root).as_posix(): path.read_bytes()
@@ -285,6 +301,16 @@ def test_deliveries_with_late_rows_need_not_be_cleaned_again(done: Done) -> None
     said = [of.require(CLEANED_EVENTS, NIGHTS[2]).manifest[DEPENDENCIES] for of in (before, after)]
     assert said[0] != said[1]
     assert LateDependencies(after).out_of_date(NIGHTS, []) == set()
+
+
+def test_where_the_past_has_expired(shop: Shop) -> None:
+    for dataset in (*EXPIRING_DELIVERIES, HISTORIES, "acts"):
+        shutil.rmtree(shop.lake.root / dataset / f"run_date={NIGHTS[0]}", ignore_errors=True)
+    plan = look(shop.asked(GO[1]))
+    assert min(of.date for of in plan.learned) == NIGHTS[0], "its histories are gone"
+    note_expired(shop.lake, NIGHTS[0])
+    erase(shop.asked(GO[1]), clock)
+    assert LateDependencies(shop.lake).out_of_date(NIGHTS, []) == set(), "none is cleaned again"
 
 
 def test_sentences_and_words_that_stand_in_nobody_elses_texts(built: Shop) -> None:

@@ -62,11 +62,12 @@ class LateDependencies:
         """
         found = set(again)
         for day in days:
-            if day not in found and any(self._is_out(name, day, found) for name in TIME_COLUMN):
+            if day not in found and any(self.is_out(name, day, found) for name in TIME_COLUMN):
                 found.add(day)
         return found - set(again)
 
-    def _is_out(self, dataset: str, day: dt.date, again: Collection[dt.date]) -> bool:
+    def is_out(self, dataset: str, day: dt.date, again: Collection[dt.date] = ()) -> bool:
+        """Whether a delivery has late rows that depend on others than are there."""
         committed = self._lake.whole(f"cleaned_{dataset}", day)
         recorded = committed.manifest.get(DEPENDENCIES) if committed is not None else None
         if not recorded:
