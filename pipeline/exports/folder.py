@@ -37,6 +37,7 @@ SENT, BEFORE = ".sent.parquet", ".before.parquet"
 log = logging.getLogger("nightcart")
 
 _ASIDE = ".aside-"
+_LEFT_OVER = (f"{_ASIDE}*", f"{durable.REMOVED}*")
 _PRIVATE_FOLDER = 0o700
 
 
@@ -85,8 +86,9 @@ class ToolFolder:
             self.path.chmod(_PRIVATE_FOLDER)
         try:
             with storage_errors(f"cannot write to {self.path} (paths.exports)"), self.alone():
-                for left in self.path.glob(f"{_ASIDE}*"):  # of who was killed
-                    shutil.rmtree(left)
+                for pattern in _LEFT_OVER:  # of who was killed
+                    for left in self.path.glob(pattern):
+                        shutil.rmtree(left)
                 aside = self.path / f"{_ASIDE}new"
                 aside.mkdir(mode=_PRIVATE_FOLDER)
                 try:
@@ -144,12 +146,12 @@ class ToolFolder:
         """
         newest = self.newest_names()
         expired = []
-        for manifest in sorted(self.path.glob(f"*/{MANIFEST}")):
-            path = manifest.parent
+        for path in sorted(path for path in self.path.glob("[!.]*") if path.is_dir()):
             try:
                 made = read_export(path)
-            except InputError:
-                continue  # which is not ours, or is damaged: a person should look
+            except InputError as error:
+                log.warning("%s: its files do not expire; remove it if it is an old export", error)
+                continue
             if now - made.made <= dt.timedelta(days=keep_days):
                 continue
             try:
@@ -167,7 +169,7 @@ class ToolFolder:
     def _remove_files(self, made: Made, *, whole: bool) -> bool:
         """Whether there was anything to remove."""
         if whole:
-            shutil.rmtree(made.path)
+            durable.remove(made.path)
             return True
         others = (made.path / NOTES, made.path / BEFORE)
         gone = [file for file in (*made.files, *others) if file.exists()]

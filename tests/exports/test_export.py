@@ -21,7 +21,7 @@ from pipeline.errors import DamagedError, GateError, InputError, SettingsError, 
 from pipeline.exports import export as exporting
 from pipeline.exports import sent
 from pipeline.exports.export import Exported, check_export
-from pipeline.exports.folder import exports_root, read_export
+from pipeline.exports.folder import ToolFolder, exports_root, read_export
 from pipeline.exports.profiles import CSV, PROFILES
 from pipeline.lake import Run
 from tests.exports.conftest import NIGHT, NOW, Shop, item
@@ -250,6 +250,37 @@ def test_old_files_go_and_what_was_sent_stays(shop: Shop) -> None:
     assert left == {"manifest.json", ".sent.parquet"}
     shop.publish({"bob": [TEA]}, TOMORROW)
     assert keys(shop.export("csv", known=["bob"]), "left") == ["ann"]
+
+
+def test_no_old_export_stays_unnoticed(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+    """What a kill left half removed goes; what cannot be read is named each time."""
+    shop.publish({"ann": [TEA]})
+    first = shop.export("csv", known=["ann"]).made.path
+    second = shop.export("csv", known=["ann"]).made.path
+    child = os.fork()
+    if child == 0:
+        unlink, left = os.unlink, 1
+
+        def killed(*args: Any, **more: Any) -> None:
+            nonlocal left
+            if left == 0:
+                os._exit(9)
+            left -= 1
+            unlink(*args, **more)
+
+        os.unlink = killed
+        ToolFolder(shop.root, "csv").expire(NOW + dt.timedelta(days=40), 30)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    assert not first.exists(), "it is there whole or not at all"
+    shop.export("csv", known=["ann"])
+    (second / "manifest.json").write_text("{}")
+    assert "csv/.removed.2026-03-01" not in {
+        path.relative_to(shop.root).as_posix() for path in shop.root.rglob("*")
+    }
+    shop.export("csv", known=["ann"], now=NOW + dt.timedelta(days=40))
+    assert f"{second} is no whole export: " in caplog.text
+    assert "its files do not expire; remove it" in caplog.text
 
 
 @pytest.mark.parametrize("within", ["lake", "raw"])
