@@ -42,7 +42,7 @@ from pipeline.retention.directories import (
     scratch,
 )
 from pipeline.retention.expired import expired_until
-from pipeline.retention.needs import is_delivery, needed
+from pipeline.retention.needs import is_delivery, latest_key, needed
 from pipeline.settings import Retention, Settings
 
 # Setting -> the datasets that it is about.
@@ -131,7 +131,7 @@ def plan_expiry(lake: Lake, settings: Settings, date: dt.date) -> Plan:
     leaving = [Leaving(one.dataset, one.path, one.bytes, "too old") for one in _in(found, gone)]
     staying = []
     named = reasons.keys() | made_from
-    newest = max((one.date for one in rest if one.dataset == RECOMMENDATIONS), default=None)
+    published = latest_key(lake, RECOMMENDATIONS)
     for one in rest:
         if one.date in in_the_making:
             if _is_too_old(one, retention, date):
@@ -142,7 +142,7 @@ def plan_expiry(lake: Lake, settings: Settings, date: dt.date) -> Plan:
             needed_for = reasons.get(one.key, "")
             if is_delivery(one.key):
                 needed_for = why
-            elif one.dataset in _WITHOUT_MANIFESTS and one.date == newest:
+            elif one.dataset in _WITHOUT_MANIFESTS and published and one.date == published[1]:
                 needed_for = "readers see the night"
             if needed_for:
                 staying.append(Staying(one.dataset, one.path, one.bytes, needed_for))

@@ -34,6 +34,7 @@ from pipeline.datasets import (
     EXPIRING_DELIVERIES,
     GENERATED,
     HISTORIES,
+    LEDGER,
     MODELS,
     PROFILES,
     RECOMMENDATIONS,
@@ -299,6 +300,21 @@ def test_a_night_of_the_past_that_is_being_made_stays_whole(ten_nights: Lake) ->
     age(lake, 1)  # nobody is at work on it any more
     plan = plan_expiry(lake, with_days(nights=3), day(9))
     assert lake.require(HISTORIES, run.run_date).path in {one.path for one in plan.leaving}
+
+
+def test_the_records_of_what_readers_see_stay(lake: Lake) -> None:
+    nights = Nights(lake)
+    for number in range(2):
+        nights.deliver(number)
+        nights.night(number)
+    # Newer lists that no reader sees: publishing stopped after they were closed.
+    run = nights.night(2, published=False)
+    (lake.begin(RECOMMENDATIONS, run) / "part-00000.parquet").write_text("lists")
+    lake.close(RECOMMENDATIONS, run, rows=1)
+    plan = plan_expiry(lake, with_days(records=1), day(30))
+    assert {(one.dataset, one.path.parent.name) for one in plan.staying} == {
+        (name, f"run_date={day(1)}") for name in (RUNS, LEDGER)
+    }
 
 
 def test_the_record_says_what_went_and_what_stays(ten_nights: Lake) -> None:
