@@ -87,6 +87,17 @@ def test_without_a_name_the_tools_of_the_settings(
     assert "        3  the same as in the last export, not written again" in out
 
 
+def test_one_tool_that_fails_keeps_no_other(
+    config: Path, shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop.root.mkdir()
+    (shop.root / "braze").write_text("in the way")
+    code, out, err = run(capsys)
+    assert code == 75
+    assert "mailchimp 2026-03-01: 2 of 3 lists written" in out
+    assert err.splitlines()[-1].startswith(f"nightcart: cannot write to {shop.root / 'braze'}")
+
+
 @pytest.mark.parametrize(
     ("break_it", "words", "code", "says"),
     [
