@@ -72,6 +72,8 @@ def execute(arguments: argparse.Namespace) -> int:
 
     settings = chosen_settings(arguments)
     lake = Lake(settings.paths.lake)
+    if not lake.root.is_dir():
+        raise InputError(f"there is no lake in {lake.root} (paths.lake in the settings)")
     today = dt.datetime.now(shop_timezone(settings)).date()
     date = arguments.date or today
     if date > today:

@@ -31,6 +31,7 @@ from pipeline.datasets import (
     RUNS,
     USER_ATTRIBUTES,
 )
+from pipeline.errors import InputError
 from pipeline.lake import Lake
 from pipeline.retention.deliveries import needed_from
 from pipeline.retention.directories import (
@@ -56,6 +57,7 @@ KEPT_FOR: Mapping[str, tuple[str, ...]] = {
 _WITHOUT_MANIFESTS = (RUNS, LEDGER)
 WORK = "work"
 _OF_A_NIGHT = KEPT_FOR["nights_days"]
+_FIRST_DATE = dt.date(1970, 1, 1)
 # For so long a run without lists may still be at work: a night takes hours, a retry may wait.
 _BEING_MADE_DAYS = 2
 _RETRY = re.compile(r"\.\d+$")
@@ -102,8 +104,11 @@ def plan_expiry(lake: Lake, settings: Settings, date: dt.date) -> Plan:
     """What goes by the end of a day.
 
     Raises:
+        InputError: the day is before any night.
         DamagedError: something that is kept does not say what it was made from.
     """
+    if date < _FIRST_DATE:
+        raise InputError(f"no night is as old as {date}: give a day after {_FIRST_DATE}")
     retention, horizon = settings.retention, settings.cleaning.late_horizon_days
     repeats = settings.generation.no_repeat_nights
     found = directories(lake, ALL)

@@ -378,6 +378,42 @@ def test_the_command(ten_nights: Lake, tmp_path: Path, capsys: pytest.CaptureFix
     assert "still to come" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("days", "date", "place", "says"),
+    [
+        (800_000, "2026-03-10", "lake", "retention.deliveries_days must be between 0 and 36,500"),
+        (8, "0001-01-05", "lake", "no night is as old as 0001-01-05: give a day after 1970-01-01"),
+        (8, "2026-03-10", "lale", "there is no lake in "),
+    ],
+)
+def test_what_cannot_be_meant_is_one_line(
+    lake: Lake,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    days: int,
+    date: str,
+    place: str,
+    says: str,
+) -> None:
+    lake.root.mkdir()
+    config = tmp_path / "shop.toml"
+    folder = lake.root.with_name(place)
+    config.write_text(f'[paths]\nlake = "{folder}"\n[retention]\ndeliveries_days = {days}\n')
+    assert main(["expire", "--config", str(config), "--date", date]) == 65
+    assert says in capsys.readouterr().err
+    assert folder.exists() == (place == "lake")
+
+
+def test_a_directory_of_no_date_is_named_and_stays(
+    ten_nights: Lake, caplog: pytest.LogCaptureFixture
+) -> None:
+    odd = ten_nights.dataset(ACTS) / "run_date=foo" / "run_id=x"
+    odd.mkdir(parents=True)
+    assert expired(ten_nights, with_days(nights=3, lists=3), day(9)).leaving
+    assert f"{odd} is of no date" in caplog.text
+    assert odd.exists()
+
+
 def test_the_logs_of_airflow(tmp_path: Path) -> None:
     old, new = (tmp_path / "logs" / name / "1.log" for name in ("old", "new"))
     for path in (old, new):
