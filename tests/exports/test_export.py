@@ -189,6 +189,23 @@ def test_nobody_without_consent_is_in_any_export(shop: Shop, seed: int) -> None:
         assert in_tool == {own for own in listed if agrees[own]}
 
 
+def test_addresses_that_differ_in_case_are_one_member_of_mailchimp(shop: Shop) -> None:
+    ann, other, bob = "ann@shop.example", "Ann@Shop.example", "bob@shop.example"
+    shop.publish({ann: [TEA], bob: [TEA]})
+    shop.export("mailchimp", known=[ann, bob])
+    # The same address in another spelling: updated, and not cleared.
+    shop.publish({other: [POT], bob: [TEA]}, TOMORROW)
+    done = shop.export("mailchimp", known=[other, bob])
+    assert (done.counts["exported"], done.counts["left"]) == (2, 0)
+    # Two shoppers of one address: neither's list goes out, and the member's is cleared.
+    shop.publish({ann: [TEA], other: [POT], bob: [TEA]}, TOMORROW + dt.timedelta(days=1))
+    done = shop.export("mailchimp", known=[ann, other, bob])
+    assert (done.counts["exported"], done.counts["left_out"], done.counts["left"]) == (1, 2, 1)
+    assert {note.why for note in done.notes} == {"is another shopper's too, but for its case"}
+    # Other tools tell them apart.
+    assert shop.export("csv", known=[ann, other, bob]).counts["exported"] == 3
+
+
 def test_who_the_lake_has_no_entry_of_any_more_is_left_out(shop: Shop) -> None:
     """As after an erasure: the published night is older, and has the list still."""
     lists = shop.publish({"ann": [TEA], "bob": [TEA]})
