@@ -27,7 +27,8 @@ examples:
   nightcart expire                      remove it
   nightcart expire --date 2026-03-01    as if 1 March were today
 settings ([retention], days; 0, the default, keeps for ever):
-  deliveries_days  cleaned events and reviews, quarantine, what was removed or taken back
+  deliveries_days  cleaned events and reviews, quarantine, what was removed or taken back; reasons
+                   of later nights use the reviews that are left
   nights_days      acts, histories, catalogue, user attributes, item words, generated lists
   lists_days       published lists; as long as these stay, so does what they were made from
   models_days      models, their metrics and champion records
