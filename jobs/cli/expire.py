@@ -67,7 +67,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
     from pipeline.lake import Lake
     from pipeline.publishing.views import views_without
-    from pipeline.retention.expire import expire
+    from pipeline.retention.expire import end_what_was_cut_off, expire
     from pipeline.retention.plan import KEPT_FOR, plan_expiry
     from pipeline.settings import shop_timezone
 
@@ -83,6 +83,8 @@ def execute(arguments: argparse.Namespace) -> int:
         )
     names = (*KEPT_FOR, "superseded_days", "airflow_days")
     if not any(getattr(settings.retention, name) for name in names):
+        if not arguments.dry_run:
+            end_what_was_cut_off(lake)
         print("Everything is kept for ever: [retention] in the settings sets no days.")
         return 0
     if arguments.dry_run:

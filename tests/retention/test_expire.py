@@ -353,7 +353,10 @@ def test_the_command(ten_nights: Lake, tmp_path: Path, capsys: pytest.CaptureFix
     config.write_text(f'[paths]\nlake = "{ten_nights.root}"\nairflow = "airflow"\n')
     words = ["expire", "--config", str(config), "--date", str(day(9))]
     words += ["--state", str(tmp_path / "server")]
+    left = ten_nights.dataset(HISTORIES) / ".removed.run_date=2026-01-01"
+    left.mkdir()
     assert main(words) == 0
+    assert not left.exists(), "an expiry that was cut off has left it"
     assert "kept for ever" in capsys.readouterr().out
     days = "nights_days = 3\nlists_days = 3\nmodels_days = 1\n"
     config.write_text(f"{config.read_text()}[retention]\n{days}airflow_days = 2\n")
