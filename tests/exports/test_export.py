@@ -19,7 +19,7 @@ import pytest
 from pipeline import durable
 from pipeline.errors import DamagedError, GateError, InputError, SettingsError, StorageError
 from pipeline.exports import export as exporting
-from pipeline.exports import sent
+from pipeline.exports import folder, sent
 from pipeline.exports.export import Exported, check_export
 from pipeline.exports.folder import ToolFolder, exports_root, read_export
 from pipeline.exports.profiles import CSV, PROFILES
@@ -306,8 +306,8 @@ def test_a_folder_within_the_lake_or_the_raw_files_is_refused(
 ) -> None:
     (tmp_path / within).mkdir(exist_ok=True)
     (tmp_path / "link").symlink_to(tmp_path / within)
-    for folder in (within, f"{within}/exports", "link/exports"):
-        paths = dataclasses.replace(shop.settings.paths, exports=str(tmp_path / folder))
+    for place in (within, f"{within}/exports", "link/exports"):
+        paths = dataclasses.replace(shop.settings.paths, exports=str(tmp_path / place))
         with pytest.raises(SettingsError, match=f"is within paths.{within} .* Name another folder"):
             exports_root(dataclasses.replace(shop.settings, paths=paths))
 
@@ -323,7 +323,7 @@ def test_a_folder_that_cannot_be_made_is_one_message(shop: Shop, tmp_path: Path)
         shop.export("csv", known=["ann"])
 
 
-@pytest.mark.parametrize("at", ["write", "fsync", "rename"])
+@pytest.mark.parametrize("at", ["write", "fsync", "rename", "latest"])
 def test_a_full_disk_leaves_the_last_export(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, at: str
 ) -> None:
@@ -331,10 +331,18 @@ def test_a_full_disk_leaves_the_last_export(
     shop.export("csv", known=["ann"])
     before = {path: path.read_bytes() for path in shop.root.rglob("*") if path.is_file()}
 
-    def full(*_: Any) -> Any:
+    put = folder.put_private
+
+    def full(*args: Any) -> Any:
+        if at == "latest" and args[0].name != "latest.json":
+            return put(*args)
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    target = {"write": (sent, "private_file"), "fsync": (os, "fsync")}
+    target = {
+        "write": (sent, "private_file"),
+        "fsync": (os, "fsync"),
+        "latest": (folder, "put_private"),
+    }
     monkeypatch.setattr(*target.get(at, (durable, "rename")), full)
     with pytest.raises(StorageError, match="No space left on device; make room"):
         shop.export("csv", known=["ann"])
