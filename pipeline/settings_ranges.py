@@ -53,6 +53,7 @@ def _matching(pattern: str, words: str) -> Allowed:
     return Allowed(words, lambda value: re.fullmatch(pattern, value) is not None)
 
 
+MOST_DAYS = 36_500  # a hundred years, of which any night can be counted back
 SHARE = Allowed("must be between 0 and 1", lambda value: 0 <= value <= 1)
 
 ALLOWED: Mapping[str, Allowed] = {
@@ -151,7 +152,10 @@ ALLOWED: Mapping[str, Allowed] = {
 def allowed_of(key: str) -> Allowed | None:
     """What a setting is held to by itself; none for names, paths and switches."""
     if key.startswith("retention.") and key.endswith("_days"):
-        return _at_least(0)
+        return Allowed(
+            f"must be between 0 and {MOST_DAYS:,} (0: for ever)",
+            lambda value: 0 <= value <= MOST_DAYS,
+        )
     return SHARE if key.endswith("_share") else ALLOWED.get(key)
 
 

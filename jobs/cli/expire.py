@@ -27,7 +27,8 @@ examples:
   nightcart expire                      remove it
   nightcart expire --date 2026-03-01    as if 1 March were today
 settings ([retention], days; 0, the default, keeps for ever):
-  deliveries_days  cleaned events and reviews, quarantine, what was removed or taken back
+  deliveries_days  cleaned events and reviews, quarantine, what was removed or taken back; reasons
+                   of later nights use the reviews that are left
   nights_days      acts, histories, catalogue, user attributes, item words, generated lists
   lists_days       published lists; as long as these stay, so does what they were made from
   models_days      models, their metrics and champion records
@@ -66,12 +67,14 @@ def execute(arguments: argparse.Namespace) -> int:
 
     from pipeline.lake import Lake
     from pipeline.publishing.views import views_without
-    from pipeline.retention.expire import expire
+    from pipeline.retention.expire import end_what_was_cut_off, expire
     from pipeline.retention.plan import KEPT_FOR, plan_expiry
     from pipeline.settings import shop_timezone
 
     settings = chosen_settings(arguments)
     lake = Lake(settings.paths.lake)
+    if not lake.root.is_dir():
+        raise InputError(f"there is no lake in {lake.root} (paths.lake in the settings)")
     today = dt.datetime.now(shop_timezone(settings)).date()
     date = arguments.date or today
     if date > today:
@@ -80,6 +83,8 @@ def execute(arguments: argparse.Namespace) -> int:
         )
     names = (*KEPT_FOR, "superseded_days", "airflow_days")
     if not any(getattr(settings.retention, name) for name in names):
+        if not arguments.dry_run:
+            end_what_was_cut_off(lake)
         print("Everything is kept for ever: [retention] in the settings sets no days.")
         return 0
     if arguments.dry_run:

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobs.cli.settings_choice import add_config_argument, chosen_settings
-from pipeline.errors import DATA_ERROR, OK, InputError
+from pipeline.errors import DATA_ERROR, OK, InputError, NightcartError
 from pipeline.settings_ranges import EXPORT_PROFILES, OWN, PSEUDONYM
 from pipeline.stage import iso_date
 
 if TYPE_CHECKING:
     from pipeline.exports.export import Exported
+
+log = logging.getLogger("nightcart")
 
 EXAMPLES = f"""\
 tools: {", ".join(EXPORT_PROFILES)}
@@ -27,7 +29,8 @@ examples:
                                                    and who has left
   nightcart export --to csv --ids pseudonym        without the key, by the ids of the lake
   nightcart export --to mailchimp --dry-run        say what would be written and left out
-  nightcart export                                 for each tool of exports.profiles
+  nightcart export                                 for each tool of exports.profiles; one that
+                                                   fails does not keep the others
   nightcart export --check exports/braze/2026-03-01
                                                    read files back against the tool's limits
 exit codes:
@@ -94,6 +97,7 @@ def execute(arguments: argparse.Namespace) -> int:
         )
     root, lake = exports_root(settings), Lake(settings.paths.lake)
     ids = arguments.ids or asked.ids
+    failures: list[NightcartError] = []
     with lake.in_use():
         lists = published_lists(lake, arguments.date)
         known = known_ids(lake, settings, lists, ids, ids_by_spark(settings))
@@ -109,7 +113,16 @@ def execute(arguments: argparse.Namespace) -> int:
                 keep_days=asked.keep_days,
             )
             progress = Progress(f"lists for {profile.name}", lists.rows)
-            _say(export(lake, root, order, progress.add), dry_run=arguments.dry_run)
+            try:
+                done = export(lake, root, order, progress.add)
+            except NightcartError as error:
+                failures.append(error)
+                if profile is not profiles[-1]:
+                    log.error("%s: %s", profile.name, error)
+                continue
+            _say(done, dry_run=arguments.dry_run)
+    if failures:
+        raise type(failures[0])("; ".join(map(str, failures)))
     return OK
 
 
@@ -154,6 +167,12 @@ def _check(folder: Path) -> int:
 
     made = read_export(folder)
     profile = profile_named(str(made.manifest.get("profile")))
+    if made.is_only_sent:
+        print(
+            f"{folder} has no files any more: they have expired (exports.keep_days), or went with "
+            "a shopper who was erased"
+        )
+        return OK
     faults = check_export(made, profile)
     for fault in faults:
         print(f"FAULT: {fault}")

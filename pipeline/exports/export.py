@@ -200,6 +200,8 @@ class _Work:
         self.encode = encoder(profile, self.width)
         self.maker = RecordMaker(profile, self.order.lists.run_date, self.width)
         header = header_of(profile, self.width)
+        keys = Counter(map(profile.same_key, (self.order.known or {}).values()))
+        self.shared = {key for key, n in keys.items() if n > 1 and profile.key_ignores_case}
         keys_only = profile.left is Left.KEYS
         self.parts = NumberedFiles(self.aside, PART, profile, header)
         self.left = NumberedFiles(self.aside, LEFT, profile, header[:1] if keys_only else header)
@@ -219,7 +221,9 @@ class _Work:
                     continue
                 self._write_row(row, key, notes)
             self.parts.close()
-            for key in sorted(self.before.keys() - self.now_sent.keys()):
+            same = self.order.profile.same_key
+            stay = {same(key) for key in self.now_sent}
+            for key in sorted(key for key in self.before if same(key) not in stay):
                 self.left.add(self._encoded_left(key))
                 self.counts["left"] += 1
             self.left.close()
@@ -229,6 +233,9 @@ class _Work:
     def _write_row(self, row: Mapping[str, Any], key: str, notes: NotesFile) -> None:
         try:
             record, done = self.maker.record(row, key)
+            if self.order.profile.same_key(record.key) in self.shared:
+                # Nobody knows whose consent counts.
+                raise RowError(self._key_name, "is another shopper's too, but for its case")
             if record.key in self.now_sent:
                 raise RowError(self._key_name, "is another shopper's too, as it is written here")
             encoded = self.encode(record)

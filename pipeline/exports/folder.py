@@ -20,7 +20,7 @@ import datetime as dt
 import logging
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ SENT, BEFORE = ".sent.parquet", ".before.parquet"
 log = logging.getLogger("nightcart")
 
 _ASIDE = ".aside-"
+_LEFT_OVER = (f"{_ASIDE}*", f"{durable.REMOVED}*")
 _PRIVATE_FOLDER = 0o700
 
 
@@ -56,6 +57,11 @@ class Made:
     def files(self) -> list[Path]:
         """What a tool loads, in name order."""
         return [self.path / entry["path"] for entry in self.manifest["files"]]
+
+    @property
+    def is_only_sent(self) -> bool:
+        """Whether expiry or an erasure has removed the files and left what was sent."""
+        return not any(path.exists() for path in (*self.files, self.path / NOTES))
 
 
 class ToolFolder:
@@ -85,8 +91,9 @@ class ToolFolder:
             self.path.chmod(_PRIVATE_FOLDER)
         try:
             with storage_errors(f"cannot write to {self.path} (paths.exports)"), self.alone():
-                for left in self.path.glob(f"{_ASIDE}*"):  # of who was killed
-                    shutil.rmtree(left)
+                for pattern in _LEFT_OVER:  # of who was killed
+                    for left in self.path.glob(pattern):
+                        shutil.rmtree(left)
                 aside = self.path / f"{_ASIDE}new"
                 aside.mkdir(mode=_PRIVATE_FOLDER)
                 try:
@@ -106,13 +113,20 @@ class ToolFolder:
             yield
 
     def place(self, aside: Path, night: dt.date, ids: str, manifest: Mapping[str, Any]) -> Made:
-        """Close a directory with its manifest and give it its name; it is then the newest."""
+        """Close a directory with its manifest and give it its name; it is then the newest.
+
+        If it cannot be made the newest, it is not there either.
+        """
         put_private(aside / MANIFEST, sealed_json(manifest))
         durable.sync_directories(aside)
         path = self._free_name(night)
         durable.rename(aside, path)
         latest = {**self._latest(), "export": path.name, ids: path.name}
-        put_private(self.path / LATEST, sealed_json(latest))
+        try:
+            put_private(self.path / LATEST, sealed_json(latest))
+        except BaseException:
+            durable.rename(path, aside)
+            raise
         return Made(path, dict(manifest))
 
     def newest(self, ids: str) -> Made | None:
@@ -144,12 +158,12 @@ class ToolFolder:
         """
         newest = self.newest_names()
         expired = []
-        for manifest in sorted(self.path.glob(f"*/{MANIFEST}")):
-            path = manifest.parent
+        for path in sorted(path for path in self.path.glob("[!.]*") if path.is_dir()):
             try:
                 made = read_export(path)
-            except InputError:
-                continue  # which is not ours, or is damaged: a person should look
+            except InputError as error:
+                log.warning("%s: its files do not expire; remove it if it is an old export", error)
+                continue
             if now - made.made <= dt.timedelta(days=keep_days):
                 continue
             try:
@@ -167,7 +181,7 @@ class ToolFolder:
     def _remove_files(self, made: Made, *, whole: bool) -> bool:
         """Whether there was anything to remove."""
         if whole:
-            shutil.rmtree(made.path)
+            durable.remove(made.path)
             return True
         others = (made.path / NOTES, made.path / BEFORE)
         gone = [file for file in (*made.files, *others) if file.exists()]
@@ -225,9 +239,21 @@ def read_export(path: Path) -> Made:
         found = Made(path, manifest)
         _ = found.made, found.files
     except (FaultError, KeyError, TypeError, ValueError) as error:
+        if newest := _newest_in(path):
+            raise InputError(
+                f"{path} is the folder of all exports to a tool; the newest is {newest}"
+            ) from None
         said = f": {error}" if isinstance(error, FaultError) else ""
         raise InputError(f"{path} is no whole export{said}") from None
     return found
+
+
+def _newest_in(path: Path) -> Path | None:
+    """The newest export of a tool's folder; none where it is no such folder."""
+    with suppress(FaultError, KeyError, TypeError):
+        newest = path / str(read_sealed_json(path / LATEST)["export"])
+        return newest if newest.is_dir() else None
+    return None
 
 
 def put_private(path: Path, content: bytes) -> None:

@@ -169,6 +169,7 @@ class Profile:
         empty: what stands where there is no value; none is JSON's null.
         left: how a deletion is said.
         key_is_text: the key may be altered as texts are: nobody loads these files.
+        key_ignores_case: keys that differ only in their case are one to the tool.
     """
 
     name: str
@@ -184,6 +185,11 @@ class Profile:
     empty: str | None = ""
     left: Left = Left.CLEARED
     key_is_text: bool = False
+    key_ignores_case: bool = False
+
+    def same_key(self, key: str) -> str:
+        """What two keys have in common that the tool takes for one."""
+        return key.casefold() if self.key_ignores_case else key
 
     @cached_property
     def all_rules(self) -> tuple[TextRule, ...]:

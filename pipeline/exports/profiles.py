@@ -207,6 +207,7 @@ MAILCHIMP = Profile(
     most_items=6,  # 21 merge fields: an audience has 30 where none were bought
     file=FileForm(Form.JSON, rows=500, head='{"update_existing":true,"members":[\n', tail="\n]}\n"),
     shape=Shape.MAILCHIMP,
+    key_ignores_case=True,
 )
 
 CUSTOMERIO = Profile(

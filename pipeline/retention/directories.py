@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 
 from pipeline.intact import FaultError, read_sealed_json
 from pipeline.lake import MANIFEST, Lake
+
+log = logging.getLogger("nightcart")
 
 # Dataset, date, directory as a pointer calls it.
 Key = tuple[str, dt.date, str]
@@ -56,7 +59,11 @@ def directories(lake: Lake, datasets: Iterable[str]) -> list[Directory]:
 def _of(lake: Lake, name: str) -> Iterator[Directory]:
     pointers = lake.pointers(name, dt.date.max)
     for path in sorted(lake.dataset(name).glob(f"{DATE}*/{RUN}*")):
-        date = dt.date.fromisoformat(path.parent.name.removeprefix(DATE))
+        try:
+            date = dt.date.fromisoformat(path.parent.name.removeprefix(DATE))
+        except ValueError:
+            log.warning("%s is of no date, so it does not expire", path)
+            continue
         directory_id = path.name.removeprefix(RUN)
         closing = path / MANIFEST
         yield Directory(

@@ -59,7 +59,7 @@ def expire(
         StorageError: the disk or a permission refuses; the next expiry goes on.
     """
     with lake.rewriting(), storage_errors(f"cannot remove what has expired in {lake.root}"):
-        _sweep(lake)
+        _sweep(_left_over(lake))
         plan = plan_expiry(lake, settings, date)
         if not plan.leaving:
             return plan
@@ -112,12 +112,25 @@ def _unpoint(directory: Path) -> None:
         durable.sync_directory(pointer.parent)
 
 
-def _sweep(lake: Lake) -> None:
-    """Remove what an expiry that was cut off has renamed away."""
-    for pattern in _LEFT_OVER:
-        for path in lake.root.glob(pattern):
-            log.info("removing %s, which an expiry has left", path)
-            shutil.rmtree(path)
+def end_what_was_cut_off(lake: Lake) -> None:
+    """Remove what an expiry has left: where [retention] sets no days any more, too.
+
+    Raises:
+        StorageError: the disk or a permission refuses.
+    """
+    if _left_over(lake):
+        with lake.rewriting(), storage_errors(f"cannot remove what has expired in {lake.root}"):
+            _sweep(_left_over(lake))
+
+
+def _left_over(lake: Lake) -> list[Path]:
+    return [path for pattern in _LEFT_OVER for path in lake.root.glob(pattern)]
+
+
+def _sweep(left: Collection[Path]) -> None:
+    for path in left:
+        log.info("removing %s, which an expiry has left", path)
+        shutil.rmtree(path)
 
 
 def _new_record(lake: Lake, date: dt.date) -> Path:

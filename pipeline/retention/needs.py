@@ -89,7 +89,7 @@ def _roots(
     lake: Lake, pointed: Mapping[tuple[str, dt.date], Directory], no_repeat_nights: int
 ) -> Iterator[tuple[Key, str]]:
     """What is needed at any age."""
-    if (key := _latest(lake, RECOMMENDATIONS)) is not None:
+    if (key := latest_key(lake, RECOMMENDATIONS)) is not None:
         yield key, "readers see it"
     for name in CONTINUED:
         dates = sorted(date for dataset, date in pointed if dataset == name)
@@ -124,7 +124,12 @@ def _holds(lake: Lake, one: Directory) -> bool:
     return not now.other_inputs(Lineage(said["inputs"]).after(expired))
 
 
-def _latest(lake: Lake, name: str) -> Key | None:
+def latest_key(lake: Lake, name: str) -> Key | None:
+    """What readers see; none before the first night.
+
+    Raises:
+        DamagedError: `latest.json` does not say it.
+    """
     path = lake.dataset(name) / LATEST
     if not path.exists():
         return None

@@ -31,6 +31,7 @@ from pipeline.datasets import (
     RUNS,
     USER_ATTRIBUTES,
 )
+from pipeline.errors import InputError
 from pipeline.lake import Lake
 from pipeline.retention.deliveries import needed_from
 from pipeline.retention.directories import (
@@ -42,7 +43,7 @@ from pipeline.retention.directories import (
     scratch,
 )
 from pipeline.retention.expired import expired_until
-from pipeline.retention.needs import is_delivery, needed
+from pipeline.retention.needs import is_delivery, latest_key, needed
 from pipeline.settings import Retention, Settings
 
 # Setting -> the datasets that it is about.
@@ -56,6 +57,7 @@ KEPT_FOR: Mapping[str, tuple[str, ...]] = {
 _WITHOUT_MANIFESTS = (RUNS, LEDGER)
 WORK = "work"
 _OF_A_NIGHT = KEPT_FOR["nights_days"]
+_FIRST_DATE = dt.date(1970, 1, 1)
 # For so long a run without lists may still be at work: a night takes hours, a retry may wait.
 _BEING_MADE_DAYS = 2
 _RETRY = re.compile(r"\.\d+$")
@@ -102,8 +104,11 @@ def plan_expiry(lake: Lake, settings: Settings, date: dt.date) -> Plan:
     """What goes by the end of a day.
 
     Raises:
+        InputError: the day is before any night.
         DamagedError: something that is kept does not say what it was made from.
     """
+    if date < _FIRST_DATE:
+        raise InputError(f"no night is as old as {date}: give a day after {_FIRST_DATE}")
     retention, horizon = settings.retention, settings.cleaning.late_horizon_days
     repeats = settings.generation.no_repeat_nights
     found = directories(lake, ALL)
@@ -131,7 +136,7 @@ def plan_expiry(lake: Lake, settings: Settings, date: dt.date) -> Plan:
     leaving = [Leaving(one.dataset, one.path, one.bytes, "too old") for one in _in(found, gone)]
     staying = []
     named = reasons.keys() | made_from
-    newest = max((one.date for one in rest if one.dataset == RECOMMENDATIONS), default=None)
+    published = latest_key(lake, RECOMMENDATIONS)
     for one in rest:
         if one.date in in_the_making:
             if _is_too_old(one, retention, date):
@@ -142,7 +147,7 @@ def plan_expiry(lake: Lake, settings: Settings, date: dt.date) -> Plan:
             needed_for = reasons.get(one.key, "")
             if is_delivery(one.key):
                 needed_for = why
-            elif one.dataset in _WITHOUT_MANIFESTS and one.date == newest:
+            elif one.dataset in _WITHOUT_MANIFESTS and published and one.date == published[1]:
                 needed_for = "readers see the night"
             if needed_for:
                 staying.append(Staying(one.dataset, one.path, one.bytes, needed_for))

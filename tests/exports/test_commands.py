@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from jobs import export_lists
 from jobs.cli.main import main
+from pipeline.exports.folder import ToolFolder
 from pipeline.lake import Run
 from pipeline.ledger import read_ledger
 from tests.exports.conftest import NIGHT, Shop, item
@@ -50,10 +52,17 @@ def test_export_then_check(config: Path, shop: Shop, capsys: pytest.CaptureFixtu
         0,
         "1 file, 3 records for Klaviyo (bulk profile import): no faults\n",
     )
+    code, _, err = run(capsys, "--check", str(part.parents[1]))
+    assert code == 65
+    assert f"is the folder of all exports to a tool; the newest is {part.parent}" in err
     part.write_text("{}")
     code, out, _ = run(capsys, "--check", str(part.parent))
     assert code == 65
     assert "FAULT: part-00001.json is not what was written" in out
+    ToolFolder(shop.root, "klaviyo").expire(dt.datetime.now(dt.UTC) + dt.timedelta(days=40), 30)
+    code, out, _ = run(capsys, "--check", str(part.parent))
+    assert (code, out.count("\n")) == (0, 1)
+    assert "has no files any more: they have expired" in out
 
 
 def _profile(name: str) -> object:
@@ -85,6 +94,17 @@ def test_without_a_name_the_tools_of_the_settings(
     shop.publish(LISTS, NIGHT.replace(day=2))
     _, out, _ = run(capsys, "--only", "changed")
     assert "        3  the same as in the last export, not written again" in out
+
+
+def test_one_tool_that_fails_keeps_no_other(
+    config: Path, shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop.root.mkdir()
+    (shop.root / "braze").write_text("in the way")
+    code, out, err = run(capsys)
+    assert code == 75
+    assert "mailchimp 2026-03-01: 2 of 3 lists written" in out
+    assert err.splitlines()[-1].startswith(f"nightcart: cannot write to {shop.root / 'braze'}")
 
 
 @pytest.mark.parametrize(

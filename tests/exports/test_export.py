@@ -19,9 +19,9 @@ import pytest
 from pipeline import durable
 from pipeline.errors import DamagedError, GateError, InputError, SettingsError, StorageError
 from pipeline.exports import export as exporting
-from pipeline.exports import sent
+from pipeline.exports import folder, sent
 from pipeline.exports.export import Exported, check_export
-from pipeline.exports.folder import exports_root, read_export
+from pipeline.exports.folder import ToolFolder, exports_root, read_export
 from pipeline.exports.profiles import CSV, PROFILES
 from pipeline.lake import Run
 from tests.exports.conftest import NIGHT, NOW, Shop, item
@@ -189,6 +189,23 @@ def test_nobody_without_consent_is_in_any_export(shop: Shop, seed: int) -> None:
         assert in_tool == {own for own in listed if agrees[own]}
 
 
+def test_addresses_that_differ_in_case_are_one_member_of_mailchimp(shop: Shop) -> None:
+    ann, other, bob = "ann@shop.example", "Ann@Shop.example", "bob@shop.example"
+    shop.publish({ann: [TEA], bob: [TEA]})
+    shop.export("mailchimp", known=[ann, bob])
+    # The same address in another spelling: updated, and not cleared.
+    shop.publish({other: [POT], bob: [TEA]}, TOMORROW)
+    done = shop.export("mailchimp", known=[other, bob])
+    assert (done.counts["exported"], done.counts["left"]) == (2, 0)
+    # Two shoppers of one address: neither's list goes out, and the member's is cleared.
+    shop.publish({ann: [TEA], other: [POT], bob: [TEA]}, TOMORROW + dt.timedelta(days=1))
+    done = shop.export("mailchimp", known=[ann, other, bob])
+    assert (done.counts["exported"], done.counts["left_out"], done.counts["left"]) == (1, 2, 1)
+    assert {note.why for note in done.notes} == {"is another shopper's too, but for its case"}
+    # Other tools tell them apart.
+    assert shop.export("csv", known=[ann, other, bob]).counts["exported"] == 3
+
+
 def test_who_the_lake_has_no_entry_of_any_more_is_left_out(shop: Shop) -> None:
     """As after an erasure: the published night is older, and has the list still."""
     lists = shop.publish({"ann": [TEA], "bob": [TEA]})
@@ -252,14 +269,45 @@ def test_old_files_go_and_what_was_sent_stays(shop: Shop) -> None:
     assert keys(shop.export("csv", known=["bob"]), "left") == ["ann"]
 
 
+def test_no_old_export_stays_unnoticed(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+    """What a kill left half removed goes; what cannot be read is named each time."""
+    shop.publish({"ann": [TEA]})
+    first = shop.export("csv", known=["ann"]).made.path
+    second = shop.export("csv", known=["ann"]).made.path
+    child = os.fork()
+    if child == 0:
+        unlink, left = os.unlink, 1
+
+        def killed(*args: Any, **more: Any) -> None:
+            nonlocal left
+            if left == 0:
+                os._exit(9)
+            left -= 1
+            unlink(*args, **more)
+
+        os.unlink = killed
+        ToolFolder(shop.root, "csv").expire(NOW + dt.timedelta(days=40), 30)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    assert not first.exists(), "it is there whole or not at all"
+    shop.export("csv", known=["ann"])
+    (second / "manifest.json").write_text("{}")
+    assert "csv/.removed.2026-03-01" not in {
+        path.relative_to(shop.root).as_posix() for path in shop.root.rglob("*")
+    }
+    shop.export("csv", known=["ann"], now=NOW + dt.timedelta(days=40))
+    assert f"{second} is no whole export: " in caplog.text
+    assert "its files do not expire; remove it" in caplog.text
+
+
 @pytest.mark.parametrize("within", ["lake", "raw"])
 def test_a_folder_within_the_lake_or_the_raw_files_is_refused(
     shop: Shop, tmp_path: Path, within: str
 ) -> None:
     (tmp_path / within).mkdir(exist_ok=True)
     (tmp_path / "link").symlink_to(tmp_path / within)
-    for folder in (within, f"{within}/exports", "link/exports"):
-        paths = dataclasses.replace(shop.settings.paths, exports=str(tmp_path / folder))
+    for place in (within, f"{within}/exports", "link/exports"):
+        paths = dataclasses.replace(shop.settings.paths, exports=str(tmp_path / place))
         with pytest.raises(SettingsError, match=f"is within paths.{within} .* Name another folder"):
             exports_root(dataclasses.replace(shop.settings, paths=paths))
 
@@ -275,7 +323,7 @@ def test_a_folder_that_cannot_be_made_is_one_message(shop: Shop, tmp_path: Path)
         shop.export("csv", known=["ann"])
 
 
-@pytest.mark.parametrize("at", ["write", "fsync", "rename"])
+@pytest.mark.parametrize("at", ["write", "fsync", "rename", "latest"])
 def test_a_full_disk_leaves_the_last_export(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, at: str
 ) -> None:
@@ -283,10 +331,18 @@ def test_a_full_disk_leaves_the_last_export(
     shop.export("csv", known=["ann"])
     before = {path: path.read_bytes() for path in shop.root.rglob("*") if path.is_file()}
 
-    def full(*_: Any) -> Any:
+    put = folder.put_private
+
+    def full(*args: Any) -> Any:
+        if at == "latest" and args[0].name != "latest.json":
+            return put(*args)
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    target = {"write": (sent, "private_file"), "fsync": (os, "fsync")}
+    target = {
+        "write": (sent, "private_file"),
+        "fsync": (os, "fsync"),
+        "latest": (folder, "put_private"),
+    }
     monkeypatch.setattr(*target.get(at, (durable, "rename")), full)
     with pytest.raises(StorageError, match="No space left on device; make room"):
         shop.export("csv", known=["ann"])

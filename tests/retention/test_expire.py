@@ -34,6 +34,7 @@ from pipeline.datasets import (
     EXPIRING_DELIVERIES,
     GENERATED,
     HISTORIES,
+    LEDGER,
     MODELS,
     PROFILES,
     RECOMMENDATIONS,
@@ -301,6 +302,21 @@ def test_a_night_of_the_past_that_is_being_made_stays_whole(ten_nights: Lake) ->
     assert lake.require(HISTORIES, run.run_date).path in {one.path for one in plan.leaving}
 
 
+def test_the_records_of_what_readers_see_stay(lake: Lake) -> None:
+    nights = Nights(lake)
+    for number in range(2):
+        nights.deliver(number)
+        nights.night(number)
+    # Newer lists that no reader sees: publishing stopped after they were closed.
+    run = nights.night(2, published=False)
+    (lake.begin(RECOMMENDATIONS, run) / "part-00000.parquet").write_text("lists")
+    lake.close(RECOMMENDATIONS, run, rows=1)
+    plan = plan_expiry(lake, with_days(records=1), day(30))
+    assert {(one.dataset, one.path.parent.name) for one in plan.staying} == {
+        (name, f"run_date={day(1)}") for name in (RUNS, LEDGER)
+    }
+
+
 def test_the_record_says_what_went_and_what_stays(ten_nights: Lake) -> None:
     lake = ten_nights
     plan = expired(lake, with_days(deliveries=3, nights=3, lists=3, models=1), day(9))
@@ -337,7 +353,10 @@ def test_the_command(ten_nights: Lake, tmp_path: Path, capsys: pytest.CaptureFix
     config.write_text(f'[paths]\nlake = "{ten_nights.root}"\nairflow = "airflow"\n')
     words = ["expire", "--config", str(config), "--date", str(day(9))]
     words += ["--state", str(tmp_path / "server")]
+    left = ten_nights.dataset(HISTORIES) / ".removed.run_date=2026-01-01"
+    left.mkdir()
     assert main(words) == 0
+    assert not left.exists(), "an expiry that was cut off has left it"
     assert "kept for ever" in capsys.readouterr().out
     days = "nights_days = 3\nlists_days = 3\nmodels_days = 1\n"
     config.write_text(f"{config.read_text()}[retention]\n{days}airflow_days = 2\n")
@@ -360,6 +379,42 @@ def test_the_command(ten_nights: Lake, tmp_path: Path, capsys: pytest.CaptureFix
     future = dt.date.today() + dt.timedelta(days=3)  # noqa: DTZ011
     assert main([*words[:3], "--date", str(future)]) == 65
     assert "still to come" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("days", "date", "place", "says"),
+    [
+        (800_000, "2026-03-10", "lake", "retention.deliveries_days must be between 0 and 36,500"),
+        (8, "0001-01-05", "lake", "no night is as old as 0001-01-05: give a day after 1970-01-01"),
+        (8, "2026-03-10", "lale", "there is no lake in "),
+    ],
+)
+def test_what_cannot_be_meant_is_one_line(
+    lake: Lake,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    days: int,
+    date: str,
+    place: str,
+    says: str,
+) -> None:
+    lake.root.mkdir()
+    config = tmp_path / "shop.toml"
+    folder = lake.root.with_name(place)
+    config.write_text(f'[paths]\nlake = "{folder}"\n[retention]\ndeliveries_days = {days}\n')
+    assert main(["expire", "--config", str(config), "--date", date]) == 65
+    assert says in capsys.readouterr().err
+    assert folder.exists() == (place == "lake")
+
+
+def test_a_directory_of_no_date_is_named_and_stays(
+    ten_nights: Lake, caplog: pytest.LogCaptureFixture
+) -> None:
+    odd = ten_nights.dataset(ACTS) / "run_date=foo" / "run_id=x"
+    odd.mkdir(parents=True)
+    assert expired(ten_nights, with_days(nights=3, lists=3), day(9)).leaving
+    assert f"{odd} is of no date" in caplog.text
+    assert odd.exists()
 
 
 def test_the_logs_of_airflow(tmp_path: Path) -> None:
