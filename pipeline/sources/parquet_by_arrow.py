@@ -7,13 +7,16 @@ task, and comes out as the same texts: whole numbers without a fraction, instant
 local times without, what is nested as JSON. Bytes of a fixed length are written as a UUID if they
 are sixteen, else as hexadecimal digits; bytes of any length are text where they are UTF-8.
 
-Gives up: nanoseconds below a microsecond. What Arrow cannot read either (an encrypted file, LZO) is
-refused by name when the files are checked (`sources.damage`).
+Gives up: nanoseconds below a microsecond, and in nested values below a millisecond, as Spark does.
+What Arrow cannot read either (an encrypted file, LZO) is refused by name when the files are checked
+(`sources.damage`).
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -156,7 +159,9 @@ def texts_of(values: Values) -> Values:  # noqa: PLR0911
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind):
         return _each(values, _text_or_digits)
     if pa.types.is_nested(kind):
-        return _each(values, lambda value: json.dumps(_plain(value), **_AS_SPARK))
+        return _each(values, lambda value: json.dumps(_plain(value, kind), **_AS_SPARK))
+    if pa.types.is_time(kind):
+        return _short_fraction(values.cast(pa.string()))
     try:
         return values.cast(pa.string())
     except pa.ArrowNotImplementedError:
@@ -169,6 +174,8 @@ def _numbers(values: Values, as_given: Values) -> Values:
     whole = pc.if_else(is_whole, values, None).cast(pa.int64()).cast(pa.string())
     half = pa.types.is_float16(as_given.type)
     others = (as_given.cast(pa.float32()) if half else as_given).cast(pa.string())
+    for arrows, sparks in (("nan", "NaN"), ("inf", "Infinity")):
+        others = pc.replace_substring(others, arrows, sparks)
     return pc.coalesce(whole, others)
 
 
@@ -177,8 +184,14 @@ def _times(values: Values) -> Values:
     local = values.view(pa.timestamp(values.type.unit))
     if values.type.unit == "ns":
         local = local.cast(pa.timestamp("us"), safe=False)
-    text = local.cast(pa.string())
+    text = _short_fraction(local.cast(pa.string()))
     return pc.binary_join_element_wise(text, pa.scalar("Z"), "") if has_zone else text
+
+
+def _short_fraction(times: Values) -> Values:
+    """Without zeros at the end, as Spark writes a fraction of a second."""
+    without = pc.replace_substring_regex(times, r"\.0+$", "")
+    return pc.replace_substring_regex(without, r"(\.\d*[1-9])0+$", r"\1")
 
 
 def _each(values: Values, text: Callable[[Any], str]) -> Values:
@@ -193,18 +206,41 @@ def _text_or_digits(value: bytes) -> str:
         return value.hex()
 
 
-def _plain(value: Any) -> Any:
-    """A nested value as JSON has it; Spark leaves out the keys of nulls."""
-    if isinstance(value, dict):
-        return {key: _plain(one) for key, one in value.items() if one is not None}
+def _plain(value: Any, kind: Any) -> Any:
+    """A nested value as JSON has it. As Spark, leaves out nulls of a struct, not those of a map."""
+    if value is None:
+        return None
+    if pa.types.is_map(kind):
+        return {_key(key): _plain(one, kind.item_type) for key, one in value}
+    if pa.types.is_struct(kind):
+        of = {field.name: field.type for field in kind}
+        return {key: _plain(one, of[key]) for key, one in value.items() if one is not None}
     if isinstance(value, list):
-        return [_plain(one) for one in value]
+        return [_plain(one, kind.value_type) for one in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else f"{'-' * (value < 0)}Infinity"
     return value
+
+
+def _key(key: Any) -> str:
+    return (
+        str(key).lower()
+        if isinstance(key, bool)
+        else key
+        if isinstance(key, str)
+        else _as_text(key)
+    )
 
 
 def _as_text(value: Any) -> str:
     if isinstance(value, bytes):
         return _text_or_digits(value)
+    if isinstance(value, dt.datetime):
+        # As Spark: milliseconds, and an instant in UTC.
+        if value.tzinfo is None:
+            return value.isoformat(timespec="milliseconds")
+        utc = value.astimezone(dt.UTC).replace(tzinfo=None)
+        return utc.isoformat(timespec="milliseconds") + "Z"
     return value.isoformat() if hasattr(value, "isoformat") else str(value)
 
 

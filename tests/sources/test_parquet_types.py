@@ -33,6 +33,7 @@ TYPES: dict[str, tuple[pa.Array, str, bool]] = {
     "fraction": (pa.array([9.75]), "9.75", True),
     "float": (pa.array([17850.0], pa.float32()), "17850", True),
     "half": (pa.array(np.array([2.5], np.float16)), "2.5", False),
+    "no half": (pa.array(np.array([-np.inf], np.float16)), "-Infinity", False),
     "whole half": (pa.array(np.array([2.0], np.float16)), "2", False),
     "decimal": (pa.array([Decimal("17850.00")]), "17850", True),
     "price": (pa.array([Decimal("12.50")]), "12.50", True),
@@ -45,16 +46,17 @@ TYPES: dict[str, tuple[pa.Array, str, bool]] = {
     ),
     "nanos": (
         pa.array([NANOS + 7], pa.timestamp("ns", "Europe/Berlin")),
-        "2026-03-01 12:00:00.250000Z",
+        "2026-03-01 12:00:00.25Z",
         False,
     ),
     "local nanos": (
         pa.array([NANOS], pa.timestamp("ns")),
-        "2026-03-01 12:00:00.250000",
+        "2026-03-01 12:00:00.25",
         False,
     ),
+    "whole nanos": (pa.array([NANOS // 10**9 * 10**9], pa.timestamp("ns")), "2026-03-01 12:00:00", False),
     "time": (pa.array([1], pa.time64("ns")), "00:00:00.000000001", False),
-    "time of micros": (pa.array([dt.time(9, 30)]), "09:30:00.000000", False),
+    "time of micros": (pa.array([dt.time(9, 30)]), "09:30:00", False),
     "date": (pa.array([NOON.date()]), "2026-03-01", True),
     "uuid": (pa.array([ID.bytes], pa.uuid()), str(ID), False),
     "16 bytes": (pa.array([ID.bytes], pa.binary(16)), str(ID), False),
@@ -65,7 +67,15 @@ TYPES: dict[str, tuple[pa.Array, str, bool]] = {
     "switch": (pa.array([True]), "true", True),
     "nested nanos": (
         pa.array([{"at": NANOS, "n": None}], pa.struct([("at", pa.timestamp("ns")), ("n", "int8")])),
-        '{"at":"2026-03-01T12:00:00.250000"}',
+        '{"at":"2026-03-01T12:00:00.250"}',
+        False,
+    ),
+    "map of structs": (
+        pa.array(
+            [[("utm", {"at": NANOS, "f": [float("nan"), -float("inf"), 1.5], "n": None}), ("x", None)]],
+            pa.map_("string", pa.struct([("at", pa.timestamp("ns", "Europe/Berlin")), ("f", pa.list_(pa.float64())), ("n", "int8")])),
+        ),
+        '{"utm":{"at":"2026-03-01T12:00:00.250Z","f":["NaN","-Infinity",1.5]},"x":null}',
         False,
     ),
 }  # fmt: skip

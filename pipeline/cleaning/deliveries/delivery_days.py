@@ -14,14 +14,14 @@ from pipeline.cleaning.deliveries.changed_days import changed_days
 from pipeline.cleaning.deliveries.made_by import made_otherwise
 from pipeline.cleaning.deliveries.releases import marked_days, missing_raw_file
 from pipeline.cleaning.late.late_dependencies import LateDependencies
-from pipeline.cleaning.rows.mapping import Calendar
+from pipeline.cleaning.rows.mapping import Calendar, delivery_day_of_dump
 from pipeline.datasets import QUARANTINE, REMOVED_EVENTS, RETRACTIONS, cleaned
 from pipeline.errors import InputError
 from pipeline.lake import Lake
 from pipeline.lineage import Lineage
 from pipeline.sources.delivered_files import delivered_dates, missing_files
 from pipeline.sources.expressions import own_day
-from pipeline.sources.readers import count_rows, read_rows
+from pipeline.sources.readers import read_rows
 from pipeline.sources.source import Source, SourceDataset
 
 log = logging.getLogger("nightcart")
@@ -174,9 +174,9 @@ def no_longer_dated(  # noqa: PLR0917
     """Days that a dump was cleaned into by another mapping and has no row of by this one.
 
     They are made again too, without a row: else each row that was dated wrongly stays in the lake
-    beside itself. A dump that has fewer rows now than were cleaned from it has dropped its oldest
-    ones, and then nothing tells a day that was dated wrongly from one that is gone: all such days
-    stay, with a warning.
+    beside itself. A dump that has fewer rows now of the days up to the last one in the lake than
+    were cleaned from it has dropped its oldest ones, and then nothing tells a day that was dated
+    wrongly from one that is gone: all such days stay, with a warning.
 
     Args:
         calendar: the days that the dumps have rows of now, and the night.
@@ -184,34 +184,52 @@ def no_longer_dated(  # noqa: PLR0917
     """
     wrong: set[dt.date] = set()
     for name, now in made.items():
-        earlier = [
+        committed = [
             day
             for day in lake.dates(cleaned(name), calendar.days[-1])
-            if day not in calendar.days
-            and (first is None or day >= first)
+            if (first is None or day >= first)
             and (calendar.expired is None or day > calendar.expired)
         ]
+        earlier = [day for day in committed if day not in calendar.days]
         found = made_otherwise(lake, raw_root, source, name, now, earlier).without_code()
-        if found.days and _has_dropped_rows(spark, lake, source.datasets[name], raw_root):
+        if found.days and _has_dropped_rows(
+            spark, lake, source.datasets[name], raw_root, calendar, committed
+        ):
             log.warning(
                 "%s of %d days in the lake were made by something else (%s) and stay as they are: "
-                "the dump has fewer rows now than were cleaned from it",
+                "the dump has fewer rows of the days up to %s now than were cleaned from it",
                 name,
                 len(found.days),
                 found.differences(),
+                committed[-1],
             )
             return []
         wrong |= {*found.days}
     return sorted(wrong)
 
 
-def _has_dropped_rows(
-    spark: SparkSession, lake: Lake, dataset: SourceDataset, raw_root: Path | str
+def _has_dropped_rows(  # noqa: PLR0917
+    spark: SparkSession,
+    lake: Lake,
+    dataset: SourceDataset,
+    raw_root: Path | str,
+    calendar: Calendar,
+    committed: list[dt.date],
 ) -> bool:
-    name = cleaned(dataset.name)
-    before = sum(lake.require(name, day).manifest.get("raw_rows", 0) for day in lake.dates(name))
-    now = count_rows(spark, dataset, raw_root, dataset.pattern.files(raw_root))
-    return bool(sum(now.values()) < before)
+    """Whether a dump has fewer rows than some days in the lake, ascending, were cleaned from.
+
+    What both sides must have is compared: rows dated after the last of these days are new, rows
+    before the calendar begins were never cleaned or have expired, and of a damaged day nobody knows
+    how many there were.
+    """
+    whole = {day: lake.whole(cleaned(dataset.name), day) for day in committed}
+    before = sum(part.manifest.get("raw_rows", 0) for part in whole.values() if part is not None)
+    known = {*calendar.open_days} - {day for day, part in whole.items() if part is None}
+    files = dataset.pattern.files(raw_root)
+    day = delivery_day_of_dump(dataset, calendar).alias("day")
+    rows = read_rows(spark, dataset, raw_root, files).groupBy(day).count().collect()
+    now = sum(row["count"] for row in rows if row["day"] in known and row["day"] <= committed[-1])
+    return bool(now < before)
 
 
 def _made_otherwise(  # noqa: PLR0917

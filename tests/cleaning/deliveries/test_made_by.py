@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-from pipeline.cleaning.deliveries.delivery_days import days_to_clean
+from pipeline.cleaning.deliveries.delivery_days import days_to_clean, no_longer_dated
 from pipeline.cleaning.deliveries.made_by import MadeOtherwise, described, made_by, made_otherwise
 from pipeline.cleaning.deliveries.raw_files import raw_facts
 from pipeline.cleaning.night import clean_night
@@ -176,6 +176,25 @@ def test_other_code_is_named_and_a_partition_without_lineage_is_made_again(
     assert "--again" in described(lake, shop)[0]
     write_rows(lake, "cleaned_events", Run(DAY, "s"), [], raw_files=raw_files)
     assert differences(shop, lake) == ["an older version"]
+
+
+def test_a_rolling_dump_empties_no_day_that_it_has_dropped(
+    spark: SparkSession, shop: Settings, lake: Lake
+) -> None:
+    """Tonight's new rows are as many as the dropped ones; a damaged day stops nothing."""
+    corrected(shop)
+    days = [DAY + dt.timedelta(days=n) for n in range(4)]
+    for day in days[:3]:
+        facts = {"raw_rows": 2, "raw_files": {"events.csv": 1}}
+        write_rows(lake, "cleaned_events", Run(day, "r"), [], **facts)
+    noons = [int(dt.datetime(d.year, d.month, d.day, 12, tzinfo=dt.UTC).timestamp()) for d in days]
+    dump = [f"u{n},a,view,{noon}" for noon in noons[1:] for n in range(2)]
+    (Path(shop.paths.raw) / "events.csv").write_text("\n".join(["user,item,kind,ts", *dump]))
+    source = with_timezone(load_source(shop.shop.source), shop.shop.timezone)
+    asked = (source, shop.paths.raw, {"events": now(shop)}, Calendar("UTC", tuple(days[1:])), None)
+    assert no_longer_dated(spark, lake, *asked) == []
+    lake.require("cleaned_events", days[2]).paths[0].write_bytes(b"")
+    assert no_longer_dated(spark, lake, *asked) == []
 
 
 def test_a_corrected_unit_leaves_each_event_once_in_its_day(
