@@ -72,7 +72,14 @@ def execute(arguments: argparse.Namespace) -> int:
     ids = [*arguments.users, *(_ids_in(arguments.file) if arguments.file else ())]
     if arguments.lift:
         return _lift(lake, settings, ids)
-    asked = ask(lake, settings.privacy.key_file, ids, _logs(settings), _exports(settings))
+    asked = ask(
+        lake,
+        settings.privacy.key_file,
+        ids,
+        _logs(settings),
+        _exports(settings),
+        user_ids=_user_ids(settings),
+    )
     more = len(asked.ids) - len(set(ids))
     if more:
         print(f"An erasure of {more:,} others was cut off: it is finished with this one.")
@@ -108,6 +115,18 @@ def _logs(settings: Settings) -> list[Path]:
 def _exports(settings: Settings) -> Path | None:
     root = Path(settings.paths.exports)
     return root if root.is_dir() else None
+
+
+def _user_ids(settings: Settings) -> str:
+    """How the source makes user ids; a source that cannot be read keeps nobody in the lake."""
+    from pipeline.errors import NightcartError
+    from pipeline.sources.source_yaml import load_source
+
+    try:
+        return load_source(settings.shop.source).user_ids_digest
+    except NightcartError as error:
+        print(f"Whether user ids are mapped as before is not noted: {error}", file=sys.stderr)
+        return ""
 
 
 def _agreed(users: int) -> bool:

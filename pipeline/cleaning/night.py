@@ -48,6 +48,10 @@ from pipeline.stages import CLEAN
 
 log = logging.getLogger("nightcart")
 
+OTHER_IDS = (
+    "the source makes user ids in another way than when users were erased: whoever has another id "
+    "now comes back. Erase them by the ids of now: `nightcart erase --file F`"
+)
 CUT_OFF = "an erasure was cut off, and the lake still holds who was to go: run `nightcart erase`"
 
 
@@ -115,7 +119,8 @@ def clean_night(
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(parents=True)
     key = key_of_lake(lake, settings.privacy.key_file)
-    erased = frozenset(read_erased(lake).digests)
+    noted = read_erased(lake)
+    erased = frozenset(noted.digests)
     night = NightContext(
         spark, settings, lake, run, source, calendar, days, key, scratch, erased, made
     )
@@ -126,6 +131,9 @@ def clean_night(
     consent_unread = 0
     late: dict[str, LateRows] = {}
     warnings: list[str] = [CUT_OFF] if is_under_way(lake) else []
+    if erased and noted.user_ids not in ("", source.user_ids_digest):
+        log.warning(OTHER_IDS)
+        warnings.append(OTHER_IDS)
     # Every file is looked at before the first is cleaned: a wrong one stops the night in seconds.
     deliveries = [inspect_delivery(night, dataset) for dataset in source.datasets.values()]
     for delivery, cleaned in zip(deliveries, _clean(night, deliveries), strict=True):

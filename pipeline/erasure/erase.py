@@ -70,6 +70,7 @@ class Asked:
         ids: the retailer's, as the source's mapping gives them.
         logs: directories of logs beside the lake.
         exports: where files for mail tools are; none where there never were any.
+        user_ids: `Source.user_ids_digest` of the source whose ids these are; empty: not known.
     """
 
     lake: Lake
@@ -77,6 +78,7 @@ class Asked:
     ids: tuple[str, ...]
     logs: tuple[Path, ...] = ()
     exports: Path | None = None
+    user_ids: str = ""
 
     def exported(self) -> list[ToolExports]:
         """What exports hold of the users."""
@@ -91,6 +93,8 @@ def ask(
     ids: Iterable[str],
     logs: Iterable[Path] = (),
     exports: Path | None = None,
+    *,
+    user_ids: str = "",
 ) -> Asked:
     """What is to be erased, together with what an erasure that was cut off has left.
 
@@ -106,7 +110,7 @@ def ask(
     all_ids = sorted({*ids, *Journal(lake).read().get("ids", ())})
     if not all_ids:
         raise InputError("nobody to erase: name a user's id, or a file of ids by --file")
-    return Asked(lake, key, tuple(all_ids), tuple(logs), exports)
+    return Asked(lake, key, tuple(all_ids), tuple(logs), exports, user_ids)
 
 
 def look(asked: Asked, progress: Progress = lambda _: None) -> Plan:
@@ -150,7 +154,7 @@ class _Erasure:
         learned = [model_name(of.date, of.directory_id) for of in plan.learned]
         noted = self.journal.begin(self.asked.ids, plan.found, learned, facts)
         digests = (digest_of(user, self.asked.key) for user in self.wanted.pseudonyms)
-        add_erased(self.lake, digests, learned, started.date())
+        add_erased(self.lake, digests, learned, started.date(), self.asked.user_ids)
         self._apply(plan)
         exported = self.asked.exported()
         for found in exported:

@@ -104,7 +104,10 @@ class Phrases:
 
 @dataclass(frozen=True)
 class Support:
-    """What others had said by a night, of what erased users said too."""
+    """What others had said by a night, of what erased users said too.
+
+    Reviews of which the phrases have expired do not count, so more may go than only they said.
+    """
 
     phrases: Phrases
     others: list[dict[tuple[str, ...], set[str]]]

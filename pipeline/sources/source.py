@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import hashlib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -126,6 +128,12 @@ class Source:
     datasets: Mapping[str, SourceDataset]
     timezone: str = ""
     closed: ClosedDays = field(default_factory=ClosedDays)
+
+    @property
+    def user_ids_digest(self) -> str:
+        """A digest of how user ids are made of raw columns: with another, users have other ids."""
+        made = {of.name: of.mapping.get("user_id", "") for of in self.datasets.values()}
+        return hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:16]
 
     def may_bring_nothing(self, name: str, day: dt.date) -> bool:
         """Whether a dataset without a row on a day is right: a closed day, or one not required."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
-from pipeline.cleaning.night import CUT_OFF, clean_night
+from pipeline.cleaning.night import CUT_OFF, OTHER_IDS, clean_night
 from pipeline.erased import add_erased, digest_of
 from pipeline.lake import Lake, Run
 from pipeline.lake_key import key_of_lake
@@ -91,13 +91,13 @@ def test_a_day_that_is_cleaned_again_does_not_bring_them_back(
     _deliver(settings)
     key = key_of_lake(lake, settings.privacy.key_file)
     gone, stays = pseudonym(GONE, key), pseudonym(STAYS, key)
-    add_erased(lake, [digest_of(gone, key)], [], DAY)
+    add_erased(lake, [digest_of(gone, key)], [], DAY, "made in another way")
 
     under_way = lake.root / "erasures" / ".under_way" / "users.json"
     under_way.parent.mkdir()
     under_way.write_text("{}")
     night = clean_night(spark, settings, lake, Run(DAY, "one"))
-    assert night.warnings == [CUT_OFF]
+    assert night.warnings == [CUT_OFF, OTHER_IDS]
     lines: dict[str, LedgerLine] = {line.dataset: line.check() for line in night.lines}
     content = _content(lake)
     assert (gone in content, "words of ann" in content) == (False, False)

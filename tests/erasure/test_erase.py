@@ -27,6 +27,7 @@ from pipeline.intact import forget_checked
 from pipeline.lake import Lake, Run
 from pipeline.publishing.query import run_query
 from pipeline.retention.expired import note_expired
+from pipeline.sources.source_yaml import load_source
 from pipeline.verification import verify_lake
 from tests.erasure.byte_scan import places
 from tests.erasure.conftest import Done
@@ -266,10 +267,13 @@ def test_the_proof_is_kept_and_names_nobody(
     text = (shop.lake.root / "erasures" / f"{proof.name}.json").read_bytes()
     assert not any(secret in text for secret in shop.secrets())
     assert proof.facts["exports"] == {}
+    user_ids = load_source(shop.settings.shop.source).user_ids_digest
+    assert read_erased(shop.lake).user_ids == user_ids
     digest = digest_of(shop.user(GO[0]), shop.key)
     assert digest in read_erased(shop.lake).digests
     assert main(["erase", "--lift", GO[0], "--config", str(config)]) == 0
     assert digest not in read_erased(shop.lake).digests
+    assert read_erased(shop.lake).user_ids == user_ids
 
 
 def test_without_an_exchange_of_names_two_renames_do(
