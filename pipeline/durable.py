@@ -99,7 +99,7 @@ def link_new(aside: Path, path: Path) -> None:
 def remove(directory: Path) -> None:
     """Remove a directory: under a hidden name first, so that it is there whole or not at all.
 
-    What a kill left under the hidden name is for the caller to find, by `REMOVED`.
+    What a kill left under the hidden name is for the caller to find, by `cut_off_removals`.
     """
     aside = directory.with_name(f"{REMOVED}{directory.name}")
     if aside.exists():
@@ -107,6 +107,16 @@ def remove(directory: Path) -> None:
     rename(directory, aside)
     shutil.rmtree(aside)
     sync_directory(directory.parent)
+
+
+def cut_off_removals(root: Path, depth: int = 0) -> list[Path]:
+    """What `remove` had renamed when it was killed, sorted.
+
+    Args:
+        depth: how many directories there may be between `root` and what was removed.
+    """
+    patterns = ("/".join([*"*" * between, f"{REMOVED}*"]) for between in range(depth + 1))
+    return sorted(path for pattern in patterns for path in root.glob(pattern))
 
 
 def copy(source: Path, target: Path) -> None:

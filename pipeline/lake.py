@@ -164,6 +164,10 @@ class Lake:
         """Scratch space of one stage of one run; survives a retry."""
         return self.run_directory(f"work/{stage}", run)
 
+    def cut_off_removals(self) -> list[Path]:
+        """What an expiry or an erasure that was killed had begun to remove."""
+        return durable.cut_off_removals(self.root, depth=3)  # work/<stage>/run_date=D/
+
     # -- writing -------------------------------------------------------------------------
 
     def begin(self, name: str, run: Run) -> Path:

@@ -54,12 +54,6 @@ def run_directories(lake: Lake) -> Iterator[RunDirectory]:
             yield RunDirectory(of_date.parent.name, date, path)
 
 
-def left_over(lake: Lake) -> list[Path]:
-    """Directories that something which was cut off has renamed away to remove them."""
-    patterns = ("/".join([*"*" * depth, f"{durable.REMOVED}*"]) for depth in range(4))
-    return sorted(path for pattern in patterns for path in lake.root.glob(pattern))
-
-
 def files_below(directory: Path) -> list[Path]:
     """Every file below a directory; symbolic links are none, and are not followed."""
     return sorted(

@@ -31,7 +31,6 @@ from pipeline.exports.folder import MANIFEST, SENT, ToolFolder
 
 _GZIP = b"\x1f\x8b"
 _PARQUET = b"PAR1"
-_ASIDE = ".aside-"  # of `pipeline.exports.folder`: an export that is being made
 _AROUND_KEYS = ("input", "attributes")  # see `pipeline.exports.shapes`
 
 
@@ -60,12 +59,13 @@ def exports_of(root: Path, wanted: Wanted) -> list[ToolExports]:
     """
     found = []
     for folder in sorted(root.glob("*/")):
-        newest = ToolFolder(root, folder.name).newest_names()
+        tool = ToolFolder(root, folder.name)
+        newest, left_over = tool.newest_names(), tool.left_over()
         holding, sent = [], set[str]()
         for path in sorted(path for path in folder.glob("*/") if not path.is_symlink()):
             if path.name in newest:
                 sent |= _sent_of(path, wanted)
-            if _is_left_over(path) or (
+            if path in left_over or (
                 (path.name not in newest or _files(path)) and _holds(path, wanted)
             ):
                 holding.append(path)
@@ -89,11 +89,6 @@ def remove_exports(root: Path, found: ToolExports) -> None:
             elif path.exists():  # an export that was under way has ended meanwhile
                 durable.remove(path)
         durable.sync_directory(folder.path)
-
-
-def _is_left_over(path: Path) -> bool:
-    """Whether a kill has left a directory that was being made or removed."""
-    return path.name.startswith((_ASIDE, durable.REMOVED))
 
 
 def _sent_of(export: Path, wanted: Wanted) -> set[str]:

@@ -37,7 +37,6 @@ from pipeline.erasure.directories import (
     WITHOUT_MANIFESTS,
     RunDirectory,
     files_below,
-    left_over,
     may_say_ids,
     run_directories,
 )
@@ -172,7 +171,7 @@ def make_plan(
     _look_at_others(plan, lake, _others(lake, logs), wanted, progress)
     work = lake.root / WORK
     scratch = [path for path in sorted(work.glob("*/")) if path.name != LOCKS]
-    plan.scratch = [*scratch, *left_over(lake)]
+    plan.scratch = [*scratch, *lake.cut_off_removals()]
     return plan
 
 

@@ -37,7 +37,6 @@ SENT, BEFORE = ".sent.parquet", ".before.parquet"
 log = logging.getLogger("nightcart")
 
 _ASIDE = ".aside-"
-_LEFT_OVER = (f"{_ASIDE}*", f"{durable.REMOVED}*")
 _PRIVATE_FOLDER = 0o700
 
 
@@ -91,9 +90,8 @@ class ToolFolder:
             self.path.chmod(_PRIVATE_FOLDER)
         try:
             with storage_errors(f"cannot write to {self.path} (paths.exports)"), self.alone():
-                for pattern in _LEFT_OVER:  # of who was killed
-                    for left in self.path.glob(pattern):
-                        shutil.rmtree(left)
+                for left in self.left_over():
+                    shutil.rmtree(left)
                 aside = self.path / f"{_ASIDE}new"
                 aside.mkdir(mode=_PRIVATE_FOLDER)
                 try:
@@ -105,6 +103,10 @@ class ToolFolder:
                 for path in folders:
                     if path.exists() and not any(path.iterdir()):
                         path.rmdir()
+
+    def left_over(self) -> list[Path]:
+        """What a killed export was making or removing; of a living one, too, unless `alone`."""
+        return [*self.path.glob(f"{_ASIDE}*"), *durable.cut_off_removals(self.path)]
 
     @contextmanager
     def alone(self) -> Iterator[None]:

@@ -34,7 +34,6 @@ from pipeline.settings import Settings
 log = logging.getLogger("nightcart")
 
 RECORDS = "expired"
-_LEFT_OVER = (f"*/{durable.REMOVED}*", f"*/*/{durable.REMOVED}*", f"*/*/*/{durable.REMOVED}*")
 
 
 def expire(
@@ -59,7 +58,7 @@ def expire(
         StorageError: the disk or a permission refuses; the next expiry goes on.
     """
     with lake.rewriting(), storage_errors(f"cannot remove what has expired in {lake.root}"):
-        _sweep(_left_over(lake))
+        _sweep(lake)
         plan = plan_expiry(lake, settings, date)
         if not plan.leaving:
             return plan
@@ -118,17 +117,13 @@ def end_what_was_cut_off(lake: Lake) -> None:
     Raises:
         StorageError: the disk or a permission refuses.
     """
-    if _left_over(lake):
+    if lake.cut_off_removals():
         with lake.rewriting(), storage_errors(f"cannot remove what has expired in {lake.root}"):
-            _sweep(_left_over(lake))
+            _sweep(lake)
 
 
-def _left_over(lake: Lake) -> list[Path]:
-    return [path for pattern in _LEFT_OVER for path in lake.root.glob(pattern)]
-
-
-def _sweep(left: Collection[Path]) -> None:
-    for path in left:
+def _sweep(lake: Lake) -> None:
+    for path in lake.cut_off_removals():
         log.info("removing %s, which an expiry has left", path)
         shutil.rmtree(path)
 
