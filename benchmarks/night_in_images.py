@@ -33,6 +33,8 @@ from typing import Any
 
 import yaml
 
+from benchmarks.tiny_shop import TINY
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 COMPOSE = REPOSITORY / "docker" / "compose.yaml"
 PREFIX = "nightcart-"
@@ -48,7 +50,8 @@ WAYS: tuple[tuple[list[str], list[str]], ...] = (
     ),
 )
 SHOP = ("--users", "60", "--items", "30", "--days", "5", "--seed", "7")
-SETTINGS = """\
+SETTINGS = (
+    """\
 [shop]
 name = "tiny shop"
 [paths]
@@ -59,23 +62,9 @@ key_file = "user_id.key"
 [spark]
 driver_memory = "1g"
 shuffle_partitions = 1
-[histories]
-max_events = 20
-[model]
-n_layer = 1
-n_head = 1
-n_embd = 16
-n_positions = 64
-text_vocab_size = 300
-[training]
-max_epochs = 1
-text_epochs = 0
-min_users = 5
-min_target_events = 2
-[generation]
-k = 3
-shards = 2
 """
+    + TINY
+)
 # Packages have lost their own tests, and each image has its own choice of packages.
 IMPORT_ALL = """
 import importlib, pkgutil

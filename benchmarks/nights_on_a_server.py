@@ -23,13 +23,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.tiny_shop import TINY
 from pipeline.exports.folder import read_export
 from pipeline.intact import read_sealed_json
 from pipeline.lake import Lake
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHOP = ("--users", "40", "--items", "20", "--seed", "7")
-SETTINGS = """\
+SETTINGS = (
+    """\
 [shop]
 name = "tiny shop"
 [paths]
@@ -41,23 +43,9 @@ key_file = "user_id.key"
 master = "local[1]"
 driver_memory = "1g"
 shuffle_partitions = 1
-[histories]
-max_events = 20
-[model]
-n_layer = 1
-n_head = 1
-n_embd = 16
-n_positions = 64
-text_vocab_size = 300
-[training]
-max_epochs = 1
-text_epochs = 0
-min_users = 5
-min_target_events = 2
-[generation]
-k = 3
-shards = 2
 """
+    + TINY
+)
 # Half of a tiny night is the JVM's compilers at work: Java's optimising one, and Spark's generated
 # code.
 JAVA_OPTIONS = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"

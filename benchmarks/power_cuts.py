@@ -32,12 +32,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from benchmarks.tiny_shop import TINY
 from pipeline.simulator.shop import simulate_shop
 from pipeline.stages import STAGES, NightStage
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 DAYS = 12
-SETTINGS = """\
+SETTINGS = (
+    """\
 [shop]
 name = "tiny shop"
 [paths]
@@ -50,24 +52,10 @@ master = "local[1]"
 driver_memory = "1g"
 shuffle_partitions = 1
 quick_start = true
-[histories]
-max_events = 20
-[model]
-n_layer = 1
-n_head = 1
-n_embd = 16
-n_positions = 64
-text_vocab_size = 300
-[training]
-max_epochs = 1
-text_epochs = 0
-min_users = 5
-min_target_events = 2
-checkpoint_seconds = 0
-[generation]
-k = 3
-shards = 2
 """
+    + TINY
+    + "checkpoint_seconds = 0\n"
+)
 
 
 def main() -> int:
