@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import statistics
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.contracts.day_profile import DayProfile
-from pipeline.contracts.drift_limits import Expected, Limit, SameWeekday, TooLittle
+from pipeline.contracts.drift_limits import Comparable, Expected, Limit, SameWeekday, TooLittle
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,19 +19,14 @@ class NewestLikeSameWeekday(SameWeekday):
     column: str
     hours_more: float
 
-    def expect(
-        self, dataset: str, day: dt.date, past: Sequence[DayProfile]
-    ) -> Expected | TooLittle:
+    def limits(self, dataset: str, like: Comparable) -> Expected | TooLittle:
         """The most hours."""
-        alike = self.alike(dataset, day, past)
-        if isinstance(alike, TooLittle):
-            return alike
-        found = [self._hours(dataset, before) for before in alike.deliveries]
+        found = [self._hours(dataset, before) for before in like.deliveries]
         hours = [age for age in found if age is not None]
         if not hours:
             return TooLittle(f"no earlier delivery has a {self.column}")
         usual = statistics.median(hours)
-        return Expected({"hours": Limit(usual, None, usual + self.hours_more)}, alike.basis)
+        return Expected({"hours": Limit(usual, None, usual + self.hours_more)}, like.basis)
 
     def observe(self, dataset: str, today: DayProfile, _expected: Expected) -> dict[str, float]:
         """Hours from the newest row to the day's end."""

@@ -69,11 +69,16 @@ class DriftRule(ABC):
     fewest_days: int = 5
     fewest_rows: int = 50  # usual rows; below, shares and factors say nothing
 
-    @abstractmethod
     def expect(
         self, dataset: str, day: dt.date, past: Sequence[DayProfile]
     ) -> Expected | TooLittle:
         """Limits for a day from the deliveries before it, oldest first."""
+        like = self.comparable(dataset, day, past)
+        return like if isinstance(like, TooLittle) else self.limits(dataset, like)
+
+    @abstractmethod
+    def limits(self, dataset: str, like: Comparable) -> Expected | TooLittle:
+        """Limits for a day from the deliveries that it is compared with."""
 
     @abstractmethod
     def observe(self, dataset: str, today: DayProfile, expected: Expected) -> dict[str, float]:
@@ -101,7 +106,9 @@ class DriftRule(ABC):
             True, "; ".join(self.describe(name, held[name], expected) for name in limited)
         )
 
-    def recent(self, dataset: str, past: Sequence[DayProfile]) -> Comparable | TooLittle:
+    def comparable(
+        self, dataset: str, _day: dt.date, past: Sequence[DayProfile]
+    ) -> Comparable | TooLittle:
         """The last deliveries, if there are enough of them with enough rows."""
         found = [before for before in past if before.rows(dataset)][-self.days :]
         if len(found) < self.fewest_days:
@@ -128,14 +135,14 @@ class SameWeekday(DriftRule):
     weekdays: int = 4
     fewest_weekdays: int = 3
 
-    def alike(
+    def comparable(
         self, dataset: str, day: dt.date, past: Sequence[DayProfile]
     ) -> Comparable | TooLittle:
         """The deliveries most like a day, if there are enough of them with enough rows."""
         same = [before for before in past if before.day.weekday() == day.weekday()]
         same = [before for before in same if before.rows(dataset) is not None][-self.weekdays :]
         if len(same) < self.fewest_weekdays:
-            return self.recent(dataset, past)
+            return super().comparable(dataset, day, past)
         return self._with_rows(dataset, same, _WEEKDAYS[day.weekday()])
 
 

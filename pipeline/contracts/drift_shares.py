@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import math
 import statistics
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.contracts.day_profile import DayProfile
 from pipeline.contracts.drift_limits import (
+    Comparable,
     DriftRule,
     Expected,
     Limit,
@@ -29,22 +28,17 @@ class NullSharesLikePast(DriftRule):
     factor: float
     floor: float
 
-    def expect(
-        self, dataset: str, _day: dt.date, past: Sequence[DayProfile]
-    ) -> Expected | TooLittle:
+    def limits(self, dataset: str, like: Comparable) -> Expected | TooLittle:
         """Limits by column; columns that are always null have none."""
-        recent = self.recent(dataset, past)
-        if isinstance(recent, TooLittle):
-            return recent
-        rows = statistics.median(before.rows(dataset) or 0 for before in recent.deliveries)
+        rows = statistics.median(before.rows(dataset) or 0 for before in like.deliveries)
         limits = {}
-        for column in recent.deliveries[-1].of(dataset):
-            seen = [before.of(dataset).get(column) for before in recent.deliveries]
+        for column in like.deliveries[-1].of(dataset):
+            seen = [before.of(dataset).get(column) for before in like.deliveries]
             usual = statistics.median(counts.nulls / counts.rows for counts in seen if counts)
             limit = more_often(usual, rows, self.factor, self.floor)
             if usual < 1:
                 limits[column] = limit
-        return Expected(limits, recent.basis)
+        return Expected(limits, like.basis)
 
     def observe(self, dataset: str, today: DayProfile, _expected: Expected) -> dict[str, float]:
         """Null shares by column."""
@@ -74,15 +68,10 @@ class RefusalsLikePast(DriftRule):
     factor: float
     floor: float
 
-    def expect(
-        self, dataset: str, _day: dt.date, past: Sequence[DayProfile]
-    ) -> Expected | TooLittle:
+    def limits(self, dataset: str, like: Comparable) -> Expected | TooLittle:
         """Limits by reason, for every earlier reason; `any other reason` has the floor."""
-        recent = self.recent(dataset, past)
-        if isinstance(recent, TooLittle):
-            return recent
-        rows = statistics.median(before.rows(dataset) or 0 for before in recent.deliveries)
-        days = [self._shares(dataset, before) for before in recent.deliveries]
+        rows = statistics.median(before.rows(dataset) or 0 for before in like.deliveries)
+        days = [self._shares(dataset, before) for before in like.deliveries]
         limits = {
             reason: more_often(
                 statistics.median(day.get(reason, 0.0) for day in days),
@@ -92,7 +81,7 @@ class RefusalsLikePast(DriftRule):
             )
             for reason in sorted({reason for day in days for reason in day})
         }
-        return Expected({_ANY_OTHER: Limit(0, None, self.floor), **limits}, recent.basis)
+        return Expected({_ANY_OTHER: Limit(0, None, self.floor), **limits}, like.basis)
 
     def observe(self, dataset: str, today: DayProfile, expected: Expected) -> dict[str, float]:
         """Shares by reason; new reasons are summed up."""
@@ -126,18 +115,13 @@ class SharesLikePast(DriftRule):
     column: str
     distance: float
 
-    def expect(
-        self, dataset: str, _day: dt.date, past: Sequence[DayProfile]
-    ) -> Expected | TooLittle:
+    def limits(self, dataset: str, like: Comparable) -> Expected | TooLittle:
         """The limit of the distance, and the usual share of each value, which has no limit."""
-        recent = self.recent(dataset, past)
-        if isinstance(recent, TooLittle):
-            return recent
-        usual = usual_shares(dataset, self.column, recent.deliveries)
+        usual = usual_shares(dataset, self.column, like.deliveries)
         if not usual:
             return TooLittle(f"{self.column} had no value before")
         shares = {value: Limit(share) for value, share in usual.items()}
-        return Expected({self.column: Limit(0, None, self.distance), **shares}, recent.basis)
+        return Expected({self.column: Limit(0, None, self.distance), **shares}, like.basis)
 
     def observe(self, dataset: str, today: DayProfile, expected: Expected) -> dict[str, float]:
         """The distance, minus what chance makes of few rows."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import math
 import statistics
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.contracts.day_profile import DayProfile
 from pipeline.contracts.drift_limits import (
+    Comparable,
     DriftRule,
     Expected,
     Limit,
@@ -36,23 +35,18 @@ class ValuesLikePast(DriftRule):
         """The reason that a row with an unknown value is refused for."""
         return f"{self.column}_{REFUSED_AS}"
 
-    def expect(
-        self, dataset: str, _day: dt.date, past: Sequence[DayProfile]
-    ) -> Expected | TooLittle:
+    def limits(self, dataset: str, like: Comparable) -> Expected | TooLittle:
         """The usual values, each of which must be there, and the most rows that may be refused."""
-        recent = self.recent(dataset, past)
-        if isinstance(recent, TooLittle):
-            return recent
-        days = [shares_of(before.of(dataset).get(self.column)) for before in recent.deliveries]
+        days = [shares_of(before.of(dataset).get(self.column)) for before in like.deliveries]
         limits = {
             value: Limit(share, math.ulp(0.0))
-            for value, share in usual_shares(dataset, self.column, recent.deliveries).items()
+            for value, share in usual_shares(dataset, self.column, like.deliveries).items()
             # A value that only some days have may be missing on any day.
             if share >= self.fewest_share and all(value in day for day in days)
         }
-        refused = statistics.median(self._refused(dataset, before) for before in recent.deliveries)
+        refused = statistics.median(self._refused(dataset, before) for before in like.deliveries)
         most = max(self.unknown_share, self.factor * refused)
-        return Expected({self.refused_as: Limit(refused, None, most), **limits}, recent.basis)
+        return Expected({self.refused_as: Limit(refused, None, most), **limits}, like.basis)
 
     def observe(self, dataset: str, today: DayProfile, expected: Expected) -> dict[str, float]:
         """The share refused, and the share of each usual value that so many rows should have."""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import statistics
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.contracts.day_profile import DayProfile
-from pipeline.contracts.drift_limits import Expected, Limit, SameWeekday, TooLittle
+from pipeline.contracts.drift_limits import Comparable, Expected, Limit, SameWeekday, TooLittle
 
 _A_HANDFUL = 20  # distinct values; fewer come and go by chance
 
@@ -20,15 +18,10 @@ class RowsLikeSameWeekday(SameWeekday):
     low: float
     high: float
 
-    def expect(
-        self, dataset: str, day: dt.date, past: Sequence[DayProfile]
-    ) -> Expected | TooLittle:
+    def limits(self, dataset: str, like: Comparable) -> Expected | TooLittle:
         """The limit of `rows`."""
-        alike = self.alike(dataset, day, past)
-        if isinstance(alike, TooLittle):
-            return alike
-        usual = statistics.median(before.rows(dataset) or 0 for before in alike.deliveries)
-        return Expected({"rows": Limit(usual, self.low * usual, self.high * usual)}, alike.basis)
+        usual = statistics.median(before.rows(dataset) or 0 for before in like.deliveries)
+        return Expected({"rows": Limit(usual, self.low * usual, self.high * usual)}, like.basis)
 
     def observe(self, dataset: str, today: DayProfile, _expected: Expected) -> dict[str, float]:
         """Rows."""
@@ -51,23 +44,18 @@ class DistinctLikeSameWeekday(SameWeekday):
     low: float
     high: float
 
-    def expect(
-        self, dataset: str, day: dt.date, past: Sequence[DayProfile]
-    ) -> Expected | TooLittle:
+    def limits(self, dataset: str, like: Comparable) -> Expected | TooLittle:
         """Limits by column; a column that usually has a handful of values has none."""
-        alike = self.alike(dataset, day, past)
-        if isinstance(alike, TooLittle):
-            return alike
         limits = {}
         for column in self.columns:
-            seen = [before.of(dataset).get(column) for before in alike.deliveries]
+            seen = [before.of(dataset).get(column) for before in like.deliveries]
             numbers = [counts.distinct for counts in seen if counts and counts.distinct is not None]
             usual = statistics.median(numbers) if numbers else 0
             if usual >= _A_HANDFUL:
                 limits[column] = Limit(usual, self.low * usual, self.high * usual)
         if not limits:
             return TooLittle(f"fewer than {_A_HANDFUL} different values are usual")
-        return Expected(limits, alike.basis)
+        return Expected(limits, like.basis)
 
     def observe(self, dataset: str, today: DayProfile, _expected: Expected) -> dict[str, float]:
         """Different values by column."""
