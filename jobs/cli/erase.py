@@ -221,7 +221,7 @@ def _print_proof(lake: Lake, name: str, facts: Mapping[str, Any]) -> None:
         print("The next night trains from nothing: models before it had learned from them.")
     if left := facts["users"] - facts["ids_looked_for_in_clear"]:
         print(
-            f"{left:,} ids are too short to be told from other words: they were looked for by "
+            f"{left:,} ids cannot be told from other words and numbers: they were looked for by "
             "their pseudonym only."
         )
     for tool, sent in facts["exports"].items():

@@ -143,7 +143,7 @@ class Plan:
 def _rank(dataset: str) -> int:
     """What is derived comes before what it is derived from, so that a kill loses no connection.
 
-    The exports and lists quote the words of items, and these the phrases of reviews.
+    Lists quote the words of items, and these the phrases of reviews.
     """
     order = (RECOMMENDATIONS, GENERATED, ITEM_WORDS)
     if dataset in order:

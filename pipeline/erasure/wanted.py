@@ -51,11 +51,6 @@ class Wanted:
         """Ids that are looked for in clear, in UTF-8."""
         return frozenset(user_id.encode() for user_id in self.id_of.values() if is_telling(user_id))
 
-    @property
-    def too_short(self) -> int:
-        """How many ids are not looked for in clear."""
-        return len(self.id_of) - len(self.ids)
-
     def in_bytes(self, content: bytes | memoryview) -> set[bytes]:
         """The pseudonyms in a content, whatever it is."""
         found = set()
