@@ -4,10 +4,11 @@
 
 Starts a server of its own (PostgreSQL, Airflow, Spark standalone) below a temporary directory. The
 delivery comes late; then, each in another stage: the Spark worker with its executors is killed, the
-scheduler is killed, PostgreSQL is stopped for 20 s, a task's process is killed. The night must be
-published all the same, and made again undisturbed it must have the same bytes. Then a night whose
-delivery never comes fails, is delivered with a column that nobody knows, fails, and is healed by
-one `nightcart redo`. Prints one JSON object.
+scheduler is killed, PostgreSQL is stopped for 20 s, a task's process is killed, the scheduler is
+frozen until the supervisor replaces it. The night must be published all the same, and made again
+undisturbed it must have the same bytes. Then a night whose delivery never comes fails, is delivered
+with a column that nobody knows, fails, and is healed by one `nightcart redo`. Prints one JSON
+object.
 """
 
 from __future__ import annotations
@@ -31,10 +32,12 @@ import psutil  # type: ignore[import-untyped]
 
 from benchmarks.nights_on_a_server import SHOP, Server, published
 from jobs.server.home import load
+from jobs.server.stalls import STALLED_VARIABLE
 from jobs.server.supervisor import living
 from pipeline.lake import Lake
 
 HELD_SECONDS = 20
+REPLACED_SECONDS = 180.0
 POLL_SECONDS = 0.5
 EXECUTOR_SECONDS = 60.0
 DAYS = 5
@@ -44,12 +47,15 @@ FAULTS = (
     ("postgres", "build_histories"),
     ("task", "fine_tune"),
     ("task", "generate"),
+    ("freeze", "validate_generated"),
 )
 # A retry, and what tells a dead task from a living one, need not take Airflow's five minutes here.
 AIRFLOW = {
     "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY": "5",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "10",
+    # Nor what tells a process that hangs.
+    STALLED_VARIABLE: "60",
 }
 
 
@@ -111,6 +117,13 @@ class Striker:
             time.sleep(HELD_SECONDS)
             hold.unlink()
             return f"PostgreSQL stopped for {HELD_SECONDS} s"
+        if what == "freeze":
+            scheduler = living(server, "scheduler")
+            assert scheduler is not None, "there is no scheduler to freeze"
+            scheduler.suspend()
+            gone, _ = psutil.wait_procs([scheduler], timeout=REPLACED_SECONDS)
+            assert gone, "the supervisor left a scheduler that does nothing"
+            return "scheduler frozen; the supervisor ended it"
         victim = living(server, "spark-worker" if what == "worker" else what)
         assert victim is not None, f"there is no {what} to kill"
         if what == "worker":  # with the job's executor below it, which comes with its session

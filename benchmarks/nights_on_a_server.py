@@ -50,6 +50,7 @@ shuffle_partitions = 1
 # code.
 JAVA_OPTIONS = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 SPARK_OPTIONS = "spark.sql.codegen.wholeStage false\nspark.sql.codegen.factoryMode NO_CODEGEN\n"
+LOG_LINES = 40
 EXPORT_SECONDS = 600.0  # a loaded machine starts a task in a minute
 EVENTS = """
 from airflow.models.asset import AssetEvent
@@ -106,6 +107,12 @@ class Server:
         self.nightcart("server", "up", *options, "--timeout", "900", *more)
         for dag in ("nightly_recommendations", "export_lists"):
             self.nightcart("server", "airflow", "dags", "unpause", "-y", dag)
+
+    def show_logs(self) -> None:
+        """The last words of each process, for who has to find out why a night stands still."""
+        for path in sorted((self.state / "log").glob("*.log")):
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:]
+            print(f"--- {path.name}", *lines, sep="\n", file=sys.stderr, flush=True)
 
     def events(self) -> list[str]:
         """The nights whose asset event Airflow has, in order."""

@@ -1,9 +1,10 @@
 """The process that keeps the others running: what `restart: unless-stopped` is in the compose file.
 
 `python -m jobs.server.supervisor STATE` starts PostgreSQL, prepares Airflow's database, starts the
-rest, and starts again whatever ends, after 1, 2, 4 … 30 s. A file `run/<name>.hold` keeps one
-process stopped (maintenance). Ended by SIGTERM, it ends them all. Pids are written with the start
-time of their process, so that a pid that the system has given to somebody else is never signalled.
+rest, and starts again whatever ends, after 1, 2, 4 … 30 s, or shows no life (`stalls`). A file
+`run/<name>.hold` keeps one process stopped (maintenance). Ended by SIGTERM, it ends them all. Pids
+are written with the start time of their process, so that a pid that the system has given to
+somebody else is never signalled.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from jobs.cli.airflow_home import POOL
 from jobs.server import home
 from jobs.server.home import Server
 from jobs.server.processes import Process, init_postgres, is_ready, make_database, processes
-from pipeline.errors import StorageError
+from jobs.server.stalls import StallWatch, read_heartbeats, stalled_seconds
+from pipeline.errors import NightcartError, StorageError
 
 POLL_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
@@ -62,6 +64,9 @@ class Supervisor:
         signal.signal(signal.SIGTERM, self._end)
         signal.signal(signal.SIGINT, self._end)
         self.kept = [Kept(process) for process in processes(self.server)]
+        watch = StallWatch(
+            stalled_seconds(self.environ), lambda: read_heartbeats(self.server.api_url)
+        )
         try:
             if self.server.database == "postgres":
                 self._start(self.kept[0])
@@ -70,6 +75,7 @@ class Supervisor:
             while not self.ending:
                 for kept in self.kept:
                     self._look_at(kept)
+                self._end_stalled(watch)
                 time.sleep(POLL_SECONDS)
         finally:
             for kept in reversed(self.kept):
@@ -90,6 +96,14 @@ class Supervisor:
                 kept.child, kept.start_again_at = None, now + pause
         elif not held and now >= kept.start_again_at:
             self._start(kept)
+
+    def _end_stalled(self, watch: StallWatch) -> None:
+        """What runs and does nothing is ended; the next look starts it again."""
+        running = {kept.process.name: kept for kept in self.kept if kept.child is not None}
+        since = {name: kept.started for name, kept in running.items()}
+        for name in watch.stalled(since):
+            self._say(f"{name} has shown no life for {watch.seconds:.0f} s: ended")
+            self._stop(running[name])
 
     def _start(self, kept: Kept) -> None:
         process = kept.process
@@ -207,7 +221,7 @@ def main(argv: list[str] | None = None) -> int:
             for ready in server.airflow.glob(".ready-*"):
                 ready.unlink()  # they speak of a database that is gone
         Supervisor(server, environ).run()
-    except StorageError as error:
+    except NightcartError as error:
         server.run_file("failed").write_text(str(error), encoding="utf-8")
         print(error, flush=True)  # noqa: T201  # its log
         return error.exit_code

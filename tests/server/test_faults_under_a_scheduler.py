@@ -2,10 +2,11 @@
 
 A night is published. The next one's delivery comes late and is poisoned: the night fails, readers
 keep what they had. The delivery is mended, and one command heals the night, although the scheduler
-is killed with its tasks and PostgreSQL is stopped for 20 s on the way.
+is frozen until the supervisor ends it with its tasks, and PostgreSQL is stopped for 20 s on the
+way.
 
-`benchmarks.faults_on_a_server` goes further (Spark's workers, tasks, a night without a
-delivery, the same night in peace); killed jobs are in `tests/nights/test_killed_jobs.py`.
+`benchmarks.faults_on_a_server` goes further (Spark's workers, tasks, a killed scheduler, a night
+without a delivery, the same night in peace); killed jobs are in `tests/nights/test_killed_jobs.py`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from tests.night_runner import NightRunner
 
 pytestmark = [pytest.mark.slow, pytest.mark.airflow, pytest.mark.timeout(1800)]
 
-FAULTS = (("scheduler", "clean"), ("postgres", "build_histories"))
+FAULTS = (("freeze", "clean"), ("postgres", "build_histories"))
 
 
 def test_a_late_and_poisoned_night_is_healed_while_scheduler_and_database_fail(
@@ -54,6 +55,9 @@ def test_a_late_and_poisoned_night_is_healed_while_scheduler_and_database_fail(
             server.nightcart("redo", "--date", str(night))
         assert {each["in"] for each in struck} == {stage for _, stage in FAULTS}
         assert server.events() == [str(night)], "one asset event a promoted night"
+    except BaseException:
+        server.show_logs()
+        raise
     finally:
         server.nightcart("server", "down", check=False)
     latest = lake.latest("recommendations")
