@@ -6,8 +6,9 @@ The night runs through `nightcart run` in a fresh home. All the time its process
 ports that they listen on, connections, arguments, environments, and new files in the system's
 temporary directories. Afterwards every file that is left, but the raw files and the key file, is
 searched for three lists: the key (text, bytes, base64), every raw id of users, events and visits,
-and every contact that the simulator has planted in texts. Parquet is decoded, gzip and zstd are
-unpacked, and so is what lies in SQLite's pages as plain text.
+and every contact that the simulator has planted in texts. Spark writes its event logs there
+too, which hold every plan of the night. Parquet is decoded, gzip and zstd are unpacked, and so is
+what lies in SQLite's pages as plain text.
 
 Prints one JSON object; exits with 1 if anything was found. Nothing of the search is shared with the
 code that it looks at. Gives up: memory of the processes, and what lives shorter than a look takes.
@@ -158,10 +159,16 @@ def watched(home: Path, asked: argparse.Namespace) -> dict[str, Any]:
     subprocess.run([*command, "simulate", "--out", str(home / "raw"), *sizes], check=True)
     (home / "nightcart.toml").write_text(CONFIG)
     date = max(path.name for path in (home / "raw").glob("date=*")).removeprefix("date=")
+    (home / "spark").mkdir()
+    (home / "event_logs").mkdir()
+    (home / "spark/spark-defaults.conf").write_text(
+        f"spark.eventLog.enabled true\nspark.eventLog.dir {(home / 'event_logs').as_uri()}\n"
+    )
     before = _files_of(TEMPORARY)
     night = psutil.Popen(
         [*command, "run", "--date", date, "--config", str(home / "nightcart.toml")],
         stdout=sys.stderr,
+        env={**os.environ, "SPARK_CONF_DIR": str(home / "spark")},
     )
     watch = Watch(night, home)
     looking = threading.Thread(target=watch.run, args=(before,))
@@ -170,6 +177,8 @@ def watched(home: Path, asked: argparse.Namespace) -> dict[str, Any]:
     looking.join()
     if code:
         watch.faults.add(f"the night ended with {code}")
+    if not any((home / "event_logs").iterdir()):
+        watch.faults.add("Spark has written no event log to look at")
     lists = lists_of(home)
     left = _files_of(TEMPORARY) - before
     files, size = 0, 0

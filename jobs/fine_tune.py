@@ -22,6 +22,7 @@ import sys
 
 from jobs.training_processes import launch
 from pipeline.datasets import HISTORIES
+from pipeline.encryption.keyring import use
 from pipeline.errors import OK, BrokenModelError, NightcartError, SettingsError
 from pipeline.lake import Lake, Run, run_id_of
 from pipeline.ledger import LedgerLine, write_ledger
@@ -75,6 +76,7 @@ def train(stage: Stage, _arguments: argparse.Namespace, group: ProcessGroup = AL
 def train_along(arguments: argparse.Namespace, group: ProcessGroup) -> int:
     """Train as one of several; the first of them writes and says what is to be said."""
     settings = load_settings(chosen_config(arguments.config, os.environ), os.environ)
+    use(settings)
     run = Run(arguments.date, run_id_of(arguments.run_id))
     try:
         follow(Lake(settings.paths.lake), run, settings, group)

@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         chosen = load_settings(chosen_config(arguments.config, os.environ), os.environ)
         settings, root = chosen.spark, scratch_root(Lake(chosen.paths.lake))
-        os.environ.update(start_environment(settings, os.environ))
+        os.environ.update(start_environment(os.environ))
         scratch = claim_scratch(root)
         conf = SparkConf(loadDefaults=False).setAll(list(launch_options(settings, scratch).items()))
         gateway = launch_gateway(conf)  # type: ignore[no-untyped-call]

@@ -17,7 +17,7 @@ import org.apache.hadoop.fs.permission.FsPermission;
  * it makes: three for a day's file (its directory, the file, its hidden .crc). Permissions are set
  * here by this process, and no .crc is written or asked for: the lake's manifests have the SHA-256.
  *
- * spark_local_files.jar is made of this by scripts/local_files_jar.sh.
+ * spark_extras.jar is made of this by scripts/spark_extras_jar.sh.
  */
 public class SparkLocalFiles extends LocalFileSystem {
   public SparkLocalFiles() {

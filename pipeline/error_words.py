@@ -26,6 +26,7 @@ _QUOTED = re.compile(r"'[^'\n]*'|\"[^\"\n]*\"|`[^`\n]*`|“[^”\n]*”")
 _CONDITION = re.compile(r"\[([A-Z][A-Z0-9_]+(?:\.[A-Z0-9_]+)*)\]")
 _THROWABLE = re.compile(r"\b(?:[a-z][\w$]*\.)+([A-Z]\w*(?:Exception|Error))\b")
 _PYTHON_ERROR = re.compile(r"^(?:[a-z_]\w*\.)*([A-Z]\w*(?:Error|Exception))(?::|$)", re.MULTILINE)
+_KEY_FAULT = re.compile(r"NIGHTCART_KEY ([^\n]+)")
 # Parameters of Spark's conditions that say something of the SQL, and nothing of a row.
 _OF_THE_SQL = ("sourceType", "targetType", "expectedType", "functionName", "operator")
 _LONGEST = 300
@@ -47,6 +48,12 @@ def in_words(error: BaseException) -> str:
     else:
         words = without_quoted(str(error))
     return f"{kind}: {words}"[:_LONGEST].rstrip(": ")
+
+
+def key_fault(error: BaseException) -> str | None:
+    """What classes of ours in the JVM say of a key file (pipeline/*.java); none of other errors."""
+    found = _KEY_FAULT.search(str(error))
+    return found[1].strip() if found else None
 
 
 def without_quoted(text: str) -> str:

@@ -9,23 +9,15 @@ Standard library only.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
 from pathlib import Path
 
 from pipeline.datasets import CLEANED
 from pipeline.errors import SettingsError
 from pipeline.lake import Lake, storage_errors, write_json
-from pipeline.pseudonym import read_key, read_or_make_key
+from pipeline.pseudonym import KeyFile, key_fingerprint, read_key, read_or_make_key
 
 KEY_FILE = "key.json"
-_TEXT = b"nightcart: which key is this?"
-
-
-def key_fingerprint(key: bytes) -> str:
-    """16 hexadecimal digits that another key would not have."""
-    return hmac.new(key, _TEXT, hashlib.sha256).hexdigest()[:16]
 
 
 def lake_fingerprint(lake: Lake) -> str | None:
@@ -77,3 +69,13 @@ def key_of_lake(lake: Lake, path: Path | str) -> bytes:
             "be heeded. Bring that key back, or start a new lake (paths.lake) from the raw files"
         )
     return key
+
+
+def key_file_of_lake(lake: Lake, path: Path | str) -> KeyFile:
+    """Where the key for a lake lies, for who hashes elsewhere; made and refused as `key_of_lake`.
+
+    Raises:
+        SettingsError: as `key_of_lake`.
+        StorageError: it cannot be read or made.
+    """
+    return KeyFile(str(path), key_fingerprint(key_of_lake(lake, path)))

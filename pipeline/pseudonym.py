@@ -14,6 +14,7 @@ import hashlib
 import hmac
 import os
 import secrets
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline import durable
@@ -22,6 +23,20 @@ from pipeline.lake import storage_errors
 
 MIN_KEY_BYTES = 32
 PSEUDONYM_LENGTH = 32  # hexadecimal digits: 128 bits
+_FINGERPRINT_OF = b"nightcart: which key is this?"
+
+
+@dataclass(frozen=True)
+class KeyFile:
+    """Where a key lies and which one it is: what may be said of it, in plans and logs too."""
+
+    path: str
+    fingerprint: str
+
+
+def key_fingerprint(key: bytes) -> str:
+    """16 hexadecimal digits that another key would not have."""
+    return hmac.new(key, _FINGERPRINT_OF, hashlib.sha256).hexdigest()[:16]
 
 
 def read_or_make_key(path: Path | str) -> bytes:

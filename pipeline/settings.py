@@ -209,6 +209,19 @@ class Privacy:
 
 
 @dataclass(frozen=True)
+class Encryption:
+    """Of tables that hold acts of single shoppers; published lists stay plain (docs/privacy.md)."""
+
+    enabled: bool = False  # whether such tables are encrypted from now on
+    key_file: str = ".nightcart/lake.key"  # made by the first night that encrypts
+    # Instead of the file, a key management service (pipeline/encryption/keyring.py).
+    kms: str = ""  # an entry point of the group nightcart.kms
+    kms_url: str = ""
+    kms_key: str = ""  # the master key's name there
+    spark_kms_class: str = ""  # the same service for Spark: a class on its class path
+
+
+@dataclass(frozen=True)
 class Compute:
     """Where Airflow starts a job (dags/compute.py): in a process here, unless told otherwise."""
 
@@ -277,6 +290,7 @@ class Settings:
     generation: Generation = field(default_factory=Generation)
     reasons: Reasons = field(default_factory=Reasons)
     privacy: Privacy = field(default_factory=Privacy)
+    encryption: Encryption = field(default_factory=Encryption)
     compute: Compute = field(default_factory=Compute)
     alerts: Alerts = field(default_factory=Alerts)
     night: Night = field(default_factory=Night)
@@ -385,6 +399,9 @@ def _with_absolute_paths(settings: Settings, base: Path) -> Settings:
             group_readable=settings.paths.group_readable,
         ),
         privacy=Privacy(key_file=absolute(settings.privacy.key_file)),
+        encryption=dataclasses.replace(
+            settings.encryption, key_file=absolute(settings.encryption.key_file)
+        ),
     )
 
 

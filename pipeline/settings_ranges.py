@@ -159,7 +159,7 @@ def allowed_of(key: str) -> Allowed | None:
     return SHARE if key.endswith("_share") else ALLOWED.get(key)
 
 
-def fault(values: Mapping[str, Any]) -> tuple[str, str] | None:
+def fault(values: Mapping[str, Any]) -> tuple[str, str] | None:  # noqa: PLR0911
     """The first setting that no run could mean, and what it must be; none if all may be."""
     for key, value in values.items():
         allowed = allowed_of(key)
@@ -174,6 +174,9 @@ def fault(values: Mapping[str, Any]) -> tuple[str, str] | None:
         return "model.n_embd", f"must be a multiple of n_head={values['model.n_head']}"
     if values["generation.precision"] == "int8" and values["generation.device"] != "cpu":
         return "generation.precision", "must be float32 or bfloat16 where generation.device is cuda"
+    for key in ("encryption.kms_key", "encryption.spark_kms_class"):
+        if values["encryption.kms"] and not values[key]:
+            return key, "must be set where encryption.kms is, for both engines to read"
     if values["histories.max_events"] + 8 > values["model.n_positions"]:
         return "model.n_positions", "must exceed histories.max_events by 8 or more"
     return None

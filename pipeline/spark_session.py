@@ -20,6 +20,7 @@ from pyspark.sql import SparkSession
 
 from pipeline import file_modes
 from pipeline.class_archive import archive_options
+from pipeline.encryption.keyring import in_use
 from pipeline.errors import SettingsError, StartError
 from pipeline.java import check_java
 from pipeline.night_jvm import claim, give_back
@@ -35,8 +36,8 @@ from pipeline.spark_network import (
 from pipeline.spark_scratch import claim_scratch, release_scratch
 
 LOG_SETTINGS = Path(__file__).with_name("spark_log4j2.properties")
-# Hadoop's local file system without a process for each file (SparkLocalFiles.java).
-LOCAL_FILES = Path(__file__).with_name("spark_local_files.jar")
+# Classes of ours for the JVM: pipeline/*.java.
+EXTRAS = Path(__file__).with_name("spark_extras.jar")
 
 # HotSpot's first compiler only. On a small night most processor time went into its second one,
 # whose code had hardly run when the session ended. Alone it is given 48 MB for code; the cleaning
@@ -86,12 +87,12 @@ def open_spark(settings: Spark, name: str, scratch: Path | None = None) -> Spark
         if SparkContext._gateway is None and not _attach_to_the_nights_jvm(settings):
             ours = claim_scratch(scratch or temporary_scratch())
             atexit.register(_end_jvm, ours)
-            os.environ.update(start_environment(settings, os.environ))
+            os.environ.update(start_environment(os.environ))
             options = launch_options(settings, ours)
             _start_jvm(options)
             for key, value in options.items():
                 builder = builder.config(key, value)
-    os.environ.update(start_environment(settings, os.environ))
+    os.environ.update(start_environment(os.environ))
     if SECRET_VARIABLE in os.environ:
         # Only now that the JVM runs: what it is started with can be read by everybody.
         builder = builder.config("spark.authenticate.secret", os.environ[SECRET_VARIABLE])
@@ -130,11 +131,17 @@ def open_spark(settings: Spark, name: str, scratch: Path | None = None) -> Spark
         .config("spark.ui.retainedStages", 100)
         .config("spark.ui.showConsoleProgress", "false")
     )
+    if keyring := in_use():
+        for key, value in keyring.spark_options().items():
+            builder = builder.config(key, value)
+        if keyring.writes:
+            builder = builder.config("spark.io.encryption.enabled", "true")  # what it spills
     try:
         session = builder.getOrCreate()
     except Exception as error:
         _explain_start(error)
     _refuse_an_open_network(session)
+    _bring_extras(session)
     return session
 
 
@@ -189,7 +196,7 @@ def jvm_options(settings: Spark) -> str:
     return f"{settings.master} {settings.driver_memory} {java_options(settings)}"
 
 
-def start_environment(settings: Spark, environ: Mapping[str, str]) -> dict[str, str]:
+def start_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment that a JVM and Python's workers are started in."""
     root = str(Path(__file__).resolve().parent.parent)
     changed = {
@@ -199,11 +206,9 @@ def start_environment(settings: Spark, environ: Mapping[str, str]) -> dict[str, 
         "PYSPARK_DRIVER_PYTHON": sys.executable,
         "PYTHONPATH": _joined(root, *_parts(environ.get("PYTHONPATH", ""))),
     }
-    if is_local(settings.master):
-        # Executors elsewhere would not have the class. Behind Spark's own jars: the class archive
-        # is for a class path that begins with them.
-        jars = _parts(environ.get("SPARK_DIST_CLASSPATH", ""))
-        changed["SPARK_DIST_CLASSPATH"] = _joined(*jars, str(LOCAL_FILES))
+    # Behind Spark's own jars: the class archive is for a class path that begins with them.
+    jars = _parts(environ.get("SPARK_DIST_CLASSPATH", ""))
+    changed["SPARK_DIST_CLASSPATH"] = _joined(*jars, str(EXTRAS))
     return changed
 
 
@@ -258,6 +263,18 @@ def _refuse_an_open_network(session: SparkSession) -> None:
             f"{', '.join(missing)}, and a standalone cluster with the same and a secret "
             "(docs/runbook.md)"
         )
+
+
+def _bring_extras(session: SparkSession) -> None:
+    """Have our classes in the executors of a cluster, and in a driver that `spark-submit` made."""
+    context = session.sparkContext
+    jvm = context._jvm
+    assert jvm is not None
+    jar = jvm.java.io.File(str(EXTRAS)).toURI()
+    if not is_local(context.master or ""):
+        context._jsc.sc().addJar(jar.toString())
+    if _is_submitted():
+        jvm.java.lang.Thread.currentThread().getContextClassLoader().addURL(jar.toURL())
 
 
 def _is_submitted() -> bool:

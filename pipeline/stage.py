@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import durable, file_modes
-from pipeline.error_words import in_words, traceback_without_values, without_quoted
+from pipeline.encryption import keyring
+from pipeline.error_words import in_words, key_fault, traceback_without_values, without_quoted
 from pipeline.errors import DATA_ERROR, OK, NightcartError, SettingsError, StorageError
 from pipeline.lake import Lake, Run, run_id_of, storage_errors, write_json
 from pipeline.open_files import ran_out, too_many_open_files
@@ -107,6 +108,7 @@ def run_stage(
     # A second process of the same stage and run waits for the first: they share their scratch.
     with ExitStack() as held:
         held.enter_context(file_modes.as_before())
+        held.enter_context(keyring.as_before())
         file_modes.restrict(settings.paths.group_readable)
         return _run(stage, work, arguments, held)
 
@@ -134,6 +136,8 @@ def _run(
     started = time.monotonic()
     code = OK
     try:
+        if name not in (WAIT_FOR_RAW, EXPIRE):
+            keyring.use(stage.settings).prepare()
         record |= {"report": work(stage, arguments), "status": "done"}
     except NightcartError as error:
         record |= {"status": "failed", "error": str(error)}
@@ -142,9 +146,13 @@ def _run(
         record |= {"status": "failed", "error": _explain_os_error(error)}
         code = 75
     except Exception as error:
-        record |= {"status": "failed", "error": in_words(error)}
-        print(traceback_without_values(error), end="", file=sys.stderr)
-        code = 1
+        if fault := key_fault(error):
+            record |= {"status": "failed", "error": fault}
+            code = DATA_ERROR
+        else:
+            record |= {"status": "failed", "error": in_words(error)}
+            print(traceback_without_values(error), end="", file=sys.stderr)
+            code = 1
     record |= {"ended": _utc_now(), "seconds": round(time.monotonic() - started, 1)}
     _write_last_record(stage, record)
     if code:

@@ -12,6 +12,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from jobs.cli.airflow_home import prepare
+from pipeline.encryption import keyring
 from pipeline.file_modes import as_before
 from pipeline.lake import Lake
 from pipeline.settings import Settings, load_settings
@@ -62,7 +63,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True)
 def _umask() -> Iterator[None]:
     """What a command sets in this process is not the next test's."""
-    with as_before():
+    with as_before(), keyring.as_before():
         yield
 
 

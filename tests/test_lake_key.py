@@ -9,7 +9,8 @@ import pytest
 
 from pipeline.errors import SettingsError
 from pipeline.lake import Lake, Run
-from pipeline.lake_key import KEY_FILE, key_fingerprint, key_of_lake, lake_fingerprint
+from pipeline.lake_key import KEY_FILE, key_of_lake, lake_fingerprint
+from pipeline.pseudonym import key_fingerprint
 from tests.lake_rows import write_rows
 
 RUN = Run(dt.date(2026, 3, 1), "r")

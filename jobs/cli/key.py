@@ -36,8 +36,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def _show(arguments: argparse.Namespace) -> int:
     from pipeline.lake import Lake
-    from pipeline.lake_key import key_fingerprint, lake_fingerprint
-    from pipeline.pseudonym import read_key
+    from pipeline.lake_key import lake_fingerprint
+    from pipeline.pseudonym import key_fingerprint, read_key
 
     settings = chosen_settings(arguments)
     lake, path = Lake(settings.paths.lake), Path(settings.privacy.key_file)

@@ -6,6 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
+from pipeline.encryption.keyring import use
 from pipeline.file_modes import restrict
 from pipeline.settings import Settings, load_settings
 from pipeline.settings_files import CONFIG_HELP
@@ -23,7 +24,8 @@ def chosen_config(arguments: argparse.Namespace) -> Path | None:
 
 
 def chosen_settings(arguments: argparse.Namespace) -> Settings:
-    """The settings in force; whatever the command writes is as readable as they say."""
+    """The settings in force; what the command reads and writes is as they say."""
     settings = load_settings(chosen_config(arguments), os.environ)
     restrict(settings.paths.group_readable)
+    use(settings)
     return settings

@@ -15,7 +15,6 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
-import pyarrow.parquet as pq
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
@@ -31,6 +30,7 @@ from pipeline.cleaning.write_outcomes import DELIVERY, OWN_DIRECTORY
 from pipeline.contracts.arrow import arrow_schema
 from pipeline.contracts.contract import load_contract
 from pipeline.datasets import CLEANED_EVENTS, REMOVED_EVENTS, cleaned
+from pipeline.encryption.parquet_files import read_table, row_count, write_table
 from pipeline.lake import storage_errors
 from pipeline.sources.reader_columns import DAY, FILE
 
@@ -121,15 +121,14 @@ def late_rows(files: list[Path], day: dt.date) -> dict[str, int]:
 
 def rows_in(files: list[Path]) -> int:
     """How many rows the files' footers count."""
-    return sum(pq.read_metadata(file).num_rows for file in files)
+    return sum(row_count(file) for file in files)
 
 
 def reasons_in(files: list[Path]) -> dict[str, int]:
     """Refused rows by reason, counted in the files."""
     counts: Counter[str] = Counter()
     for file in files:
-        # Not by pq.read_table, which takes the directory's name for a column.
-        refused = pq.ParquetFile(file).read(columns=["reason", "rows"])
+        refused = read_table(file, columns=["reason", "rows"])
         for group in refused.group_by("reason").aggregate([("rows", "sum")]).to_pylist():
             counts[group["reason"]] += group["rows_sum"]
     return dict(sorted(counts.items()))
@@ -141,7 +140,7 @@ def bots_in(scratch: Path, days: list[dt.date]) -> dict[str, int]:
     for day in days:
         for directory in (REMOVED_EVENTS, LATE_REMOVED):
             for file in day_files(scratch / directory, day):
-                rows = pq.read_table(file, columns=["user_id", "event_date", "rule"]).to_pylist()
+                rows = read_table(file, columns=["user_id", "event_date", "rule"]).to_pylist()
                 user_days.update(
                     (row["user_id"], row["event_date"]) for row in rows if row["rule"] == "bot"
                 )
@@ -181,7 +180,7 @@ def write_empty(directory: Path, contract: str, prefix: str) -> None:
     with storage_errors(f"cannot write {directory}"):
         directory.mkdir(exist_ok=True)
         schema = arrow_schema(load_contract(contract))
-        pq.write_table(schema.empty_table(), directory / f"{prefix}00000.parquet")
+        write_table(schema.empty_table(), directory / f"{prefix}00000.parquet")
 
 
 def _partition(directory: Path, dataset: str, own_day: dt.date) -> Path:

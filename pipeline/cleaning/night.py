@@ -37,7 +37,7 @@ from pipeline.datasets import CLEANED_ITEMS
 from pipeline.erased import is_under_way, read_erased
 from pipeline.errors import InputError, SettingsError
 from pipeline.lake import Lake, Run, storage_errors
-from pipeline.lake_key import key_of_lake
+from pipeline.lake_key import key_file_of_lake
 from pipeline.ledger import LedgerLine, stage_lines, write_ledger
 from pipeline.retention.expired import expired_until, refuse_expired
 from pipeline.settings import Settings
@@ -118,7 +118,7 @@ def clean_night(
     with storage_errors(f"cannot write {scratch}"):
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(parents=True)
-    key = key_of_lake(lake, settings.privacy.key_file)
+    key = key_file_of_lake(lake, settings.privacy.key_file)
     noted = read_erased(lake)
     erased = frozenset(noted.digests)
     night = NightContext(

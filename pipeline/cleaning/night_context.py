@@ -12,6 +12,7 @@ from pyspark.sql import SparkSession
 from pipeline.cleaning.rows.mapping import Calendar
 from pipeline.lake import Lake, Run
 from pipeline.lineage import Lineage
+from pipeline.pseudonym import KeyFile
 from pipeline.settings import Settings
 from pipeline.sources.source import Source
 
@@ -30,7 +31,7 @@ class NightContext:
     source: Source
     calendar: Calendar
     days: list[dt.date]
-    key: bytes
+    key: KeyFile
     scratch: Path
     erased: frozenset[str] = frozenset()
     made_by: Mapping[str, Lineage] = field(default_factory=dict)  # what decides, by dataset

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote
 
-from pipeline.error_words import conditions_of, in_words
-from pipeline.errors import ContractError, InputError, StorageError
+from pipeline.error_words import conditions_of, in_words, key_fault
+from pipeline.errors import ContractError, InputError, SettingsError, StorageError
 from pipeline.open_files import ran_out, too_many_open_files
 from pipeline.sources.source import SourceDataset
 
@@ -17,6 +17,8 @@ def explain(error: Exception, dataset: SourceDataset) -> None:
     """Raise an error of ours for one of Spark's that a user can mend; else do nothing."""
     if ran_out(error):
         raise StorageError(f"cleaning {dataset.name}: {too_many_open_files()}") from None
+    if fault := key_fault(error):
+        raise SettingsError(f"cleaning {dataset.name}: {fault}. Nothing was committed") from None
     for reason in ("No space left on device", "Permission denied", "Read-only file system"):
         if reason in str(error):
             raise StorageError(

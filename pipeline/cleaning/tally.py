@@ -16,11 +16,11 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipeline.cleaning.day_files import day_files, rows_in
 from pipeline.cleaning.rows.row_rules import ACCEPTED, QUARANTINED, REMOVED
 from pipeline.cleaning.write_outcomes import UNREAD_DIRECTORY, not_accepted_directory
+from pipeline.encryption.parquet_files import open_parquet
 from pipeline.errors import GateError, InputError
 from pipeline.sources.source import SourceDataset
 
@@ -68,8 +68,7 @@ def tally(scratch: Path, dataset: str, days: Iterable[dt.date]) -> list[Count]:
 def _heads(file: Path) -> Counter[str]:
     """How many rows have the same first line in their `source`."""
     found: Counter[str] = Counter()
-    # Not by pq.read_table, which takes the directory's name for a column.
-    with pq.ParquetFile(file) as rows:
+    with open_parquet(file) as rows:
         for batch in rows.iter_batches(columns=["source"]):
             lines = pc.split_pattern(batch.column(0), "\n", max_splits=1)
             heads = pa.table({"head": pc.list_element(lines, 0)}).group_by("head")

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline import durable
 from pipeline.datasets import (
@@ -30,6 +29,7 @@ from pipeline.datasets import (
     REMOVED_EVENTS,
     REVIEW_PHRASES,
 )
+from pipeline.encryption.parquet_files import open_parquet
 from pipeline.erased import ERASURES
 from pipeline.erasure.directories import (
     DATE,
@@ -367,5 +367,5 @@ def _tables(directory: RunDirectory) -> list[Path]:
 
 
 def _whole(file: Path) -> pa.Table:
-    with pq.ParquetFile(file) as table:
+    with open_parquet(file) as table:
         return table.read()

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.arrow_columns import Column
 from pipeline.arrow_columns import column as in_one_piece
 from pipeline.arrow_columns import compute as pc
+from pipeline.encryption.parquet_files import open_parquet, writer
 from pipeline.erasure.wanted import Wanted
 from pipeline.pseudonym import PSEUDONYM_LENGTH
 
@@ -52,7 +52,7 @@ def rows_with_users(file: Path | pa.BufferReader, wanted: Wanted, *, ids: bool) 
         pyarrow.ArrowException: the file is damaged.
     """
     rows, users = 0, set[str]()
-    with pq.ParquetFile(file) as table:
+    with open_parquet(file) as table:
         columns = _text_columns(table.schema_arrow)
         total = table.metadata.num_rows
         if columns:
@@ -79,7 +79,7 @@ def write_without(file: Path, target: Path, wanted: Wanted, *, ids: bool) -> int
 def rewrite(file: Path, target: Path, change: Callable[[pa.Table], pa.Table]) -> tuple[int, int]:
     """Write a file again, each row group changed; rows before and after."""
     before = after = 0
-    with pq.ParquetFile(file) as table:
+    with open_parquet(file) as table:
         metadata, schema = table.metadata, table.schema_arrow
         first = metadata.row_group(0) if metadata.num_row_groups else None
         columns = [first.column(n) for n in range(first.num_columns)] if first else []
@@ -87,21 +87,22 @@ def rewrite(file: Path, target: Path, change: Callable[[pa.Table], pa.Table]) ->
         compression: Any = {
             name: "none" if how == "uncompressed" else how for name, how in said.items()
         }
-        with pq.ParquetWriter(
+        with writer(
             target,
             schema,
+            like=file,
             compression=compression or "zstd",
             use_deprecated_int96_timestamps=any(
                 column.physical_type == "INT96" for column in columns
             ),
             store_schema=_ARROW_SCHEMA in (metadata.metadata or {}),
-        ) as writer:
+        ) as written:
             for group in range(metadata.num_row_groups):
                 rows = table.read_row_group(group)
                 kept = change(rows).combine_chunks()
                 before, after = before + rows.num_rows, after + kept.num_rows
                 if kept.num_rows:
-                    writer.write_table(kept, row_group_size=kept.num_rows)
+                    written.write_table(kept, row_group_size=kept.num_rows)
     return before, after
 
 

@@ -25,10 +25,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.arrow_columns import compute as pc
 from pipeline.datasets import CATALOGUE, CLEANED_EVENTS, CLEANED_ITEMS, CLEANED_REVIEWS
+from pipeline.encryption.parquet_files import open_parquet
 from pipeline.erasure.wanted import Wanted
 from pipeline.lake import Lake
 from pipeline.language_tag import primary_language
@@ -229,7 +229,7 @@ def model_sentences(file: Path) -> set[str]:
 
 def texts_of(file: Path, wanted: Wanted, columns: Iterable[str]) -> set[str]:
     """What erased users wrote, in some columns of a file."""
-    with pq.ParquetFile(file) as table:
+    with open_parquet(file) as table:
         names = [name for name in columns if name in table.schema_arrow.names]
         rows = table.read(columns=["user_id", *names])
     theirs = rows.filter(pc.is_in(rows["user_id"], value_set=wanted.values))
@@ -275,7 +275,7 @@ def _texts_of_others(lake: Lake, wanted: Wanted) -> Iterator[str]:
     for dataset, columns in _REMAINING.items():
         for partition in lake.past_whole(dataset, dt.date.max):
             for file in partition.paths:
-                with pq.ParquetFile(file) as table:
+                with open_parquet(file) as table:
                     names = set(table.schema_arrow.names)
                     read = [name for name in (*columns, "user_id") if name in names]
                     rows = table.read(columns=read)
@@ -292,5 +292,5 @@ def _theirs(file: Path, wanted: Wanted) -> Any:
 
 def _read(file: Path, columns: list[str]) -> pa.Table:
     # Not read_table, which takes columns from names of directories too.
-    with pq.ParquetFile(file) as table:
+    with open_parquet(file) as table:
         return table.read(columns=columns)

@@ -26,12 +26,12 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import InputError
 from pipeline.pseudonym import pseudonym
-from pipeline.publishing.sql_values import sql_files, sql_text
 from pipeline.sources.damage import open_decompressed
 from pipeline.sources.dialect import UTF_8
 from pipeline.sources.file_checks import check_files
 from pipeline.sources.file_pattern import DeliveredFile
 from pipeline.sources.source import Source, SourceDataset
+from pipeline.sql_values import sql_files, sql_text
 
 log = logging.getLogger("nightcart")
 

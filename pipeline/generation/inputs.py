@@ -9,11 +9,11 @@ from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.arrow_columns import column, compute
 from pipeline.code_digest import code_digest
 from pipeline.datasets import CATALOGUE, HISTORIES, ITEM_WORDS
+from pipeline.encryption.parquet_files import read_table
 from pipeline.generation.audience import users_by_shard
 from pipeline.generation.champion import Champion, identity, load_champion, read_champion
 from pipeline.generation.lists.candidates import Candidates, sellable_candidates
@@ -215,7 +215,7 @@ class NightInputs:
         aspects: dict[Pair, list[str]] = {}
         for path in self.item_words.files if self.item_words else ():
             with storage_errors(f"cannot read {path}"):
-                rows = pq.read_table(path, columns=_WORD_COLUMNS).to_pylist()
+                rows = read_table(path, columns=_WORD_COLUMNS).to_pylist()
             for row in rows:
                 pair = row["item_id"], row["language"]
                 words[pair] = row["words"]
@@ -226,7 +226,7 @@ class NightInputs:
     def _catalogue_table(self) -> pa.Table:
         with storage_errors(f"cannot read {self.catalogue.path}"):
             files = self.catalogue.files
-            tables = [pq.read_table(path, columns=_CATALOGUE_COLUMNS) for path in files]
+            tables = [read_table(path, columns=_CATALOGUE_COLUMNS) for path in files]
         return pa.concat_tables(tables).sort_by("item_id")
 
     def _texts(self, name: str) -> dict[str, str]:

@@ -15,10 +15,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 import torch
 
 from pipeline.datasets import CATALOGUE, CHAMPIONS
+from pipeline.encryption.parquet_files import read_table
 from pipeline.errors import InputError
 from pipeline.lake import Lake
 from pipeline.model.champion import champion_of
@@ -83,7 +83,7 @@ def answer_query(lake: Lake, sentence: str, k: int) -> QueryAnswer:
     rows = [
         row
         for file in lake.require(CATALOGUE, date).files
-        for row in pq.read_table(file, columns=_COLUMNS).to_pylist()
+        for row in read_table(file, columns=_COLUMNS).to_pylist()
         if row["sellable"]
     ]
     return QueryAnswer(

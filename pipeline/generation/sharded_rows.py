@@ -28,11 +28,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.ipc
-import pyarrow.parquet as pq
 
 from pipeline.arrow_columns import column
 from pipeline.contracts.arrow import arrow_schema
 from pipeline.contracts.contract import load_contract
+from pipeline.encryption.parquet_files import open_parquet
 from pipeline.errors import StorageError
 from pipeline.generation.shards import fingerprint, shard_of
 from pipeline.intact import file_sha256
@@ -58,7 +58,7 @@ def read_batches(files: Sequence[Path], schema: pa.Schema) -> Iterator[pa.Record
     Not through a dataset: its scanner has decoded whole row groups, and several ahead.
     """
     for path in files:
-        with storage_errors(f"cannot read {path}"), pq.ParquetFile(path) as file:
+        with storage_errors(f"cannot read {path}"), open_parquet(path) as file:
             for batch in file.iter_batches(BATCH_ROWS, columns=schema.names, use_threads=False):
                 yield batch.select(schema.names).cast(schema)
 

@@ -7,7 +7,7 @@ remains to be done is derived from that alone. A shard that is read back is chec
 sidecar once more.
 
 Two processes that make the same shard at once (a task that Spark runs twice) do no harm: both write
-the same bytes, each to a temporary file of its own.
+the same rows, each to a temporary file of its own (encrypted, in other bytes each time).
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline import durable
 from pipeline.arrow_columns import Column, compute
+from pipeline.encryption.parquet_files import read_table, write_table
 from pipeline.errors import ContractError, StorageError
 from pipeline.intact import file_sha256
 from pipeline.lake import storage_errors, write_json
@@ -118,13 +118,16 @@ class Shards:
                 "which makes it anew"
             )
         with storage_errors(f"cannot read shard {self.path(name)}"):
-            return pq.read_table(self.path(name))
+            return read_table(self.path(name))
 
     def _sidecar(self, name: str) -> Path:
         return self.directory / f"{name}.json"
 
 
 def write_parquet(path: Path, table: pa.Table) -> None:
-    """Write Parquet aside, flush it to the disk and rename it. The same table, the same bytes."""
+    """Write Parquet aside, flush it to the disk and rename it.
+
+    Unless it is encrypted, the same table is the same bytes.
+    """
     with durable.in_place(path) as file:
-        pq.write_table(table, file, compression="zstd")
+        write_table(table, file, compression="zstd")

@@ -29,6 +29,7 @@ import pyarrow as pa
 import torch
 
 from pipeline.arrow_columns import numbers
+from pipeline.encryption.keyring import use
 from pipeline.error_words import in_words
 from pipeline.errors import StorageError
 from pipeline.generation.shard_maker import ShardMaker
@@ -132,6 +133,7 @@ def _open_maker(job: WorkerJob) -> ShardMaker:
     Raises:
         StorageError: it is not the night that the driver sees.
     """
+    use(job.settings)
     if job.settings.training.threads:
         torch.set_num_threads(job.settings.training.threads)
     maker = ShardMaker(Lake(job.root), job.run, job.settings, job.deadline)

@@ -14,6 +14,8 @@ from pyspark.sql import functions as F
 
 from pipeline.contracts.arrow import arrow_schema
 from pipeline.contracts.contract import load_contract
+from pipeline.encryption.keyring import PLAIN, SPARK_KEY
+from pipeline.encryption.parquet_files import row_count, write_table
 from pipeline.histories.past import DELIVERED
 from pipeline.lake import Lake, Run, storage_errors
 from pipeline.lineage import Lineage
@@ -40,7 +42,10 @@ def write_by_delivery(
     with storage_errors(f"cannot write {scratch}"):
         shutil.rmtree(scratch, ignore_errors=True)
         rows = frame.sortWithinPartitions(DELIVERED, *order).withColumn("day", F.col(DELIVERED))
-        rows.drop(DELIVERED).write.partitionBy("day").parquet(str(scratch))
+        written = rows.drop(DELIVERED).write.partitionBy("day")
+        if name in PLAIN:
+            written = written.option(SPARK_KEY, "")
+        written.parquet(str(scratch))
 
     def commit(day: dt.date) -> None:
         _commit(lake, name, Run(day, run.run_id), scratch / f"day={day.isoformat()}", days[day])
@@ -59,6 +64,8 @@ def _commit(lake: Lake, name: str, run: Run, made: Path, lineage: Lineage) -> No
             shutil.move(file, directory / f"part-{number:05d}.parquet")
         if not files:
             empty = arrow_schema(load_contract(name)).empty_table()
-            pq.write_table(empty, directory / "part-00000.parquet")
-        rows = sum(pq.read_metadata(file).num_rows for file in directory.glob("*.parquet"))
+            (pq.write_table if name in PLAIN else write_table)(
+                empty, directory / "part-00000.parquet"
+            )
+        rows = sum(row_count(file) for file in directory.glob("*.parquet"))
     lake.commit(name, run, rows=rows, **lineage.facts())

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from pipeline.encryption.parquet_files import read_table
 from pipeline.lake import Lake, Partition
 from pipeline.lineage import SINCE, Lineage, inputs_upto, lineage_of
 from pipeline.retention.expired import expired_of
@@ -106,7 +106,7 @@ def _days(partition: Partition, column: str) -> list[dt.date]:
             days.append(dt.date.fromisoformat(named[0].removeprefix(f"{column}=")))
             continue
         (read,) = partition.verified([file])
-        oldest = pc.min(pq.read_table(read, columns=[column])[column]).as_py()
+        oldest = pc.min(read_table(read, columns=[column])[column]).as_py()
         if oldest is not None:
             days.append(oldest)
     return days

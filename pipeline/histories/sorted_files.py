@@ -9,9 +9,10 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-import pyarrow.parquet as pq
 from pyspark.sql import DataFrame
 
+from pipeline.encryption.keyring import SPARK_KEY
+from pipeline.encryption.parquet_files import row_count
 from pipeline.lake import storage_errors
 
 # Below this a file is too small to be worth opening: a row of events is about 60 bytes of zstd.
@@ -31,20 +32,29 @@ def file_count(rows: int, most: int) -> int:
 
 
 def write_sorted(
-    frame: DataFrame, directory: Path, *, key: str, files: int, order: Sequence[str] = ()
+    frame: DataFrame,
+    directory: Path,
+    *,
+    key: str,
+    files: int,
+    order: Sequence[str] = (),
+    plain: bool = False,
 ) -> int:
     """Write a frame into `files` files by hash of its key; return the rows.
 
     Each file is sorted by the key, then by `order`, which together must tell all rows apart. Rows
     are counted in what was written. A frame that is already cut by the same key into as many
-    partitions is not shuffled again.
+    partitions is not shuffled again. A `plain` table is never encrypted.
     """
     with storage_errors(f"cannot write {directory}"):
         cut = frame.repartition(files, key).sortWithinPartitions(key, *order)
         # The directory exists and is empty: `append` is Spark's word for writing into it.
-        cut.write.mode("append").parquet(str(directory))
+        written = cut.write.mode("append")
+        if plain:
+            written = written.option(SPARK_KEY, "")
+        written.parquet(str(directory))
         _name_by_number(directory)
-        return sum(pq.read_metadata(file).num_rows for file in directory.glob("*.parquet"))
+        return sum(row_count(file) for file in directory.glob("*.parquet"))
 
 
 def _name_by_number(directory: Path) -> None:

@@ -14,9 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from pipeline.datasets import HISTORIES
+from pipeline.encryption.parquet_files import read_table
 from pipeline.lake import Lake
 
 _COLUMNS = [
@@ -110,7 +109,7 @@ def read_histories(lake: Lake, run_date: dt.date) -> list[UserHistory]:
     partition = lake.require(HISTORIES, run_date)
     rows: list[UserHistory] = []
     for file in partition.files:
-        table = pq.read_table(file, columns=_COLUMNS)
+        table = read_table(file, columns=_COLUMNS)
         rows += [_user(row) for row in table.to_pylist() if row["consent"]]
     return sorted(rows, key=lambda user: user.user_id)
 

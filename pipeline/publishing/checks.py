@@ -16,16 +16,17 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.contracts.arrow import arrow_schema
 from pipeline.contracts.contract import load_contract
 from pipeline.datasets import RECOMMENDATIONS
+from pipeline.encryption.duckdb_tables import bring, parquet_source
+from pipeline.encryption.parquet_files import schema_of
 from pipeline.errors import GateError, StorageError
 from pipeline.lake import Partition
 from pipeline.model.list_methods import IS_FALLBACK
 from pipeline.publishing.list_rules import CHECKS, VIEWS, Check
-from pipeline.publishing.sql_values import sql_files, sql_text
+from pipeline.sql_values import sql_text
 
 EXAMPLES = 3
 
@@ -103,7 +104,7 @@ def _check_schema(generated: Partition) -> None:
     wanted = [(field.name, field.type) for field in _schema()]
     for file in generated.files:
         try:
-            found = [(field.name, field.type) for field in pq.read_schema(file)]
+            found = [(field.name, field.type) for field in schema_of(file)]
         except pa.ArrowInvalid as error:
             raise GateError(
                 f"{file} cannot be read as Parquet ({error}); nothing was published. Run generate "
@@ -140,8 +141,8 @@ def _open(connection: duckdb.DuckDBPyConnection, inputs: Inputs) -> None:
             select = "SELECT '' AS user_id, false AS consent, '' AS run_date WHERE false"
         else:
             # A view cannot hold a prepared parameter; paths are quoted as literals.
-            select = f"FROM read_parquet({sql_files(files)}, hive_partitioning = true)"
-        connection.execute(f"CREATE VIEW {name} AS {select}")
+            select = f"FROM {parquet_source(files, 'hive_partitioning = true')}"
+        connection.execute(bring(connection, f"CREATE VIEW {name} AS {select}"))
     for name, select in VIEWS.items():
         connection.execute(f"CREATE VIEW {name} AS {select}")
 

@@ -13,15 +13,15 @@ import datetime as dt
 import duckdb
 
 from pipeline.datasets import CLEANED_USERS, USER_ATTRIBUTES
+from pipeline.encryption.duckdb_tables import bring, parquet_source
 from pipeline.lake import Lake, Partition
 from pipeline.lineage import lineage_of
-from pipeline.publishing.sql_values import sql_files
+from pipeline.sql_values import sql_files
 
 # Should two entries of one delivery meet, the refusal counts: '1' sorts after '0'.
 _BY_NEWEST_ENTRY = """
     SELECT user_id FROM (
-        SELECT user_id, consent, run_date::VARCHAR AS run_date FROM read_parquet({files},
-            hive_partitioning = true, hive_types_autocast = false, union_by_name = true)
+        SELECT user_id, consent, run_date::VARCHAR AS run_date FROM {source}
     ) GROUP BY user_id
     HAVING {condition} arg_max(consent, run_date || (NOT consent)::INTEGER)"""
 
@@ -57,14 +57,17 @@ def _users(lists: Partition, join: str) -> list[str]:
     using = f"{join} USING (user_id)" if join else ""
     sql = f"SELECT user_id FROM read_parquet({sql_files(lists.files)}) {using} ORDER BY user_id"  # noqa: S608
     with duckdb.connect() as connection:
-        return [user_id for (user_id,) in connection.execute(sql).fetchall()]
+        return [user_id for (user_id,) in connection.execute(bring(connection, sql)).fetchall()]
 
 
 def _by_newest_entry(lake: Lake, condition: str) -> str | None:
     paths = [path.resolve() for part in _entries(lake) for path in part.paths]
     if not paths:
         return None
-    return _BY_NEWEST_ENTRY.format(files=sql_files(paths), condition=condition)
+    source = parquet_source(
+        paths, "hive_partitioning = true, hive_types_autocast = false, union_by_name = true"
+    )
+    return _BY_NEWEST_ENTRY.format(source=source, condition=condition)
 
 
 def _hash_entries(lake: Lake) -> None:

@@ -28,6 +28,7 @@ from pipeline.code_version import code_version
 from pipeline.contracts.arrow import arrow_schema
 from pipeline.contracts.contract import load_contract
 from pipeline.datasets import CLEANED_USERS, RECOMMENDATIONS
+from pipeline.encryption.duckdb_tables import bring, parquet_source
 from pipeline.errors import InputError
 from pipeline.intact import file_sha256
 from pipeline.lake import Lake, Partition, Run, storage_errors
@@ -42,8 +43,8 @@ from pipeline.publishing.list_origin import (
     lists_night,
 )
 from pipeline.publishing.list_rules import VIEWS
-from pipeline.publishing.sql_values import sql_files
 from pipeline.publishing.views import views_beside
+from pipeline.sql_values import sql_files
 from pipeline.stages import DEGRADE
 
 log = logging.getLogger("nightcart")
@@ -132,7 +133,7 @@ def _withdrawn(lake: Lake, source: Partition, upto: dt.date) -> list[str]:
     if not users:
         return _column(f"SELECT user_id FROM read_parquet({sql_files(source.files)})")  # noqa: S608
     return _column(
-        f"WITH users AS (FROM read_parquet({sql_files(users)}, hive_partitioning = true)), "  # noqa: S608
+        f"WITH users AS (FROM {parquet_source(users, 'hive_partitioning = true')}), "  # noqa: S608
         f"consenting AS ({VIEWS['consenting']}) "
         f"SELECT user_id FROM read_parquet({sql_files(source.files)}) "
         "ANTI JOIN consenting USING (user_id)"
@@ -141,7 +142,7 @@ def _withdrawn(lake: Lake, source: Partition, upto: dt.date) -> list[str]:
 
 def _column(sql: str) -> list[str]:
     with duckdb.connect() as connection:
-        return [value for (value,) in connection.execute(sql).fetchall()]
+        return [value for (value,) in connection.execute(bring(connection, sql)).fetchall()]
 
 
 def _mark(source: Path, target: Path, withdrawn: list[str], reason: str) -> int:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pipeline.model.list_methods import IS_FALLBACK, METHODS
-from pipeline.publishing.sql_values import sql_text
+from pipeline.sql_values import sql_text
 
 
 @dataclass(frozen=True)

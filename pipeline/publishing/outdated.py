@@ -20,9 +20,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 from pipeline.datasets import ACTED, HISTORIES, RECOMMENDATIONS, source_of
+from pipeline.encryption.parquet_files import open_parquet
 from pipeline.lake import Lake, Partition
 from pipeline.lineage import Lineage, inputs_upto, lineage_of
 from pipeline.publishing.list_origin import input_of, is_degraded
@@ -133,7 +132,7 @@ def _same_rows(old: Partition, new: Partition) -> bool:
 
 
 def _equal_files(one: Path, other: Path) -> bool:
-    with pq.ParquetFile(one) as left, pq.ParquetFile(other) as right:
+    with open_parquet(one) as left, open_parquet(other) as right:
         return left.metadata.num_rows == right.metadata.num_rows and bool(
             left.read().equals(right.read())
         )

@@ -36,6 +36,7 @@ import pyarrow.parquet as pq
 from pipeline import durable
 from pipeline.code_version import code_version
 from pipeline.datasets import CATALOGUE, CLEANED_USERS, GENERATED, HISTORIES, RECOMMENDATIONS
+from pipeline.encryption.parquet_files import is_encrypted, read_table
 from pipeline.errors import GateError, InputError, StorageError
 from pipeline.intact import file_sha256
 from pipeline.lake import Lake, Partition, Run, storage_errors
@@ -195,7 +196,8 @@ def _published_before(lake: Lake, run: Run, made_of: str) -> Partition | None:
 def _put_files(lake: Lake, run: Run, generated: Partition, withdrawn: Sequence[str]) -> None:
     """Fill a directory with verified files; what an unfinished attempt left is removed.
 
-    A file with rows of users who have withdrawn is written again without these.
+    A file with rows of users who have withdrawn is written again without these, and an encrypted
+    one plainly.
     """
     gone = pa.array(withdrawn, pa.string())
     directory = lake.begin(RECOMMENDATIONS, run)
@@ -212,16 +214,15 @@ def _put_files(lake: Lake, run: Run, generated: Partition, withdrawn: Sequence[s
                     "generate again"
                 )
             aside.replace(final)
-            if withdrawn:
-                _leave_out(final, gone)
+            if withdrawn or is_encrypted(final):
+                _write_again(final, gone)
 
 
-def _leave_out(file: Path, gone: pa.StringArray) -> None:
-    """Put a file without some users in the place of a link to the generated one."""
-    with pq.ParquetFile(file) as whole:
-        rows = whole.read()
+def _write_again(file: Path, gone: pa.StringArray) -> None:
+    """Put a plain file, without some users, in the place of a link to the generated one."""
+    rows = read_table(file)
     stay = pc.invert(pc.is_in(rows.column("user_id"), value_set=gone))
-    if not pc.all(stay).as_py():
+    if is_encrypted(file) or not pc.all(stay).as_py():
         with durable.in_place(file) as target:
             pq.write_table(rows.filter(stay), target, compression="zstd")
 

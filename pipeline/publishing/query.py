@@ -25,6 +25,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.datasets import LEDGER
+from pipeline.encryption.duckdb_tables import bring, files_of
 from pipeline.errors import InputError
 from pipeline.lake import Lake
 from pipeline.publishing.plain_text import visible
@@ -67,7 +68,7 @@ def run_query(lake: Lake, sql: str) -> QueryResult:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET autoinstall_known_extensions = false")
         for statement in statements:
-            connection.execute(statement)
+            connection.execute(bring(connection, statement))
         cursor = connection.execute(_one_reading(connection, sql))
         description = cursor.description or []
     except duckdb.Error as error:
@@ -100,7 +101,12 @@ def _verify(lake: Lake, sql: str, statements: Sequence[str]) -> None:
         words = set(_WORD.findall(todo.pop().lower()))
         todo += [views[name] for name in (words & views.keys()) - read]
         read |= words & views.keys()
-    directories = {found for name in read for found in _DIRECTORY.findall(views[name])}
+    directories = {
+        found
+        for name in read
+        for text in (views[name], *map(str, files_of(views[name])))
+        for found in _DIRECTORY.findall(text)
+    }
     for dataset, date, directory_id in sorted(directories):
         if dataset == LEDGER:  # lines that no manifest names
             continue

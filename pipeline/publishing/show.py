@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.datasets import CATALOGUE, HISTORIES, RECOMMENDATIONS
+from pipeline.encryption.duckdb_tables import bring, parquet_source
 from pipeline.errors import InputError
 from pipeline.lake import Lake, Partition
 from pipeline.model.list_methods import LAST_NIGHT, TEMPLATE, WORDS
@@ -27,7 +28,6 @@ from pipeline.pseudonym import pseudonym
 from pipeline.publishing.consent import withdrawn_from
 from pipeline.publishing.list_origin import input_of
 from pipeline.publishing.plain_text import visible
-from pipeline.publishing.sql_values import sql_files
 
 _PSEUDONYM = re.compile(r"[0-9a-f]{32}")
 _TITLE = 60
@@ -200,10 +200,10 @@ def _page(lake: Lake, latest: Partition, history: dict[str, Any]) -> ShopperPage
 def _rows(partition: Partition, condition: str, values: list[Any]) -> list[dict[str, Any]]:
     """Rows of a partition; files are sorted by their key, so that most of them is skipped."""
     # The condition is one of this module's own; values are parameters.
-    sql = f"SELECT * FROM read_parquet({sql_files(partition.files)}) WHERE {condition}"  # noqa: S608
+    sql = f"SELECT * FROM {parquet_source(partition.files)} WHERE {condition}"  # noqa: S608
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        cursor = connection.execute(sql, values)
+        cursor = connection.execute(bring(connection, sql), values)
         names = [str(column[0]) for column in cursor.description or []]
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 

@@ -11,6 +11,9 @@ a lake that was moved has good views in `nightcart query` at once, in the file a
 publish.
 
     duckdb -init <lake>/views.sql
+
+Of an encrypted lake `views.sql` has the views of what is published plainly, and `nightcart query`
+those of encrypted tables too.
 """
 
 from __future__ import annotations
@@ -18,7 +21,10 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+
+import duckdb
 
 from pipeline import durable
 from pipeline.contracts.contract import Contract, load_contract
@@ -32,12 +38,13 @@ from pipeline.datasets import (
     RETRACTIONS,
     cleaned,
 )
+from pipeline.encryption.duckdb_tables import bring, files_of, parquet_source
 from pipeline.errors import InputError
 from pipeline.lake import VIEWS_FILE, Lake, Partition, Run, storage_errors
 from pipeline.publishing.consent import refusing
 from pipeline.publishing.list_origin import input_of
-from pipeline.publishing.sql_values import sql_files, sql_text
 from pipeline.retention.expired import expired_until
+from pipeline.sql_values import sql_files, sql_text
 from pipeline.verification import seal_lines
 
 _FLAT = """
@@ -68,6 +75,15 @@ _VERSIONS = """
         changed, title, brand, category, price, stock, listed, in_assortment
     FROM {changes}"""
 
+
+@dataclass(frozen=True)
+class _Refused:
+    """A SELECT of `user_id`, and what of a list is compared with it."""
+
+    select: str
+    of_list: str = "lists.user_id"
+
+
 _TYPES = {"bigint": "BIGINT", "int": "INTEGER", "string": "VARCHAR"}
 
 
@@ -76,6 +92,8 @@ def view_statements(
     latest: Partition | None = None,
     adding: Partition | None = None,
     leaving: Collection[Path] = (),
+    *,
+    for_all: bool = False,
 ) -> list[str]:
     """`CREATE OR REPLACE VIEW` statements over what the pointers name now.
 
@@ -86,6 +104,7 @@ def view_statements(
         latest: the night to take for the latest; by default what `latest.json` names.
         adding: a closed night to take for the one that its date points at.
         leaving: directories that are about to be removed.
+        for_all: also for engines without the lake's keys. Views of encrypted tables are left out.
 
     Raises:
         InputError: nothing is published.
@@ -100,7 +119,7 @@ def view_statements(
     if adding is not None:
         nights[adding.run_date] = adding
     all_nights = _without(leaving, [nights[date] for date in sorted(nights)])
-    refused = refusing(lake)
+    refused = _refused(lake, [*all_nights, latest], for_all=for_all)
     views = {
         "recommendations_wide_latest": _consenting(_wide([latest]), refused),
         "recommendations_latest": _FLAT.format(wide="recommendations_wide_latest"),
@@ -119,7 +138,11 @@ def view_statements(
             load_contract(METRICS), _without(leaving, lake.past_whole(METRICS, dt.date.max))
         ),
     }
-    return [f"CREATE OR REPLACE VIEW {name} AS {select.strip()};" for name, select in views.items()]
+    return [
+        f"CREATE OR REPLACE VIEW {name} AS {select.strip()};"
+        for name, select in views.items()
+        if not (for_all and files_of(select))
+    ]
 
 
 @contextmanager
@@ -129,7 +152,7 @@ def views_beside(lake: Lake, latest: Partition, adding: Partition) -> Iterator[N
     The block switches the pointers. A disk that is full is found out before it, and the renaming
     after it needs no room. The arguments are those of `view_statements`.
     """
-    with _written_beside(lake, view_statements(lake, latest, adding)):
+    with _written_beside(lake, view_statements(lake, latest, adding, for_all=True)):
         yield
 
 
@@ -140,7 +163,7 @@ def views_without(lake: Lake, leaving: Collection[Path]) -> Iterator[None]:
     Whatever can fail does so before the block, which notes that something has expired.
     """
     if (lake.root / VIEWS_FILE).exists() and lake.latest(RECOMMENDATIONS) is not None:
-        with _written_beside(lake, view_statements(lake, leaving=leaving)):
+        with _written_beside(lake, view_statements(lake, leaving=leaving, for_all=True)):
             yield
     else:
         yield
@@ -168,13 +191,37 @@ def _wide(nights: Sequence[Partition]) -> str:
     return _grown(load_contract(RECOMMENDATIONS), nights)
 
 
-def _consenting(lists: str, refused: str | None) -> str:
+def _consenting(lists: str, refused: _Refused | None) -> str:
     """Lists without those of users who have withdrawn since: of whatever night they are."""
     if refused is None:
         return lists
     return f"""
     SELECT lists.* FROM ({lists}) AS lists
-    ANTI JOIN ({refused}) AS refused ON lists.user_id = refused.user_id"""  # noqa: S608 (paths are quoted)
+    ANTI JOIN ({refused.select}) AS refused ON {refused.of_list} = refused.user_id"""  # noqa: S608 (paths are quoted)
+
+
+def _refused(lake: Lake, nights: Sequence[Partition], *, for_all: bool) -> _Refused | None:
+    """Who has withdrawn.
+
+    Args:
+        nights: whose lists are to be read.
+        for_all: also engines without the key are to read them: where entries are encrypted, this
+            is digests of those who have lists, and the next publish knows who has withdrawn since.
+    """
+    select = refusing(lake)
+    if select is None or not (for_all and files_of(select)):
+        return None if select is None else _Refused(select)
+    files = sql_files(_absolute([file for night in nights for file in night.paths]))
+    among = (
+        f"SELECT DISTINCT sha256(user_id) FROM read_parquet({files}) "  # noqa: S608 (paths are quoted)
+        f"SEMI JOIN ({select}) AS refused USING (user_id) ORDER BY ALL"
+    )
+    with duckdb.connect() as connection:
+        digests = connection.execute(bring(connection, among)).fetchall()
+    if not digests:
+        return None
+    values = ", ".join(sql_text(digest) for (digest,) in digests)
+    return _Refused(f"SELECT unnest([{values}]) AS user_id", "sha256(lists.user_id)")
 
 
 def _input(lake: Lake, name: str, lists: Partition) -> str:
@@ -221,10 +268,12 @@ def _parquet(contract: Contract, files: Sequence[Path]) -> str:
         f"{column.name}::DATE AS {column.name}" if column.type == "date" else column.name
         for column in contract.columns
     )
+    source = parquet_source(
+        _absolute(files), "hive_partitioning = true, hive_types_autocast = false"
+    )
     return f"""
     SELECT run_date::DATE AS run_date, run_id::VARCHAR AS run_id, {names}
-    FROM read_parquet({sql_files(_absolute(files))},
-        hive_partitioning = true, hive_types_autocast = false)"""  # noqa: S608 (paths are quoted)
+    FROM {source}"""  # noqa: S608 (paths are quoted)
 
 
 def _grown(contract: Contract, partitions: Sequence[Partition]) -> str:

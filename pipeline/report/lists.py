@@ -16,6 +16,7 @@ from typing import Any
 
 import duckdb
 
+from pipeline.encryption.duckdb_tables import bring, parquet_source
 from pipeline.lake import Partition
 from pipeline.model.list_methods import IS_FALLBACK
 
@@ -150,8 +151,9 @@ def open_duckdb() -> Iterator[duckdb.DuckDBPyConnection]:
 
 def view(db: duckdb.DuckDBPyConnection, name: str, partition: Partition) -> None:
     """Make a view of a partition's Parquet files, so that a query never contains a path."""
-    files = [str(path) for path in partition.files if path.suffix == ".parquet"]
-    db.read_parquet(files, hive_partitioning=False).create_view(name)
+    files = [path for path in partition.files if path.suffix == ".parquet"]
+    source = parquet_source(files, "hive_partitioning = false")
+    db.execute(bring(db, f"CREATE VIEW {name} AS FROM {source}"))
 
 
 def _row(db: duckdb.DuckDBPyConnection, query: str, **parameters: Any) -> Sequence[Any]:

@@ -19,6 +19,7 @@ from pipeline.sources.file_pattern import DeliveredFile
 from pipeline.sources.source import Source, SourceDataset, with_timezone
 from pipeline.sources.source_yaml import parse_source
 from pipeline.sources.user_ids import given_user_ids
+from tests.key_files import key_file
 
 KEY = b"k" * 32
 PEOPLE = ["0017", " 17", "ann@shop.example", 'o"neil, a', "müller", "17850.0", "NULL", "17850"]
@@ -202,9 +203,10 @@ def test_spark_gives_the_ids_that_cleaning_hashes(spark: SparkSession, tmp_path:
     write_csv(tmp_path / "users_2026-03-01.csv", [*PEOPLE, "", "  "])
     dataset = source.datasets["users"]
     files = dataset.pattern.files(tmp_path)
+    key = key_file(tmp_path, KEY)
     cleaned, _ = mapped_values(raw := read_rows(spark, dataset, tmp_path, files), dataset)
     wanted = {
-        row[0] for row in raw.select(pseudonym_column(cleaned["user_id"], KEY)).collect() if row[0]
+        row[0] for row in raw.select(pseudonym_column(cleaned["user_id"], key)).collect() if row[0]
     }
     found = own_ids(
         source,

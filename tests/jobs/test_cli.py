@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.lake import Lake, Run, write_json
-from pipeline.lake_key import key_fingerprint, key_of_lake
+from pipeline.lake_key import key_of_lake
 from pipeline.lineage import Lineage
+from pipeline.pseudonym import key_fingerprint
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 Nightcart = Callable[..., tuple[int, str, str]]

@@ -19,11 +19,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.contracts.arrow import arrow_schema
 from pipeline.contracts.contract import load_contract
 from pipeline.datasets import QUARANTINE
+from pipeline.encryption.parquet_files import write_table
 from pipeline.errors import InputError
 from pipeline.lake import storage_errors
 from pipeline.sources.damage import FileDamageError
@@ -93,6 +93,6 @@ def write_damaged(
         with storage_errors(f"cannot write {target}"):
             target.mkdir(parents=True, exist_ok=True)
             # Behind Spark's own part-00000-…: files are moved in the order of their names.
-            pq.write_table(
+            write_table(
                 pa.Table.from_pylist(rows, schema=schema), target / "part-corrupt-files.parquet"
             )

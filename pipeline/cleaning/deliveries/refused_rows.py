@@ -14,9 +14,9 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipeline.datasets import QUARANTINE
+from pipeline.encryption.parquet_files import open_parquet
 from pipeline.lake import Lake, Partition
 
 
@@ -93,5 +93,5 @@ def _samples(partition: Partition, refusal: Refusal, wanted: int) -> list[dict[s
 
 def _batches(partition: Partition, columns: list[str]) -> Iterator[pa.RecordBatch]:
     for path in partition.files:
-        with pq.ParquetFile(path) as file:
+        with open_parquet(path) as file:
             yield from file.iter_batches(columns=columns)

@@ -31,6 +31,7 @@ from pipeline.cleaning.rows.scrubbing import scrub
 from pipeline.contracts.contract import load_contract
 from pipeline.contracts.spark import at_most, not_blank, quoted, spark_schema
 from pipeline.errors import ContractError
+from pipeline.pseudonym import KeyFile
 from pipeline.sources.expressions import (
     consent_unread,
     expression_faults,
@@ -70,7 +71,7 @@ def map_rows(
     raw: DataFrame,
     dataset: SourceDataset,
     calendar: Calendar,
-    key: bytes,
+    key: KeyFile,
     *,
     hashed_users: bool = False,
 ) -> DataFrame:
@@ -209,7 +210,7 @@ def delivery_day_of_dump(dataset: SourceDataset, calendar: Calendar) -> Column:
     return F.when(own.isNull(), first).otherwise(later)
 
 
-def _with_hashed_id(name: str, dataset: str, key: bytes, *, is_hashed: bool) -> Column:
+def _with_hashed_id(name: str, dataset: str, key: KeyFile, *, is_hashed: bool) -> Column:
     """A mapped column; of an id of a person or an act its hash.
 
     Args:

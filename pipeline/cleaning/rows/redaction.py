@@ -32,6 +32,7 @@ from pyspark.sql.pandas.functions import arrow_udf
 
 from pipeline.cleaning.rows.pseudonym_column import pseudonym_column, was_erased
 from pipeline.contracts.contract import load_contract
+from pipeline.pseudonym import KeyFile
 from pipeline.sources.reader_columns import LINE
 from pipeline.sources.source import ACT_IDS, KEY_COLUMN, TIME_COLUMN, SourceDataset, columns_read
 
@@ -44,7 +45,7 @@ _ROW, _LINE, _OUTLINE = "row", "line", "outline"
 
 def redacted_row(
     dataset: SourceDataset,
-    key: bytes,
+    key: KeyFile,
     is_refused: Column,
     *,
     erased: Collection[str] = frozenset(),

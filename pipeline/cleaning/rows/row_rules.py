@@ -49,6 +49,7 @@ from pipeline.cleaning.user_days.row_arrays import EVIDENCE_TYPE
 from pipeline.contracts.contract import load_contract
 from pipeline.contracts.spark import first_broken_rule, quoted
 from pipeline.datasets import cleaned
+from pipeline.pseudonym import KeyFile
 from pipeline.reviews.encoding import repaired_column
 from pipeline.reviews.language import language_column
 from pipeline.settings import Cleaning
@@ -58,6 +59,7 @@ from pipeline.sources.source import KEY_COLUMN, TIME_COLUMN, SourceDataset
 OUTCOME, REASON, EVIDENCE, RAW = "__outcome", "__reason", "__evidence", "__raw"
 CONTENT, ORDER, CONSENT_UNREAD = "__content", "__order", "__consent_unread"
 OWN_DAY, BUCKET = "__own_day", "__bucket"
+_NO_KEY = KeyFile("", "")
 ACCEPTED, QUARANTINED, REMOVED, LATE = "accepted", "quarantined", "removed", "late"
 ERASED = "erased"  # the rule that removes rows of users who were erased
 # Events that these rules remove are kept (`removed_events`): a later delivery may restore them.
@@ -88,7 +90,7 @@ class Rules:
     source: str
     timezone: str
     limits: Cleaning
-    key: bytes = field(default=b"", repr=False)
+    key: KeyFile = _NO_KEY
     erased: frozenset[str] = field(default=frozenset(), repr=False)
 
 

@@ -139,7 +139,7 @@ def outcome_function(
     """
     is_events = rules.dataset.name == "events"
     # No rule here needs them, and all of this goes to workers.
-    rules = replace(rules, key=b"", erased=frozenset())
+    rules = replace(rules, erased=frozenset())
 
     # Spark reads these hints when it is given the function, and pa.Array takes no parameter then.
     def outcomes(batches: Iterator[tuple[pa.Array, ...]]) -> Iterator[pa.Array]:  # type: ignore[type-arg]

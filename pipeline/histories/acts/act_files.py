@@ -19,11 +19,11 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipeline.contracts.arrow import arrow_schema
 from pipeline.contracts.contract import load_contract
 from pipeline.datasets import ACTS
+from pipeline.encryption.parquet_files import read_table, write_table
 from pipeline.histories.unchanged_users import READ_COLUMNS, NightStep, unique_users
 from pipeline.lake import Partition, storage_errors
 
@@ -98,7 +98,7 @@ def write_acts_to_update(copied: CopiedActs, directory: Path) -> int:
         directory.mkdir(parents=True)
         for number, file in enumerate(copied.before.files):
             acts = _acts_of(_read(file), copied.changed_acts)
-            pq.write_table(acts, _part(directory, number))
+            write_table(acts, _part(directory, number))
             rows += acts.num_rows
     return rows
 
@@ -135,11 +135,9 @@ def write_merged(
             # One chunk, because the writer begins a page with each.
             acts = pa.concat_tables(tables).sort_by([(name, "ascending") for name in KEY])
             acts = acts.combine_chunks()
-            pq.write_table(acts, _part(directory, number), compression="zstd")
+            write_table(acts, _part(directory, number), compression="zstd")
             if copied is not None:
-                pq.write_table(
-                    _acts_of(acts, copied.changed_histories), _part(for_histories, number)
-                )
+                write_table(_acts_of(acts, copied.changed_histories), _part(for_histories, number))
             counts = counts.plus(acts, night)
     return counts
 
@@ -149,8 +147,7 @@ def _part(directory: Path, number: int) -> Path:
 
 
 def _read(file: Path, columns: Iterable[str] | None = None) -> pa.Table:
-    # Not read_table, which takes columns from names of directories too.
-    return pq.ParquetFile(file).read(columns=list(columns) if columns is not None else None)
+    return read_table(file, list(columns) if columns is not None else None)
 
 
 def _acts_of(acts: pa.Table, users: pa.StringArray, *, others: bool = False) -> pa.Table:

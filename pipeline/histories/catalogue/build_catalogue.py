@@ -55,7 +55,7 @@ def write_catalogue(night: HistoryNight) -> WrittenCatalogue:
     new, before = night.new(increment, CLEANED_ITEMS), night.before(increment, CATALOGUE)
     frame = catalogue_as_of(entries(new, before), complete[-1] if complete else None)
     path = night.lake.begin(CATALOGUE, night.run)
-    items = write_sorted(frame, path, key="item_id", files=night.files(increment))
+    items = write_sorted(frame, path, key="item_id", files=night.files(increment), plain=True)
     sellable = count_rows(night.stored(CATALOGUE, path), "sellable")["sellable"]
     warnings = _require_sellable(night, items, sellable)
     changed = _write_changes(night, complete)

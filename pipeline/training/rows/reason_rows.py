@@ -21,9 +21,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-import pyarrow.parquet as pq
-
 from pipeline.datasets import CLEANED_REVIEWS, ITEM_WORDS
+from pipeline.encryption.parquet_files import read_table
 from pipeline.lake import Lake
 from pipeline.language_tag import primary_language
 from pipeline.model.phrase import stands_in
@@ -68,7 +67,7 @@ def read_reviews(lake: Lake, run_date: dt.date, consenting: Collection[str]) -> 
     found: dict[str, Review] = {}
     for partition in lake.past(CLEANED_REVIEWS, run_date):
         for file in partition.files:
-            for row in pq.read_table(file, columns=columns).to_pylist():
+            for row in read_table(file, columns=columns).to_pylist():
                 if (
                     row["text"] is not None
                     and not UNSATISFIED < row["rating"] < SATISFIED
@@ -90,7 +89,7 @@ def read_item_words(lake: Lake, run_date: dt.date) -> dict[tuple[str, str], list
     rows = [
         row
         for file in (partition.files if partition else ())
-        for row in pq.read_table(file, columns=["item_id", "language", "words"]).to_pylist()
+        for row in read_table(file, columns=["item_id", "language", "words"]).to_pylist()
     ]
     return {(row["item_id"], row["language"]): row["words"] for row in rows}
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from pyspark.sql import Row, SparkSession
@@ -11,10 +13,11 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from pipeline.cleaning.rows.redaction import GIVEN, PSEUDONYM, kept_columns, redacted_row
-from pipeline.pseudonym import pseudonym
+from pipeline.pseudonym import KeyFile, pseudonym
 from pipeline.sources.reader_columns import LINE
 from pipeline.sources.source import SourceDataset
 from pipeline.sources.source_yaml import load_source
+from tests.key_files import key_file
 
 KEY = b"k" * 32
 USER, EVENT, VISIT = "ann-7", "ev.1+", "s|9"
@@ -50,7 +53,9 @@ def redacted(spark: SparkSession, dataset: SourceDataset, line: str | None, **gi
     values = Row(*(given.get(name) for name in dataset.columns))
     row = (values, line, None, *(f"mapped {field.name}" for field in made))
     frame = spark.createDataFrame([row], schema)
-    (found,) = frame.select(redacted_row(dataset, KEY, F.lit(True)).alias("raw")).collect()
+    with TemporaryDirectory() as directory:
+        key = key_file(Path(directory), KEY)
+        (found,) = frame.select(redacted_row(dataset, key, F.lit(True)).alias("raw")).collect()
     return str(found["raw"])
 
 
@@ -131,5 +136,6 @@ def test_rows_that_are_not_refused_are_not_redacted(spark: SparkSession) -> None
     )
     nothing = (Row(*EVENTS.columns), None, None, *("x" for _ in kept_columns(EVENTS)))
     frame = spark.createDataFrame([nothing], schema)
-    (found,) = frame.select(redacted_row(EVENTS, KEY, F.lit(False)).alias("raw")).collect()
+    nowhere = KeyFile("no such file", "")
+    (found,) = frame.select(redacted_row(EVENTS, nowhere, F.lit(False)).alias("raw")).collect()
     assert found["raw"] is None
