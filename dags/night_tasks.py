@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from airflow.sdk import Asset, BaseOperator, Context
+from airflow.sdk import Asset, BaseOperator, Connection, Context
 from airflow.sdk.exceptions import (
     AirflowException,
     AirflowFailException,
+    AirflowNotFoundException,
     AirflowRescheduleException,
     AirflowSkipException,
 )
 
 from dags import time_left
+from dags.compute import Command
 from dags.job_operator import (
     JobOperator,
     config_of,
@@ -25,6 +29,7 @@ from pipeline import datasets
 from pipeline.errors import DATA_ERROR, TRANSIENT_ERROR
 from pipeline.lake import Lake, Run, run_id_of, write_json
 from pipeline.night_dag import EVENTS_VARIABLE, NEVER, NEWEST, PER_NIGHT, WEEKLY
+from pipeline.settings import Settings
 
 RECOMMENDATIONS = Asset("nightcart_recommendations")
 ANNOUNCED = "announced.json"
@@ -35,7 +40,7 @@ LOOKS = 40  # spread over a short wait; a long one is looked at every five minut
 
 
 class WaitForRaw(JobOperator):
-    """Looks for the day's files, and gives its worker back until the next look.
+    """Looks for the day's files and asks its tables; gives its worker back until the next look.
 
     `wait_minutes` run from the first look. Then one last look fails for good, naming what is
     missing. `nightcart run` has no scheduler to come back by: there the job itself waits.
@@ -50,8 +55,9 @@ class WaitForRaw(JobOperator):
         """
         minutes = float(context["params"]["wait_minutes"])
         end = time_left.ends_at(context, settings_of(context))
+        again = ["--fetch-again"] if context["params"].get("fetch_again") else []
         if os.environ.get(EVENTS_VARIABLE):
-            self.job_arguments = ["--timeout-minutes", f"{minutes:g}"]
+            self.job_arguments = ["--timeout-minutes", f"{minutes:g}", *again]
             super().execute(context)
             return
         now = datetime.now(UTC)
@@ -63,7 +69,7 @@ class WaitForRaw(JobOperator):
             extra = ["--waited-minutes", f"{minutes:g}"]
         else:
             extra = ["--look-again-until", until.isoformat(timespec="minutes")]
-        code, reason, _ = self.run_job(context, extra)
+        code, reason, _ = self.run_job(context, [*extra, *again])
         if code == DATA_ERROR:
             raise AirflowFailException(reason)
         if code == TRANSIENT_ERROR and now < until:
@@ -71,6 +77,31 @@ class WaitForRaw(JobOperator):
             raise AirflowRescheduleException(min(now + timedelta(seconds=pause), until))
         if code:
             raise AirflowException(reason)
+
+    def _command(self, context: Context, settings: Settings, extra: Sequence[str]) -> Command:
+        """The job, with the connections of the source's tables in its environment alone."""
+        asked = super()._command(context, settings, extra)
+        names = settings.compute.source_connections
+        return replace(asked, environ={**asked.environ, **connection_variables(names)})
+
+
+def connection_variables(names: Sequence[str]) -> dict[str, str]:
+    """Airflow connections as the environment variables that Airflow itself reads.
+
+    Raises:
+        AirflowFailException: there is no such connection.
+    """
+    variables = {}
+    for name in names:
+        try:
+            connection = Connection.get(name)
+        except AirflowNotFoundException:
+            raise AirflowFailException(
+                f"compute.source_connections: Airflow has no connection {name!r}: add it "
+                f"(airflow connections add {name} …), or take it out of the settings"
+            ) from None
+        variables[f"AIRFLOW_CONN_{name.upper()}"] = connection.get_uri()
+    return variables
 
 
 class FineTune(JobOperator):

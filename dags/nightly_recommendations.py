@@ -7,9 +7,11 @@ over, and sees what was known by then and nothing later, whenever it is run.
 | task | does | when it fails |
 |--|--|--|
 | `wait_for_raw` | looks every few minutes for the files that the source expects of the day, and \
-holds no worker in between \
+holds no worker in between; then asks the source's tables, if it has any, for the day's rows, once \
+a date \
 | `wait_minutes` are over: the message names what is missing and its folder. Ask whoever delivers \
-it; then `nightcart redo --date D` |
+it; then `nightcart redo --date D`. A table that cannot be read: the message says what to do; \
+`fetch_again` asks again for a date that has its rows |
 | `clean` | maps, pseudonymises, scrubs, refuses bad rows to `quarantine`, counts every row in \
 `ledger` \
 | the files are not what `schemas/sources/<source>.yaml` says (try `nightcart source check`), or \
@@ -131,6 +133,15 @@ PARAMS = {
         maximum=1440,
         title="Wait for the raw files, in minutes",
         description="How long `wait_for_raw` waits for a delivery that is late. 0: not at all.",
+    ),
+    "fetch_again": Param(
+        False,
+        type="boolean",
+        title="Ask the tables again",
+        description=(
+            "Where the source reads tables: ask them again for a date whose rows were fetched "
+            "before. A rerun otherwise sees the rows of the first time."
+        ),
     ),
     "retrain": Param(
         PER_NIGHT,

@@ -1,6 +1,8 @@
-"""Wait until every file that the source requires of the day is there.
+"""Wait until every file that the source requires of the day is there; then ask its tables.
 
-Reads the names of files below `paths.raw`, never their content; writes its run record. Guarantees
+Reads the names of files below `paths.raw`, never their content, and the tables of the source, whose
+rows of the day it keeps below `paths.raw/tables` (`pipeline.sources.tables.fetch`); a date that has
+its rows is not asked again, unless `--fetch-again` says so. Writes its run record. Guarantees
 that what comes after starts with a whole delivery, or fails naming each missing file and where it
 was looked for. Under a scheduler it looks once and is started again, so that waiting holds no
 worker: `--look-again-until` makes what is missing an exit code 75. Gives up: a file that is still
@@ -12,15 +14,23 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import logging
+import os
 import time
+from pathlib import Path
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from pipeline.errors import InputError, NotYetError
+from pipeline.errors import TRANSIENT_ERROR, InputError, NightcartError, NotYetError, SettingsError
 from pipeline.retention.expired import refuse_expired
+from pipeline.settings import Settings
 from pipeline.sources.delivered_files import missing_files
+from pipeline.sources.source import Source, with_timezone
 from pipeline.sources.source_yaml import load_source
 from pipeline.stage import Report, Stage, run_stage, stage_parser
 from pipeline.stages import WAIT_FOR_RAW
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 log = logging.getLogger("nightcart")
 
@@ -34,12 +44,22 @@ def work(stage: Stage, arguments: argparse.Namespace) -> Report:
     """Poll until nothing is missing or the time is up; what has expired is not waited for."""
     refuse_expired(stage.lake, stage.run.run_date)
     refuse_the_future(stage.run.run_date, stage.settings.shop.timezone, dt.datetime.now(dt.UTC))
-    source = load_source(stage.settings.shop.source)
+    timezone = stage.settings.shop.timezone
+    source = with_timezone(load_source(stage.settings.shop.source), timezone)
+    if arguments.fetch_again and not has_tables(source):
+        raise SettingsError(
+            f"--fetch-again: source {source.name} has no tables; a file is delivered again by "
+            "whoever delivers it"
+        )
+    fetched: Report = {}
     raw, date = stage.settings.paths.raw, stage.run.run_date
     started = time.monotonic()
     deadline = started + 60 * arguments.timeout_minutes
     polls = 0
-    while missing := missing_files(source, raw, date):
+    while missing := (
+        missing_files(source, raw, date, of_tables=False)
+        or _ask_tables(stage, source, arguments, fetched)
+    ):
         if arguments.look_again_until:
             raise NotYetError(
                 f"{raw} lacks {', '.join(missing)} of {date} so far; {LOOKED_FOR_AGAIN} "
@@ -58,7 +78,70 @@ def work(stage: Stage, arguments: argparse.Namespace) -> Report:
         time.sleep(min(POLL_SECONDS, left))
     waited = time.monotonic() - started
     log.info("all files of %s are in %s", date, raw)
-    return {"source": source.name, "waited_seconds": round(waited, 1)}
+    tables = {"tables": fetched} if fetched else {}
+    return {"source": source.name, "waited_seconds": round(waited, 1), **tables}
+
+
+def has_tables(source: Source) -> bool:
+    """Whether any dataset is read from a table."""
+    return any(dataset.table is not None for dataset in source.datasets.values())
+
+
+def _ask_tables(
+    stage: Stage, source: Source, arguments: argparse.Namespace, fetched: Report
+) -> list[str]:
+    """Fetch the source's tables; what the night lacks of them. Their records go into `fetched`.
+
+    Raises:
+        NotYetError: a database does not answer now, and it is looked for again.
+    """
+    if not has_tables(source):
+        return []
+    from pipeline.sources.tables.fetch import Asked, fetch_tables
+    from pipeline.sources.tables.open_table import Access
+
+    sessions: list[SparkSession] = []
+    raw = Path(stage.settings.paths.raw)
+    access = Access(raw, os.environ, lambda: _spark(stage, sessions), raw)
+    asked = Asked(
+        stage.run.run_date,
+        dt.datetime.now(dt.UTC),
+        ZoneInfo(source.timezone),
+        _first_day(stage.settings),
+        arguments.fetch_again,
+    )
+    try:
+        found = fetch_tables(source, access, asked)
+    except NightcartError as error:
+        if error.exit_code == TRANSIENT_ERROR and arguments.look_again_until:
+            until = f"{LOOKED_FOR_AGAIN} {arguments.look_again_until}"
+            raise NotYetError(f"{error}; {until}") from None
+        raise
+    finally:
+        for session in sessions:
+            session.stop()
+    fetched.update(found.records)
+    return found.missing
+
+
+def _first_day(settings: Settings) -> dt.date | None:
+    """`cleaning.first_day`; what is no date there is said by the stage whose setting it is."""
+    try:
+        return dt.date.fromisoformat(settings.cleaning.first_day)
+    except ValueError:
+        return None
+
+
+def _spark(stage: Stage, sessions: list[SparkSession]) -> SparkSession:
+    """The session that tables are read by which no other reader reads, opened once."""
+    from pipeline.sources.tables.spark_jars import with_jars
+    from pipeline.spark_scratch import scratch_root
+    from pipeline.spark_session import open_spark
+
+    if not sessions:
+        session = open_spark(stage.settings.spark, WAIT_FOR_RAW, scratch_root(stage.lake))
+        sessions.append(with_jars(session, stage.settings.spark.jars))
+    return sessions[0]
 
 
 def refuse_the_future(date: dt.date, timezone: str, now: dt.datetime) -> None:
@@ -96,6 +179,11 @@ def main(argv: list[str] | None = None) -> int:
         type=float,
         default=0.0,
         help="how long was waited before (for messages)",
+    )
+    parser.add_argument(
+        "--fetch-again",
+        action="store_true",
+        help="ask the source's tables again for a date whose rows were fetched before",
     )
     return run_stage(WAIT_FOR_RAW, parser, work, argv)
 

@@ -57,6 +57,7 @@ class Spark:
     shuffle_partitions: int = 8
     # Compile quickly instead of well, for small days (docs/adr/0033). Not under spark-submit.
     quick_start: bool = False
+    jars: tuple[str, ...] = ()  # for tables of a source that Spark reads (docs/sources.md)
 
 
 @dataclass(frozen=True)
@@ -226,6 +227,9 @@ class Compute:
     """Where Airflow starts a job (dags/compute.py): in a process here, unless told otherwise."""
 
     spark_connection: str = ""  # an Airflow connection: the Spark stages are submitted to it
+    # Airflow connections by which a source's tables are read: the DAG puts them into the
+    # environment of the job that asks.
+    source_connections: tuple[str, ...] = ()
     kubernetes_image: str = ""  # an image: fine_tune and generate run as pods (not exercised)
     gpus: int = 1  # models at a time on this machine; without a GPU: 1
 
@@ -381,12 +385,14 @@ def _with_absolute_paths(settings: Settings, base: Path) -> Settings:
     generation = settings.generation
     if generation.promotions:
         generation = dataclasses.replace(generation, promotions=absolute(generation.promotions))
+    spark = dataclasses.replace(settings.spark, jars=tuple(map(absolute, settings.spark.jars)))
     model = settings.model
     if model.base_model.startswith(BASE_MODEL_IS_PATH):
         model = dataclasses.replace(model, base_model=absolute(model.base_model))
     return dataclasses.replace(
         settings,
         shop=shop,
+        spark=spark,
         model=model,
         generation=generation,
         paths=Paths(

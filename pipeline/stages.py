@@ -62,7 +62,7 @@ EXPORT_LISTS = "export_lists"
 # The job of every gate; `--dataset` says which.
 VALIDATE = "validate"
 
-# The shop's files. Not in the lake, and never written.
+# The shop's files. Not in the lake, and never written but for what is kept of its tables.
 RAW = "raw"
 
 
@@ -134,7 +134,7 @@ def _gate(
 
 
 STAGES = (
-    NightStage(WAIT_FOR_RAW, "Wait for the shop's files", WAIT_FOR_RAW, reads=(RAW,)),
+    NightStage(WAIT_FOR_RAW, "Wait for the shop's files and tables", WAIT_FOR_RAW, reads=(RAW,)),
     NightStage(
         CLEAN,
         "Clean",

@@ -173,7 +173,8 @@ def _plan(run_date: date, state: str | None, reprocess: str, settings: Settings)
     from pipeline.sources.delivered_files import missing_files
     from pipeline.sources.source_yaml import load_source
 
-    missing = missing_files(load_source(settings.shop.source), settings.paths.raw, run_date)
+    source = load_source(settings.shop.source)
+    missing = missing_files(source, settings.paths.raw, run_date, of_tables=False)
     warning = f"{settings.paths.raw} lacks {', '.join(missing)}" if missing else ""
     if state is None:
         return Planned(run_date, True, "run", warning)

@@ -85,9 +85,21 @@ def _check_source(settings: Settings) -> str:
     return settings.shop.source
 
 
+def _has_tables(settings: Settings) -> bool:
+    """Whether the folder of raw files is made by the first fetch, if it is not there."""
+    from pipeline.errors import ContractError
+    from pipeline.sources.source_yaml import load_source
+
+    try:
+        source = load_source(settings.shop.source)
+    except ContractError:
+        return False
+    return any(dataset.table is not None for dataset in source.datasets.values())
+
+
 def _check_raw(settings: Settings) -> str:
     raw = Path(settings.paths.raw)
-    if not raw.is_dir():
+    if not raw.is_dir() and not _has_tables(settings):
         raise NightcartError(
             f"{raw} is not a directory; put the retailer's files there or set paths.raw"
         )

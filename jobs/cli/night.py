@@ -124,6 +124,7 @@ def start_night(
         "wait_minutes": order.wait_minutes,
         "retrain": order.retrain,
         "wake_export": order.wake_export,
+        "fetch_again": order.fetch_again,
     }
     command += [_logical_date(settings, order.run_date), "--conf", json.dumps(conf)]
     if order.from_stage is not None:

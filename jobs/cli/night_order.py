@@ -14,10 +14,11 @@ STARTING_STAGES = (*names_before(GENERATE), GENERATE)
 
 @dataclass(frozen=True)
 class NightOrder:
-    """What was asked for: the date; the stage to go on from; the patience for late files."""
+    """The date, the stage to go on from, the patience for late files, asking tables again."""
 
     run_date: date
     from_stage: str | None = None
     wait_minutes: int = 0
     retrain: str = PER_NIGHT
     wake_export: str = NEWEST
+    fetch_again: bool = False

@@ -27,6 +27,7 @@ examples:
   nightcart run --date 2026-03-01
   nightcart run --date 2026-03-01 --config shop.toml
   nightcart run --date 2026-03-01 --from-stage generate   the model of an earlier run of the date
+  nightcart run --date 2026-03-01 --fetch-again           with the rows that its tables have now
 """
 
 
@@ -62,6 +63,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="N",
         help="how long to wait for raw files that are not there yet (default: 0)",
     )
+    parser.add_argument(
+        "--fetch-again",
+        action="store_true",
+        help="where the source reads tables: ask them again for a date whose rows were fetched "
+        "before; without it a rerun sees the same rows",
+    )
     add_config_argument(parser)
     parser.set_defaults(execute=execute)
 
@@ -73,7 +80,12 @@ def execute(arguments: argparse.Namespace) -> int:
     config = chosen_config(arguments)
     settings = load_settings(config, os.environ)
     restrict(settings.paths.group_readable)
-    order = NightOrder(arguments.date, arguments.from_stage, arguments.wait_minutes)
+    order = NightOrder(
+        arguments.date,
+        arguments.from_stage,
+        arguments.wait_minutes,
+        fetch_again=arguments.fetch_again,
+    )
     return run_night(settings, config, order, os.environ)
 
 

@@ -32,7 +32,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     check = actions.add_parser(
         "check",
         help="say what maps, what does not, and show ten mapped rows",
-        description="Read all rows of the files of one day through a source YAML and say what "
+        description="Read all rows of the files of one day (of a table, a sample of its newest "
+        "rows; its user and password are in AIRFLOW_CONN_…) through a source YAML and say what "
         "maps, what would be refused and why, with values, what may mend it, and ten mapped rows. "
         "Exits with 65 where a night would fail or lists would be wrong. Writes nothing.",
         epilog=EXAMPLES,
@@ -53,6 +54,7 @@ def execute_check(arguments: argparse.Namespace) -> int:
     from pipeline.errors import DATA_ERROR
     from pipeline.sources.check import check_source, missing_datasets
     from pipeline.sources.source_yaml import load_source
+    from pipeline.sources.tables.spark_jars import with_jars
     from pipeline.spark_session import open_spark
 
     settings = chosen_settings(arguments)
@@ -60,6 +62,7 @@ def execute_check(arguments: argparse.Namespace) -> int:
     with shown.status("starting Spark …"):
         spark = open_spark(settings.spark, "source check")
         try:
+            with_jars(spark, settings.spark.jars)
             checks = check_source(
                 spark,
                 arguments.source,

@@ -1,10 +1,10 @@
 """`nightcart source check`: which columns of a retailer's files map, and what would become of them.
 
-Reads the source YAML and all rows of the files of one day (of a dump, all its files); writes
-nothing. Shown are ten mapped rows, the rows by outcome with values that were refused and what may
-mend it, the first and the last time, how many users and items there are. Values are shown as the
-source maps them, before pseudonymisation, because the reader wants to see that ids map: the output
-is for the retailer's own terminal.
+Reads the source YAML and all rows of the files of one day (of a dump, all its files; of a table, a
+sample of its newest rows); writes nothing that stays. Shown are ten mapped rows, the rows by
+outcome with values that were refused and what may mend it, the first and the last time, how many
+users and items there are. Values are shown as the source maps them, before pseudonymisation,
+because the reader wants to see that ids map: the output is for the retailer's own terminal.
 
 A fault is what a night would fail for, or would publish wrong lists from: most rows refused, times
 of 1970, ids of which digits are lost. What a person should look at is a warning.
@@ -13,9 +13,11 @@ of 1970, ids of which digits are lost. What a person should look at is a warning
 from __future__ import annotations
 
 import datetime as dt
+import os
 import re
+import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +29,14 @@ from pyspark.sql import functions as F
 from pipeline.contracts.contract import load_contract
 from pipeline.contracts.spark import row_rules
 from pipeline.error_words import in_words
-from pipeline.errors import InputError
+from pipeline.errors import InputError, NightcartError
 from pipeline.sources.expressions import (
     expression_faults,
     first_true,
     mapped_values,
 )
 from pipeline.sources.file_checks import check_files
-from pipeline.sources.file_pattern import DeliveredFile
+from pipeline.sources.file_pattern import DeliveredFile, no_path
 from pipeline.sources.reader_columns import LINE, UNKNOWN_KEY
 from pipeline.sources.readers import read_rows
 from pipeline.sources.source import (
@@ -46,6 +48,9 @@ from pipeline.sources.source import (
     with_timezone,
 )
 from pipeline.sources.source_yaml import load_source
+from pipeline.sources.tables.open_table import Access
+from pipeline.sources.tables.sample import SAMPLE_ROWS as TABLE_ROWS
+from pipeline.sources.tables.sample import write_sample
 
 SAMPLE_ROWS = 10
 _OUTCOME, ACCEPTED = "__outcome", "accepted"
@@ -118,16 +123,53 @@ def check_source(
         InputError: the raw root is no folder.
     """
     if "://" in str(raw_root):
-        raise InputError(
-            f"{raw_root} is no folder; buckets and databases are not read: copy the files, or "
-            "mount the bucket, and give the folder"
-        )
+        raise InputError(f"{raw_root} is no folder: {no_path(str(raw_root))}")
     source = with_timezone(load_source(source_path), timezone)
-    checks = []
-    for dataset in source.datasets.values():
-        files = _newest(dataset, raw_root, date)
-        checks.append(_check(spark, dataset, raw_root, files))
+    with tempfile.TemporaryDirectory(prefix="nightcart-check-") as directory:
+        samples = _Samples(spark, source, Path(raw_root), Path(directory))
+        checks = []
+        for dataset in source.datasets.values():
+            root = samples.root_of(dataset)
+            files = _newest(dataset, root, date if root == raw_root else None)
+            check = _check(spark, dataset, root, files, samples.fault_of(dataset))
+            checks.append(samples.described(dataset, check))
     return checks
+
+
+class _Samples:
+    """The tables of a source, a sample of each instead of its files."""
+
+    def __init__(self, spark: SparkSession, source: Source, raw_root: Path, scratch: Path) -> None:
+        self._raw_root, self._scratch = raw_root, scratch
+        access = Access(raw_root, os.environ, lambda: spark, scratch)
+        self._words: dict[str, str] = {}  # by the files that stand for the table
+        self._faults: dict[str, str] = {}
+        for dataset in source.datasets.values():
+            if dataset.table is None:
+                continue
+            self._words[dataset.files] = dataset.table.words
+            try:
+                rows = write_sample(dataset, dataset.table, access)
+                newest = f" newest by {dataset.table.watermark}" if dataset.table.watermark else ""
+                if rows >= TABLE_ROWS:
+                    self._words[dataset.files] += f" (a sample: {rows:,} rows{newest})"
+                else:
+                    self._words[dataset.files] += f" (all of its {rows:,} rows)"
+            except NightcartError as error:
+                self._faults[dataset.files] = str(error)
+
+    def root_of(self, dataset: SourceDataset) -> Path:
+        """Below which folder the dataset's files are looked for."""
+        return self._scratch if dataset.files in self._words else self._raw_root
+
+    def fault_of(self, dataset: SourceDataset) -> str | None:
+        """Why its table could not be read; empty where it could, None where it has none."""
+        return self._faults.get(dataset.files, "") if dataset.files in self._words else None
+
+    def described(self, dataset: SourceDataset, check: DatasetCheck) -> DatasetCheck:
+        """The findings, by the table's name."""
+        words = self._words.get(dataset.files)
+        return check if words is None else replace(check, files=[words])
 
 
 def _newest(
@@ -139,7 +181,11 @@ def _newest(
 
 
 def _check(
-    spark: SparkSession, dataset: SourceDataset, raw_root: str | Path, files: list[DeliveredFile]
+    spark: SparkSession,
+    dataset: SourceDataset,
+    raw_root: str | Path,
+    files: list[DeliveredFile],
+    fault: str | None = None,
 ) -> DatasetCheck:
     contract = load_contract(f"raw_{dataset.name}")
     expressions = [
@@ -154,7 +200,9 @@ def _check(
         for column in contract.columns
         if not column.nullable and column.name not in dataset.mapping
     ]
-    if not files:
+    if fault:
+        faults.append(fault)
+    elif not files:
         faults.append(f"no file matches {dataset.files!r} below {raw_root}")
     try:
         damaged = check_files(dataset, files)

@@ -11,18 +11,29 @@ from pathlib import Path
 from pipeline.sources.source import Source
 
 
-def missing_files(source: Source, raw_root: Path | str, date: dt.date) -> list[str]:
+def missing_files(
+    source: Source, raw_root: Path | str, date: dt.date, *, of_tables: bool = True
+) -> list[str]:
     """Patterns, below the raw root, of required files that a day has not delivered (yet).
 
     On a day on which the shop is closed nothing is required.
+
+    Args:
+        source: whose files.
+        raw_root: where they lie.
+        date: the day.
+        of_tables: also those in which the rows of a table are kept, which nobody delivers.
     """
     if date in source.closed:
         return []
+    fetched = {dataset.files for dataset in source.datasets.values() if dataset.table is not None}
     return sorted(
         {
             dataset.pattern.on(date)
             for dataset in source.datasets.values()
-            if dataset.required and not dataset.pattern.files(raw_root, date)
+            if (of_tables or dataset.files not in fetched)
+            and dataset.required
+            and not dataset.pattern.files(raw_root, date)
         }
     )
 

@@ -26,6 +26,19 @@ _DIRECTIVES = {
 _PLACEHOLDER = re.compile(r"\{date(?::([^{}]*))?\}")
 
 
+def no_path(text: str) -> str:
+    """What to do where a path is the address of a bucket or a database."""
+    if re.match("jdbc:|postgres(ql)?:", text):
+        return (
+            "a database is no path: write format: jdbc and table: {url: jdbc:postgresql://host/db, "
+            "name: schema.table, watermark: created_at} in the source YAML instead of files"
+        )
+    return (
+        "must be a path below the raw root; buckets are not read: copy the files, or mount the "
+        "bucket, below paths.raw"
+    )
+
+
 @dataclass(frozen=True, order=True)
 class DeliveredFile:
     """One file: where it is, its path below the raw root, and the day that its name says."""
@@ -44,10 +57,7 @@ class FilePattern:
 
     def __post_init__(self) -> None:
         if re.match(r"[A-Za-z0-9+.]{2,}:", self.text):
-            self._refuse(
-                "must be a path below the raw root; buckets and databases are not read: copy the "
-                "files, or mount the bucket, below paths.raw"
-            )
+            self._refuse(no_path(self.text))
         leftover = _PLACEHOLDER.sub("", self.text)
         if "{" in leftover or "}" in leftover:
             self._refuse("the only placeholder is {date} or {date:%Y%m%d}")

@@ -19,6 +19,7 @@ from functools import cached_property
 from pipeline.sources.closed_days import ClosedDays
 from pipeline.sources.dialect import UTF_8, ends_lines_as_ascii
 from pipeline.sources.file_pattern import FilePattern
+from pipeline.sources.table import Table
 from pipeline.sources.time_formats import DEFAULT_FORMATS, ROW_TIME
 
 # In the order in which they are cleaned: events and reviews ask what the catalogue knows.
@@ -73,6 +74,8 @@ class SourceDataset:
     # Raw columns that another dataset, of the same files, reads an id of a user or of an act from.
     users_elsewhere: tuple[str, ...] = ()
     acts_elsewhere: tuple[str, ...] = ()
+    # What the files are fetched from; None: others deliver them.
+    table: Table | None = None
 
     @property
     def user_columns(self) -> tuple[str, ...]:

@@ -32,6 +32,7 @@ from pipeline.sources.source import (
     SourceRule,
     with_ids_of_shared_files,
 )
+from pipeline.sources.table import TABLE_FORMATS, tables_as_files
 from pipeline.sources.time_formats import ROW_TIME, time_formats
 from pipeline.sources.yaml_entries import checked, choice_of, name_list, nearest, text_of
 
@@ -115,7 +116,9 @@ def parse_source(text: str, where: str) -> Source:
         ("source", "description", "timezone", "closed", "internal_users", "datasets"),
         where,
     )
-    datasets = checked(entry.get("datasets"), DATASETS, f"{where}: datasets")
+    datasets, tables = tables_as_files(
+        checked(entry.get("datasets"), DATASETS, f"{where}: datasets"), where
+    )
     if "events" not in datasets and "reviews" not in datasets:
         raise ContractError(f"{where}: datasets: needs events or reviews (or both)")
     timezone = str(entry.get("timezone", ""))
@@ -132,9 +135,14 @@ def parse_source(text: str, where: str) -> Source:
         closed=closed_days_of(entry.get("closed"), where),
         datasets=with_ids_of_shared_files(
             {
-                name: _without_internal_users(
-                    _dataset(name, _with_shared_files(name, datasets, where), f"{where}: {name}"),
-                    internal,
+                name: dataclasses.replace(
+                    _without_internal_users(
+                        _dataset(
+                            name, _with_shared_files(name, datasets, where), f"{where}: {name}"
+                        ),
+                        internal,
+                    ),
+                    table=tables.get(name),
                 )
                 for name in DATASETS
                 if name in datasets
@@ -159,7 +167,7 @@ def _with_shared_files(name: str, datasets: Mapping[str, Any], where: str) -> di
 
 
 def _dataset(name: str, entry: Mapping[str, Any], where: str) -> SourceDataset:
-    file_format = choice_of(entry.get("format"), tuple(FORMATS), f"{where}: format")
+    file_format = choice_of(entry.get("format"), (*FORMATS, *TABLE_FORMATS), f"{where}: format")
     delivery = choice_of(entry.get("delivery", "daily"), DELIVERIES, f"{where}: delivery")
     columns = name_list(entry, "columns", where)
     for column in columns:

@@ -78,6 +78,29 @@ def test_what_is_missing_is_looked_for_later_and_the_worker_is_free(shop: Path) 
     task("WaitForRaw", "wait_for_raw").execute(context(first_look=before))
 
 
+def test_tables_are_asked_again_where_the_run_says_so_by_connections_of_airflow(
+    shop: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The connection is in the environment of this one job, and in nothing that it is told by."""
+    from airflow.sdk.exceptions import AirflowFailException
+
+    config = shop / "shop.toml"
+    config.write_text(config.read_text() + '[compute]\nsource_connections = ["shop_db"]\n')
+    deliver(shop)
+    with pytest.raises(AirflowFailException, match="no connection 'shop_db': add it"):
+        task("WaitForRaw", "wait_for_raw").execute(context())
+    monkeypatch.setenv("AIRFLOW_CONN_SHOP_DB", "postgresql://ann:hunter2@db/shop")
+    waiting = task("WaitForRaw", "wait_for_raw")
+    from dags.job_operator import settings_of
+
+    asked = waiting._command(context(), settings_of(context()), ["--fetch-again"])
+    assert "ann:hunter2@db" in asked.environ["AIRFLOW_CONN_SHOP_DB"]
+    with pytest.raises(AirflowFailException, match="source simulator has no tables"):
+        waiting.execute(context(fetch_again=True))
+    said = capfd.readouterr()
+    assert "hunter2" not in said.out + said.err + " ".join(asked.arguments)
+
+
 def test_past_the_deadline_it_fails_for_good_and_names_what_is_missing(shop: Path) -> None:
     from airflow.sdk.exceptions import AirflowFailException
 

@@ -40,8 +40,8 @@ CODE = "code"
 UNKNOWN = "an older version"
 
 _CODE = "pipeline.cleaning.dataset_pass"
-# Where the files lie and whether they must be there decides no row.
-_DECIDES_NOTHING = ("where", "files", "required")
+# Where the files lie, what fetched them and whether they must be there decides no row.
+_DECIDES_NOTHING = ("where", "files", "required", "table")
 _LIMITS = {
     "events": (
         "late_horizon_days",

@@ -1,0 +1,1 @@
+"""Tables of databases: asked once a night, and kept as raw Parquet."""

@@ -1,0 +1,141 @@
+"""Where the rows of a table are kept, and what is recorded of each fetch.
+
+    <raw>/tables/<dataset>/date=D/part-*.parquet   the rows of one delivery day, as they were read
+    <raw>/tables/<dataset>/date=D/fetch.json       of a night that asked: from where to where
+
+The days after one fetch's night and up to the next one's belong to the later fetch. Its own
+night's directory comes last, with the record: a fetch that is cut off has none and is made again.
+Everything is written aside and renamed; Spark and the night look at no name that begins with a
+dot.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline import durable
+from pipeline.errors import InputError
+from pipeline.locks import alone
+
+RECORD = "fetch.json"
+_ASIDE = ".aside"
+_OPEN_DAYS = 2  # files of days before so many are closed: rows come in the order of their days
+
+
+class TableFolder:
+    """The folder of one dataset's table."""
+
+    def __init__(self, raw_root: Path, dataset: str) -> None:
+        self.root = raw_root / "tables" / dataset
+        self.aside = self.root / _ASIDE
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """One fetch at a time."""
+        durable.make_directory(self.root)
+        with alone(self.root / ".fetch.lock", f"a fetch into {self.root}"):
+            yield
+
+    def days(self) -> list[dt.date]:
+        """Days that have a directory, ascending."""
+        names = (path.name.removeprefix("date=") for path in self.root.glob("date=*"))
+        return sorted(dt.date.fromisoformat(name) for name in names)
+
+    def nights(self) -> list[dt.date]:
+        """Nights that asked, ascending."""
+        return [day for day in self.days() if (self.of(day) / RECORD).is_file()]
+
+    def of(self, day: dt.date) -> Path:
+        """A day's directory."""
+        return self.root / f"date={day.isoformat()}"
+
+    def files(self, day: dt.date) -> list[Path]:
+        """A day's files."""
+        return sorted(self.of(day).glob("*.parquet"))
+
+    def record(self, night: dt.date) -> dict[str, Any]:
+        """What is recorded of a fetch.
+
+        Raises:
+            InputError: the record cannot be read.
+        """
+        path = self.of(night) / RECORD
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            found = None
+        if not isinstance(found, dict):
+            raise InputError(
+                f"{path} cannot be read, so nobody knows what was taken: put it back from a "
+                f"backup, or remove {self.root} to have the whole table taken again"
+            )
+        return found
+
+    def owned_by(self, night: dt.date) -> list[dt.date]:
+        """The days that belong to a night's fetch, ascending, whether or not it is over."""
+        earlier = [other for other in self.nights() if other < night]
+        return [day for day in self.days() if (not earlier or day > earlier[-1]) and day <= night]
+
+    def put(self, night: dt.date, record: Mapping[str, Any]) -> None:
+        """Put what was written aside in the place of what the night's fetch had, if any."""
+        target = self.aside / f"date={night.isoformat()}"
+        durable.put_text(target / RECORD, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+        durable.sync_files(path for path in self.aside.glob("date=*/*.parquet"))
+        durable.sync_directories(self.aside)
+        # The night's own first: while it is gone, so is the record.
+        for day in reversed(self.owned_by(night)):
+            durable.remove(self.of(day))
+        for path in sorted(self.aside.glob("date=*")):
+            if path != target:
+                durable.rename(path, self.root / path.name)
+        durable.rename(target, self.of(night))
+
+    def clear_aside(self) -> None:
+        """Begin anew."""
+        shutil.rmtree(self.aside, ignore_errors=True)
+        durable.make_directory(self.aside)
+
+    def remove_aside(self) -> None:
+        """Nothing is left aside."""
+        shutil.rmtree(self.aside, ignore_errors=True)
+
+
+class DayWriter:
+    """Writes batches into the files of days, aside; memory is that of a batch."""
+
+    def __init__(self, folder: TableFolder, schema: pa.Schema) -> None:
+        self._folder, self._schema = folder, schema
+        self._open: dict[dt.date, pq.ParquetWriter] = {}
+        self._parts: Counter[dt.date] = Counter()
+        self.rows: Counter[dt.date] = Counter()
+
+    def write(self, day: dt.date, batch: pa.RecordBatch) -> None:
+        """Add rows to a day; an empty batch makes its file all the same."""
+        if day not in self._open:
+            self._close(day - dt.timedelta(days=_OPEN_DAYS))
+            directory = self._folder.aside / f"date={day.isoformat()}"
+            durable.make_directory(directory)
+            path = directory / f"part-{self._parts[day]:05d}.parquet"
+            self._parts[day] += 1
+            self._open[day] = pq.ParquetWriter(path, self._schema, compression="zstd")
+        if batch.num_rows:
+            self._open[day].write_batch(batch)
+        self.rows[day] += batch.num_rows
+
+    def close(self) -> None:
+        """Finish all files."""
+        self._close(dt.date.max)
+
+    def _close(self, before: dt.date) -> None:
+        for day in [day for day in self._open if day < before]:
+            self._open.pop(day).close()
