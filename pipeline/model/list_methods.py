@@ -13,11 +13,15 @@ LAST_NIGHT = "last_night"
 MARKOV = "markov"
 ITEM_KNN = "item_knn"
 POPULARITY = "popularity"
+# Of these two only where an item may be recommended again (`generation.exclude_owned = false`).
+GP_TOPFREQ = "gp_topfreq"
+TIFU_KNN = "tifu_knn"
 
-METHODS = (MODEL, LAST_NIGHT, MARKOV, ITEM_KNN, POPULARITY)
+METHODS = (MODEL, LAST_NIGHT, MARKOV, ITEM_KNN, POPULARITY, GP_TOPFREQ, TIFU_KNN)
 
 # What evaluation measures a model by, and what stands in for it.
-BASELINES = (POPULARITY, MARKOV, ITEM_KNN)
+REPEAT_BASELINES = (GP_TOPFREQ, TIFU_KNN)
+BASELINES = (POPULARITY, MARKOV, ITEM_KNN, *REPEAT_BASELINES)
 
 # Of a row of lists, in SQL.
 IS_FALLBACK = f"method <> '{MODEL}'"
@@ -42,7 +46,13 @@ WORDS = {
     ITEM_KNN: "what shoppers with the same items also chose",
     MARKOV: "what others chose next",
     POPULARITY: "bestsellers",
+    GP_TOPFREQ: "what they bought most often, then bestsellers",
+    TIFU_KNN: "what they and similar shoppers buy often",
     LAST_NIGHT: "the list of the night before",
 }
 # The same where there is little room, as beside a picture's bars.
-SHORT_WORDS = WORDS | {ITEM_KNN: "chosen by the same"}
+SHORT_WORDS = WORDS | {
+    ITEM_KNN: "chosen by the same",
+    GP_TOPFREQ: "own, then bestsellers",
+    TIFU_KNN: "own and similar",
+}

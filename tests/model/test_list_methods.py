@@ -12,7 +12,15 @@ from pipeline.model import list_methods
 from pipeline.publishing.list_rules import CHECKS
 from tests.literals import REPOSITORY, files_of, spelled_out
 
-METHODS = ("model", "last_night", "markov", "item_knn", "popularity")
+METHODS = (
+    "model",
+    "last_night",
+    "markov",
+    "item_knn",
+    "popularity",
+    "gp_topfreq",
+    "tifu_knn",
+)
 
 
 def values_of(dataset: str, column: str) -> list[str]:
@@ -39,7 +47,9 @@ def test_the_last_check_before_publishing_knows_every_method() -> None:
     assert known == list(METHODS)
 
 
-@pytest.mark.parametrize("name", ["last_night", "markov", "item_knn", "candidate", "template"])
+@pytest.mark.parametrize(
+    "name", ["last_night", "markov", "item_knn", "gp_topfreq", "tifu_knn", "candidate", "template"]
+)
 def test_each_is_spelled_out_once(name: str) -> None:
     assert files_of(spelled_out([name])) == {"pipeline/model/list_methods.py"}
 
