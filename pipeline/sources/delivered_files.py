@@ -18,12 +18,15 @@ def missing_files(source: Source, raw_root: Path | str, date: dt.date) -> list[s
     """
     if date in source.closed:
         return []
+    asked = [
+        table
+        for dataset in source.datasets.values()
+        if dataset.required
+        for table in (dataset, *(join.table for join in dataset.joins))
+        if table.required
+    ]
     return sorted(
-        {
-            dataset.pattern.on(date)
-            for dataset in source.datasets.values()
-            if dataset.required and not dataset.pattern.files(raw_root, date)
-        }
+        {table.pattern.on(date) for table in asked if not table.pattern.files(raw_root, date)}
     )
 
 
