@@ -5,8 +5,11 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
+from collections import Counter
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -215,3 +218,149 @@ def test_the_awkward_folder_of_two_files(
     night = clean_night(spark, shop, lake, Run(day, "r"))
     assert (night.days, lines_of(night, "events")[day].rows_out) == ([day], 2)
     assert items_in(lake, day) == ["p1", "p2"]
+
+
+OLIST = """
+source: olist
+description: Olist's tables as they are delivered.
+datasets:
+  events:
+    files: olist_order_items_dataset.csv
+    format: csv
+    delivery: dump
+    columns: &lines
+      [order_id, order_item_id, product_id, seller_id, shipping_limit_date, price, freight_value]
+    with:
+      orders: &orders
+        files: olist_orders_dataset.csv
+        format: csv
+        columns:
+          - order_id
+          - customer_id
+          - order_status
+          - order_purchase_timestamp
+          - order_approved_at
+          - order_delivered_carrier_date
+          - order_delivered_customer_date
+          - order_estimated_delivery_date
+        on: {order_id: order_id}
+        kind: inner
+      customers: &customers
+        files: olist_customers_dataset.csv
+        format: csv
+        columns: &people
+          [customer_id, customer_unique_id, customer_zip_code_prefix, customer_city, customer_state]
+        on: {orders.customer_id: customer_id}
+        kind: inner
+    map:
+      event_id: concat(order_id, '-', order_item_id)
+      event_time: orders.order_purchase_timestamp
+      event_type: "'purchase'"
+      user_id: customers.customer_unique_id
+      item_id: product_id
+      session_id: order_id
+      price: price
+      sequence: order_item_id
+    remove:
+      - rule: not_sold
+        when: orders.order_status IN ('canceled', 'unavailable')
+        description: Nothing was sold.
+  reviews:
+    files: olist_order_reviews_dataset.csv
+    format: csv
+    options: {multiline: true}
+    delivery: dump
+    columns:
+      - review_id
+      - order_id
+      - review_score
+      - review_comment_title
+      - review_comment_message
+      - review_creation_date
+      - review_answer_timestamp
+    with:
+      orders: *orders
+      customers: *customers
+      lines:  # a review is of an order; of several lines it is put to the first
+        files: olist_order_items_dataset.csv
+        format: csv
+        columns: *lines
+        on: {order_id: order_id}
+        latest_by: -try_cast(order_item_id AS int)
+        kind: inner
+    map:
+      review_id: concat(review_id, '-', order_id)
+      review_time: review_creation_date
+      user_id: customers.customer_unique_id
+      item_id: lines.product_id
+      rating: review_score
+      title: review_comment_title
+      text: review_comment_message
+      language: "'pt'"
+"""
+OLIST_SQL = """
+    CREATE VIEW {name} AS SELECT * FROM read_csv('{folder}/olist_{name}_dataset.csv',
+        all_varchar = true, header = true, quote = '"', escape = '"')
+"""
+SOLD = """
+    SELECT c.customer_unique_id, i.product_id, o.order_purchase_timestamp, i.price::DOUBLE
+    FROM order_items i JOIN orders o USING (order_id) JOIN customers c USING (customer_id)
+    WHERE o.order_purchase_timestamp[:10] BETWEEN ? AND ?
+      AND o.order_status NOT IN ('canceled', 'unavailable')
+"""
+REVIEWED = """
+    SELECT c.customer_unique_id, arg_min(i.product_id, i.order_item_id::INT),
+        r.review_creation_date, r.review_score::DOUBLE
+    FROM order_reviews r JOIN orders o USING (order_id) JOIN customers c USING (customer_id)
+        LEFT JOIN order_items i USING (order_id)
+    WHERE r.review_creation_date[:10] BETWEEN ? AND ?
+    GROUP BY r.review_id, r.order_id, ALL
+"""
+
+
+@pytest.mark.slow
+def test_olists_tables_are_joined_to_the_row(
+    spark: SparkSession, settings: Settings, lake: Lake, tmp_path: Path, shared_data: Path
+) -> None:
+    """What DuckDB makes of the raw tables is what the lake has: who, what, when, for how much."""
+    folder, zone = shared_data / "olist_sample", ZoneInfo("America/Sao_Paulo")
+    first, night = dt.date(2018, 5, 14), dt.date(2018, 5, 20)
+    shop = shop_of(settings, tmp_path, OLIST, zone.key)
+    shop = dataclasses.replace(shop, paths=dataclasses.replace(shop.paths, raw=str(folder)))
+    cleaned = clean_night(spark, shop, lake, Run(night, "r"), first)
+    key = read_or_make_key(shop.privacy.key_file)
+    connection = duckdb.connect()
+    for name in ("order_items", "orders", "customers", "order_reviews"):
+        connection.execute(OLIST_SQL.format(name=name, folder=folder))
+
+    def raw(sql: str) -> list[tuple[str, str | None, str, float]]:
+        return connection.execute(sql, [str(first), str(night)]).fetchall()
+
+    def stored(name: str, *columns: str) -> Counter[tuple[str, str, dt.datetime, float]]:
+        files = [f for day in cleaned.days for f in lake.require(f"cleaned_{name}", day).files]
+        tables = [pq.ParquetFile(file).read(columns) for file in files]
+        return Counter(tuple(row.values()) for row in pa.concat_tables(tables).to_pylist())
+
+    def expected(sql: str) -> Counter[tuple[str, str, dt.datetime, float]]:
+        return Counter(
+            (
+                pseudonym(who, key),
+                what,
+                dt.datetime.fromisoformat(when).replace(tzinfo=zone).astimezone(dt.UTC),
+                number,
+            )
+            for who, what, when, number in raw(sql)
+            if what is not None
+        )
+
+    sold = expected(SOLD)
+    assert sold.total() > 150
+    assert stored("events", "user_id", "item_id", "event_time", "price") == sold
+    reviewed = expected(REVIEWED)
+    assert reviewed.total() > 150
+    assert stored("reviews", "user_id", "item_id", "review_time", "rating") == reviewed
+    without = sum(what is None for _, what, *_ in raw(REVIEWED))
+    lines = lines_of(cleaned, "reviews").values()
+    refused = sum((Counter(line.quarantined) for line in lines), Counter[str]())
+    assert refused == +Counter({"lines_unmatched": without})
+    assert sum(line.rows_in for line in lines) == reviewed.total() + without
