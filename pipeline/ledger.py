@@ -18,6 +18,10 @@ from pipeline.datasets import LEDGER
 from pipeline.errors import GateError
 from pipeline.lake import Lake, Run, storage_errors
 
+# Behind a dataset's name: lines that count its rows once more, by what joins and arrays made of
+# them. They balance by themselves, and their rows are not to be added to the dataset's own.
+WITH, ARRAYS = "_with_", "_arrays"
+
 
 @dataclass(frozen=True)
 class LedgerLine:
@@ -31,6 +35,11 @@ class LedgerLine:
     rows_out: int
     quarantined: Mapping[str, int] = field(default_factory=dict)
     removed: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def counts_again(self) -> bool:
+        """Whether the rows are those of another line."""
+        return WITH in self.dataset or self.dataset.endswith(ARRAYS)
 
     @property
     def unaccounted(self) -> int:

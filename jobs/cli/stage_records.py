@@ -125,7 +125,7 @@ def ledger_summary(lake: Lake, run: Run, stage: str) -> str:
 
 
 def _summary(lines: Iterable[LedgerLine]) -> str:
-    counted = list(lines)
+    counted = [line for line in lines if not line.counts_again]
     if not counted:
         return ""
     parts = [

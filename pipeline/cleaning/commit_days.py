@@ -84,6 +84,7 @@ def _commit_dataset(
             facts[DEPENDENCIES] = LateDependencies(night.lake).of_delivery(
                 dataset.name, day, oldest
             )
+    facts |= delivery.looked_up.facts(day)
     move_cleaned(directory, files, dataset.name, day)
     raw_files = {file.relative: delivery.facts[file.relative] for file in delivery.files_of(day)}
     night.lake.commit(

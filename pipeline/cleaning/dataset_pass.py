@@ -107,8 +107,12 @@ def clean_dataset(night: NightContext, delivery: Delivery) -> CleanedDataset:
             late,
         )
     ]
+    for day in night.days:
+        raw_rows = delivery.raw_rows.get(day, 0)
+        lines += delivery.looked_up.lines(dataset, day, night.run.run_id, raw_rows)
     bots = bots_in(scratch, night.days) if dataset.name == "events" else {}
-    warnings = [str(damage) for damage in [*delivery.damaged, *unreadable]]
+    faults = [*delivery.damaged, *delivery.looked_up.faults, *unreadable]
+    warnings = [str(fault) for fault in faults]
     return CleanedDataset(lines, bots, taken_as_no(counts), late, warnings)
 
 
@@ -117,7 +121,14 @@ def _with_outcomes(
 ) -> DataFrame:
     """The delivery's rows, read and mapped, after the rules of one row and of several rows."""
     dataset, files = delivery.dataset, delivery.files
-    raw = read_rows(night.spark, dataset, night.raw_root, files, plain=delivery.plain)
+    raw = read_rows(
+        night.spark,
+        dataset,
+        night.raw_root,
+        files,
+        plain=delivery.plain,
+        upto=night.calendar.days[-1],
+    )
     mapped = map_rows(raw, dataset, night.calendar, night.key)
     if dataset.delivery == "dump":
         mapped = mapped.where(F.col(DAY).isin(night.days))

@@ -114,7 +114,7 @@ def unreadable_files(
     return [
         InputError(
             f"{Path(raw_root) / file}: {rows:,} of {read[file]:,} lines cannot be read as "
-            f"{dataset.format} with the columns {','.join(dataset.columns)} "
+            f"{dataset.format} with the columns {','.join(dataset.own.columns)} "
             f"(cleaning.max_unreadable_share is {max_share:g}). Is it another format, or are "
             f"the options of {dataset.where} wrong?"
         )

@@ -83,6 +83,12 @@ def named_expressions(dataset: SourceDataset) -> dict[str, str]:
         **{f"quarantine: {rule.name}": rule.when for rule in dataset.quarantine},
         "row_time": dataset.row_time,
         "latest_by": dataset.latest_by,
+        "explode": dataset.explode.array if dataset.explode else "",
+        **{
+            f"with: {join.name}: on {n}": ours
+            for join in dataset.joins
+            for n, (ours, _) in enumerate(join.keys, 1)
+        },
     }
     return {what: sql for what, sql in expressions.items() if sql}
 
@@ -108,9 +114,15 @@ def check_sql(spark: SparkSession, source: Source) -> None:
 def refused_sql(spark: SparkSession, dataset: SourceDataset) -> list[str]:
     """What of a dataset's expressions is not allowed, one line an expression."""
     parser = spark._jsparkSession.sessionState().sqlParser()
+    asked = [(what, sql, dataset.columns) for what, sql in named_expressions(dataset).items()]
+    for join in dataset.joins:
+        place, columns = f"with: {join.name}", join.table.columns
+        asked += [(f"{place}: on", theirs, columns) for _, theirs in join.keys]
+        if join.table.latest_by:
+            asked.append((f"{place}: latest_by", join.table.latest_by, columns))
     faults = []
-    for what, sql in named_expressions(dataset).items():
-        refused = list(dict.fromkeys(_refused(parser, sql, dataset.columns)))
+    for what, sql, names in asked:
+        refused = list(dict.fromkeys(_refused(parser, sql, names)))
         if refused:
             faults.append(f"{what}: {sql!r} is refused: {'; '.join(refused)}; {ALLOWED}")
     return faults

@@ -27,14 +27,15 @@ def missing_files(
     if date in source.closed:
         return []
     fetched = {dataset.files for dataset in source.datasets.values() if dataset.table is not None}
+    asked = [
+        table
+        for dataset in source.datasets.values()
+        if dataset.required and (of_tables or dataset.files not in fetched)
+        for table in (dataset, *(join.table for join in dataset.joins))
+        if table.required
+    ]
     return sorted(
-        {
-            dataset.pattern.on(date)
-            for dataset in source.datasets.values()
-            if (of_tables or dataset.files not in fetched)
-            and dataset.required
-            and not dataset.pattern.files(raw_root, date)
-        }
+        {table.pattern.on(date) for table in asked if not table.pattern.files(raw_root, date)}
     )
 
 

@@ -50,6 +50,7 @@ def check_files(dataset: SourceDataset, files: Iterable[DeliveredFile]) -> list[
         InputError: a file can be read and has not the source's columns: naming it, what was found
             and what was expected.
     """
+    dataset = dataset.own
     # Decompression releases Python's lock; the first error of another kind is raised here.
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         found = pool.map(lambda file: _damage(dataset, file), files)

@@ -7,6 +7,7 @@ way, for the ledger. Each format has a reader of its own, which states what it g
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,8 +17,12 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from pipeline.contracts.spark import quoted
+from pipeline.errors import ContractError
+from pipeline.sources.allowed_sql import refused_sql
 from pipeline.sources.csv_reader import read_csv
 from pipeline.sources.file_pattern import DeliveredFile
+from pipeline.sources.joined_files import joined_files
+from pipeline.sources.joined_rows import combined_rows
 from pipeline.sources.json_lines_reader import read_json_lines, read_plain_json_lines
 from pipeline.sources.line_count import count_lines
 from pipeline.sources.parquet_reader import read_parquet
@@ -32,8 +37,11 @@ def read_rows(
     files: list[DeliveredFile],
     *,
     plain: bool = False,
+    upto: dt.date | None = None,
 ) -> DataFrame:
     """The rows of some files of one dataset; see the module's docstring for the columns.
+
+    A dataset that is joined with others, or whose arrays become rows, comes so (`joined_rows`).
 
     Args:
         spark: the session.
@@ -41,7 +49,23 @@ def read_rows(
         raw_root: where the files lie.
         files: which.
         plain: all of them are `plain_json`; `__unknown_key` is then not looked for.
+        upto: joined files of later days are not seen.
+
+    Raises:
+        ContractError: an expression that makes joined rows is refused or is no SQL.
+        InputError: a joined file has not the columns that the source says.
     """
+    if dataset.is_combined:
+        if refused := refused_sql(spark, dataset):
+            raise ContractError(f"{dataset.where}: " + "; ".join(refused))
+        tables = {
+            join.name: read_rows(spark, join.table, raw_root, list(found.whole))
+            for join, found in zip(
+                dataset.joins, joined_files(dataset, raw_root, upto), strict=True
+            )
+        }
+        own = read_rows(spark, dataset.own, raw_root, files, plain=plain)
+        return combined_rows(own, dataset, tables)
     if not files:
         return spark.createDataFrame([], _schema(dataset))
     file = _file(raw_root, files)
@@ -64,7 +88,7 @@ def read_rows(
 def count_rows(
     spark: SparkSession, dataset: SourceDataset, raw_root: Path | str, files: list[DeliveredFile]
 ) -> dict[str, int]:
-    """Rows per file (path below the raw root), counted without parsing where that can be done.
+    """Rows per own file (path below the raw root), counted without parsing where that can be done.
 
     A row of CSV or JSON Lines is a line that is not blank; the header is none. Where a field may
     hold line breaks, or where the text is not a superset of ASCII, only parsing can count.
@@ -72,6 +96,7 @@ def count_rows(
     Raises:
         FileDamageError: a file cannot be read, though it could be when it was checked.
     """
+    dataset = dataset.own
     if not files:
         return {}
     if dataset.format == "parquet":

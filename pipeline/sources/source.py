@@ -12,7 +12,7 @@ import datetime as dt
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -35,6 +35,7 @@ KEY_COLUMN = {
 # Ids of single acts and visits: a retailer's log or a receipt leads from them to a person.
 ACT_IDS = ("event_id", "review_id", "session_id")
 RESERVED = "__"  # raw columns may not start with it: the cleaner's own columns do
+ELEMENT_POSITION = "_position"  # behind an element's name: which of its array it is, from 1
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,62 @@ class SourceRule:
 
 
 @dataclass(frozen=True)
+class Join:
+    """A file that rows of a dataset are joined with by keys: at most one row of it to each.
+
+    `columns` are the flat raw columns (`orders.status`) that are taken from it.
+    """
+
+    name: str
+    table: SourceDataset
+    keys: tuple[tuple[str, str], ...]  # SQL over the raw columns, SQL over the other's columns
+    kind: str = "left"
+    columns: tuple[str, ...] = ()
+
+    @property
+    def unmatched(self) -> str:
+        """The reason of a row that finds no partner and must have one."""
+        return f"{self.name}_unmatched"
+
+    @property
+    def ambiguous(self) -> str:
+        """The reason of a row whose key has several rows that differ."""
+        return f"{self.name}_ambiguous"
+
+
+@dataclass(frozen=True)
+class Explode:
+    """An array of JSON that becomes rows, an element each; `fields` are read of the elements."""
+
+    array: str  # SQL over the columns of the dataset's own files
+    element: str
+    fields: tuple[str, ...] = ()
+    empty: str = "remove"  # what becomes of a row without an element: remove or keep
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The flat raw columns that an element gives."""
+        position = self.element + ELEMENT_POSITION
+        return (self.element, position, *(f"{self.element}.{name}" for name in self.fields))
+
+    @property
+    def none(self) -> str:
+        """The rule that removes a row without an element."""
+        return f"no_{self.element}"
+
+    @property
+    def unreadable(self) -> str:
+        """The reason of a row whose array is none."""
+        return f"{self.element}_unreadable"
+
+
+@dataclass(frozen=True)
 class SourceDataset:
-    """One dataset of a source: its files, how to read them, what they mean."""
+    """One dataset of a source: its files, how to read them, what they mean.
+
+    `columns` are all raw columns of a row, also those of joined files and of an array's elements;
+    `own_columns` are those of its own files, where it has others beside them.
+    """
 
     name: str
     files: str
@@ -76,6 +131,21 @@ class SourceDataset:
     acts_elsewhere: tuple[str, ...] = ()
     # What the files are fetched from; None: others deliver them.
     table: Table | None = None
+    own_columns: tuple[str, ...] = ()
+    joins: tuple[Join, ...] = ()
+    explode: Explode | None = None
+
+    @property
+    def is_combined(self) -> bool:
+        """Whether a row is made of more than one of its own file's rows as it stands."""
+        return bool(self.joins or self.explode)
+
+    @cached_property
+    def own(self) -> SourceDataset:
+        """The dataset as its own files hold it."""
+        if not self.is_combined:
+            return self
+        return dataclasses.replace(self, columns=self.own_columns, joins=(), explode=None)
 
     @property
     def user_columns(self) -> tuple[str, ...]:
@@ -85,7 +155,17 @@ class SourceDataset:
     @property
     def act_columns(self) -> tuple[str, ...]:
         """Raw columns that this dataset's ids of acts are read from."""
-        return columns_read(" ".join(self.mapping.get(name, "") for name in ACT_IDS), self.columns)
+        ids = columns_read(" ".join(self.mapping.get(name, "") for name in ACT_IDS), self.columns)
+        return tuple(dict.fromkeys([*ids, *self._columns_to_a_person]))
+
+    @property
+    def _columns_to_a_person(self) -> tuple[str, ...]:
+        """Raw columns that are keys of the file that the user id stands in, or of one before it."""
+        found = {*self.user_columns}
+        for join in reversed(self.joins):
+            if found & {*join.columns}:
+                found |= {c for ours, _ in join.keys for c in columns_read(ours, self.columns)}
+        return tuple(name for name in self.columns if name in found - {*self.user_columns})
 
     @cached_property
     def pattern(self) -> FilePattern:
@@ -160,19 +240,28 @@ def with_ids_of_shared_files(datasets: Mapping[str, SourceDataset]) -> dict[str,
     return {
         name: dataclasses.replace(
             dataset,
-            users_elsewhere=tuple(
-                dict.fromkeys(
-                    c for other in _same_files(datasets, dataset) for c in other.user_columns
-                )
-            ),
-            acts_elsewhere=tuple(
-                dict.fromkeys(
-                    c for other in _same_files(datasets, dataset) for c in other.act_columns
-                )
-            ),
+            users_elsewhere=_read_elsewhere(datasets, dataset, lambda other: other.user_columns),
+            acts_elsewhere=_read_elsewhere(datasets, dataset, lambda other: other.act_columns),
         )
         for name, dataset in datasets.items()
     }
+
+
+def _read_elsewhere(
+    datasets: Mapping[str, SourceDataset],
+    dataset: SourceDataset,
+    of: Callable[[SourceDataset], tuple[str, ...]],
+) -> tuple[str, ...]:
+    """Raw columns of a dataset that another one, of the same files, reads for some purpose."""
+    names = [name for other in _same_files(datasets, dataset) for name in of(other)]
+    names += [
+        f"{join.name}.{name}"
+        for join in dataset.joins
+        for other in datasets.values()
+        if other.files == join.table.files
+        for name in of(other)
+    ]
+    return tuple(name for name in dict.fromkeys(names) if name in dataset.columns)
 
 
 def _same_files(
@@ -195,6 +284,14 @@ def with_timezone(source: Source, shop_timezone: str) -> Source:
     def fill_rules(rules: tuple[SourceRule, ...]) -> tuple[SourceRule, ...]:
         return tuple(dataclasses.replace(rule, when=fill(rule.when)) for rule in rules)
 
+    def fill_join(join: Join) -> Join:
+        table = dataclasses.replace(join.table, latest_by=fill(join.table.latest_by))
+        keys = tuple((fill(ours), fill(theirs)) for ours, theirs in join.keys)
+        return dataclasses.replace(join, table=table, keys=keys)
+
+    def fill_array(explode: Explode) -> Explode:
+        return dataclasses.replace(explode, array=fill(explode.array))
+
     return dataclasses.replace(
         source,
         timezone=zone,
@@ -202,6 +299,8 @@ def with_timezone(source: Source, shop_timezone: str) -> Source:
             name: dataclasses.replace(
                 dataset,
                 timezone=zone,
+                joins=tuple(map(fill_join, dataset.joins)),
+                explode=fill_array(dataset.explode) if dataset.explode else None,
                 mapping={column: fill(sql) for column, sql in dataset.mapping.items()},
                 row_time=fill(dataset.row_time),
                 latest_by=fill(dataset.latest_by),

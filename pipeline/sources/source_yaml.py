@@ -17,9 +17,11 @@ import yaml
 
 from pipeline.contracts.contract import load_contract
 from pipeline.errors import ContractError
+from pipeline.sources import joins
 from pipeline.sources.closed_days import closed_days_of
 from pipeline.sources.dialect import FORMATS, null_words_of, options_of
 from pipeline.sources.event_types import event_types_of
+from pipeline.sources.file_pattern import FilePattern
 from pipeline.sources.internal_users import RULE as INTERNAL_USER
 from pipeline.sources.internal_users import InternalUsers, internal_users_of
 from pipeline.sources.numbers import ID_COLUMNS, id_sql, numbers_of, strips_decimal
@@ -56,6 +58,7 @@ _DATASET_KEYS = (
     "null_words",
     "numbers",
     "ids",
+    *joins.KEYS,
 )
 _FILE_KEYS = (
     "files",
@@ -66,6 +69,7 @@ _FILE_KEYS = (
     "row_time",
     "may_be_absent",
     "null_words",
+    *joins.KEYS,
 )
 
 
@@ -166,7 +170,9 @@ def _with_shared_files(name: str, datasets: Mapping[str, Any], where: str) -> di
     return {key: shared[key] for key in _FILE_KEYS if key in shared} | entry
 
 
-def _dataset(name: str, entry: Mapping[str, Any], where: str) -> SourceDataset:
+def _dataset(name: str, given: Mapping[str, Any], where: str) -> SourceDataset:
+    combined = joins.combined(name, given, where, _table)
+    entry = combined.entry
     file_format = choice_of(entry.get("format"), (*FORMATS, *TABLE_FORMATS), f"{where}: format")
     delivery = choice_of(entry.get("delivery", "daily"), DELIVERIES, f"{where}: delivery")
     columns = name_list(entry, "columns", where)
@@ -205,6 +211,9 @@ def _dataset(name: str, entry: Mapping[str, Any], where: str) -> SourceDataset:
         null_words=null_words_of(entry, where),
         numbers=numbers_of(entry.get("numbers"), name, mapping, where),
         where=where,
+        own_columns=combined.own_columns,
+        joins=combined.joins,
+        explode=combined.explode,
     )
     if dataset.complete not in (True, False):
         raise ContractError(f"{where}: complete must be true or false, found {dataset.complete!r}")
@@ -215,6 +224,30 @@ def _dataset(name: str, entry: Mapping[str, Any], where: str) -> SourceDataset:
         )
     _check_dates(dataset)
     return dataset
+
+
+def _table(name: str, entry: Mapping[str, Any], where: str) -> SourceDataset:
+    """A joined file, as the dataset that has nothing but it."""
+    columns = name_list(entry, "columns", where)
+    _refuse_one_name_in_two_cases(columns, where)
+    files = text_of(entry, "files", where)
+    file_format = choice_of(entry.get("format"), tuple(FORMATS), f"{where}: format")
+    table = SourceDataset(
+        name=name,
+        files=files,
+        format=file_format,
+        columns=columns,
+        mapping={},
+        delivery="daily" if FilePattern(files, where).has_date else "dump",
+        options=options_of(entry.get("options") or {}, file_format, f"{where}: options"),
+        required=bool(entry.get("required", True)),
+        latest_by=str(entry.get("latest_by", "")),
+        may_be_absent=name_list(entry, "may_be_absent", where),
+        null_words=null_words_of(entry, where),
+        where=where,
+    )
+    _check_dates(table)
+    return table
 
 
 def _refuse_one_name_in_two_cases(columns: Sequence[str], where: str) -> None:
@@ -257,7 +290,7 @@ def _check_dates(dataset: SourceDataset) -> None:
             f"{dataset.where}: files {dataset.files!r}: a dump has no {{date}} in its pattern"
         )
     for column in dataset.may_be_absent:
-        if column not in dataset.columns:
+        if column not in dataset.own.columns:
             raise ContractError(
                 f"{dataset.where}: may_be_absent: {column!r} is not one of columns;"
                 f"{nearest(column, dataset.columns)}"

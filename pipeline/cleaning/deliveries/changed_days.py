@@ -86,6 +86,7 @@ def _days_that_grew(  # noqa: PLR0917
     if not dataset.own_time:
         return [part.run_date for part in older if part.run_date == calendar.open_days[0]]
     day = delivery_day_of_dump(dataset, calendar).alias("day")
-    rows = read_rows(spark, dataset, raw_root, files).groupBy(day).count().collect()
+    upto = calendar.days[-1]
+    rows = read_rows(spark, dataset, raw_root, files, upto=upto).groupBy(day).count().collect()
     now = Counter({row["day"]: row["count"] for row in rows})
     return [part.run_date for part in older if now[part.run_date] > part.manifest["raw_rows"]]

@@ -14,6 +14,7 @@ from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
 from pyspark.errors import PySparkException
 
 from pipeline.cleaning.deliveries.corrupt_files import refuse_or_warn, rows_of
+from pipeline.cleaning.deliveries.look_ups import LookUps, look_up
 from pipeline.cleaning.deliveries.raw_files import Facts, raw_facts
 from pipeline.cleaning.deliveries.required_files import require_files, require_rows
 from pipeline.cleaning.night_context import NightContext
@@ -40,6 +41,9 @@ class Delivery:
     damaged: list[FileDamageError] = field(default_factory=list)
     # What manifests remember of each file, as it was before the first was cleaned.
     facts: Mapping[str, Facts] = field(default_factory=dict)
+    looked_up: LookUps = field(default_factory=LookUps)
+    # By day, before arrays became rows; only of a dataset with an array.
+    raw_rows: Mapping[dt.date, int] = field(default_factory=dict)
 
     def files_of(self, day: dt.date) -> list[DeliveredFile]:
         """A day's files, damaged ones too; all of a dump's, which belong to every day."""
@@ -73,6 +77,8 @@ def inspect_delivery(night: NightContext, dataset: SourceDataset) -> Delivery:
     try:
         plain = plain_rows(dataset, files)
         counted = plain or count_rows(night.spark, dataset, night.raw_root, files)
+        if dataset.is_combined:
+            return _combined(night, dataset, files, counted, plain is not None, damaged, facts)
         if dataset.delivery == "daily":
             rows = _rows_by_file_date(files, counted)
             require_rows(night, dataset, rows, damaged)
@@ -82,6 +88,45 @@ def inspect_delivery(night: NightContext, dataset: SourceDataset) -> Delivery:
         explain(error, dataset)
         raise
     return Delivery(dataset, files, rows, counted, plain is not None, damaged, facts)
+
+
+def _combined(  # noqa: PLR0917
+    night: NightContext,
+    dataset: SourceDataset,
+    files: list[DeliveredFile],
+    counted: Mapping[str, int],
+    plain: bool,
+    damaged: list[FileDamageError],
+    facts: Mapping[str, Facts],
+) -> Delivery:
+    """The delivery of a dataset that is joined, or whose arrays become rows.
+
+    Raises:
+        InputError: a joined file cannot be used, or not all rows that were counted are read.
+    """
+    limits = night.settings.cleaning
+    looked_up = look_up(
+        night.spark,
+        night.lake,
+        dataset,
+        night.raw_root,
+        files,
+        night.calendar,
+        limits.max_unreadable_share,
+    )
+    refuse_or_warn(looked_up.faults, limits.on_corrupt_file)
+    days = looked_up.days
+    raw_rows = read = Counter({day: counts.raw_rows for day, counts in days.items()})
+    if dataset.delivery == "daily":
+        of_files = _rows_by_file_date(files, counted)
+        require_rows(night, dataset, of_files, damaged)
+        raw_rows = of_files
+    if sum(read.values()) != sum(counted.values()):
+        _refuse_other_number(dataset, sum(counted.values()), sum(read.values()))
+    rows = raw_rows
+    if dataset.explode:
+        rows = Counter({day: counts.rows for day, counts in days.items()})
+    return Delivery(dataset, files, rows, counted, plain, damaged, facts, looked_up, raw_rows)
 
 
 def _rows_by_file_date(files: list[DeliveredFile], counted: Mapping[str, int]) -> Counter[dt.date]:
@@ -109,9 +154,12 @@ def _rows_by_own_day(
     for row in by_day.collect():
         rows[row["day"]] += row["count"]
     if sum(rows.values()) != sum(counted.values()):
-        raise InputError(
-            f"{dataset.where}: {sum(counted.values()):,} lines in {dataset.files}, but "
-            f"{sum(rows.values()):,} rows were read; do fields hold line breaks? "
-            "Then write options: {multiline: true}"
-        )
+        _refuse_other_number(dataset, sum(counted.values()), sum(rows.values()))
     return rows
+
+
+def _refuse_other_number(dataset: SourceDataset, lines: int, rows: int) -> None:
+    raise InputError(
+        f"{dataset.where}: {lines:,} lines in {dataset.files}, but {rows:,} rows were read; do "
+        "fields hold line breaks? Then write options: {multiline: true}"
+    )

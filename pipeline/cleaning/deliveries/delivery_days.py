@@ -11,6 +11,7 @@ from pathlib import Path
 from pyspark.sql import SparkSession
 
 from pipeline.cleaning.deliveries.changed_days import changed_days
+from pipeline.cleaning.deliveries.joined_days import days_joined_otherwise, moved_days
 from pipeline.cleaning.deliveries.made_by import made_otherwise
 from pipeline.cleaning.deliveries.releases import marked_days, missing_raw_file
 from pipeline.cleaning.late.late_dependencies import LateDependencies
@@ -55,7 +56,7 @@ def delivery_calendar(
     days = {day for day in delivered_dates(source, raw_root, night) if not first or day >= first}
     exact = not days
     if exact:
-        days = {day for day in _dump_days(spark, source, raw_root, timezone) if day <= night}
+        days = {day for day in _dump_days(spark, source, raw_root, timezone, night) if day <= night}
         if not days:
             raise InputError(f"source {source.name} has no row dated on or before {night}")
         days = {day for day in days if not first or day >= first}
@@ -114,7 +115,8 @@ def days_to_clean(
                 of_release[0],
             )
         otherwise = _made_otherwise(lake, raw_root, source, dataset.name, made or {}, calendar)
-        changed = sorted({*changed, *of_release, *otherwise})
+        joined = _joined_otherwise(spark, lake, dataset, raw_root, calendar, stays)
+        changed = sorted({*changed, *of_release, *otherwise, *joined})
         if changed and dataset.name == "items":
             later = {day for day in calendar.open_days if day > changed[0]} - {*changed}
             again |= stays.left_out_of(later)
@@ -139,6 +141,26 @@ def days_to_clean(
             "%d later days had late rows of such days: these are cleaned again", len(dependent)
         )
     return sorted(again | dependent)
+
+
+def _joined_otherwise(  # noqa: PLR0917
+    spark: SparkSession,
+    lake: Lake,
+    dataset: SourceDataset,
+    raw_root: Path | str,
+    calendar: Calendar,
+    stays: _StayingDays,
+) -> set[dt.date]:
+    days = days_joined_otherwise(spark, lake, dataset, raw_root, calendar)
+    found = stays.left_out_of(days) if days else set()
+    if found:
+        log.warning(
+            "%s of %d days are joined with other rows since, from %s on: these are cleaned again",
+            dataset.name,
+            len(found),
+            min(found),
+        )
+    return found
 
 
 class _StayingDays:
@@ -173,6 +195,8 @@ def no_longer_dated(  # noqa: PLR0917
 ) -> list[dt.date]:
     """Days that a dump was cleaned into by another mapping and has no row of by this one.
 
+    Or by other joined files: an order whose date was corrected takes its lines with it.
+
     They are made again too, without a row: else each row that was dated wrongly stays in the lake
     beside itself. A dump that has fewer rows now of the days up to the last one in the lake than
     were cleaned from it has dropped its oldest ones, and then nothing tells a day that was dated
@@ -192,19 +216,20 @@ def no_longer_dated(  # noqa: PLR0917
         ]
         earlier = [day for day in committed if day not in calendar.days]
         found = made_otherwise(lake, raw_root, source, name, now, earlier).without_code()
-        if found.days and _has_dropped_rows(
-            spark, lake, source.datasets[name], raw_root, calendar, committed
-        ):
+        dataset = source.datasets[name]
+        moved = moved_days(lake, dataset, raw_root, calendar.days[-1], earlier)
+        gone = {*found.days, *moved}
+        if gone and _has_dropped_rows(spark, lake, dataset, raw_root, calendar, committed):
             log.warning(
                 "%s of %d days in the lake were made by something else (%s) and stay as they are: "
                 "the dump has fewer rows of the days up to %s now than were cleaned from it",
                 name,
-                len(found.days),
-                found.differences(),
+                len(gone),
+                found.differences() or "other joined rows",
                 committed[-1],
             )
             return []
-        wrong |= {*found.days}
+        wrong |= gone
     return sorted(wrong)
 
 
@@ -227,7 +252,8 @@ def _has_dropped_rows(  # noqa: PLR0917
     known = {*calendar.open_days} - {day for day, part in whole.items() if part is None}
     files = dataset.pattern.files(raw_root)
     day = delivery_day_of_dump(dataset, calendar).alias("day")
-    rows = read_rows(spark, dataset, raw_root, files).groupBy(day).count().collect()
+    upto = calendar.days[-1]
+    rows = read_rows(spark, dataset, raw_root, files, upto=upto).groupBy(day).count().collect()
     now = sum(row["count"] for row in rows if row["day"] in known and row["day"] <= committed[-1])
     return bool(now < before)
 
@@ -265,12 +291,13 @@ def _made_otherwise(  # noqa: PLR0917
 
 
 def _dump_days(
-    spark: SparkSession, source: Source, raw_root: Path | str, timezone: str
+    spark: SparkSession, source: Source, raw_root: Path | str, timezone: str, night: dt.date
 ) -> set[dt.date]:
     days: set[dt.date] = set()
     for dataset in source.datasets.values():
         if dataset.own_time:
-            rows = read_rows(spark, dataset, raw_root, dataset.pattern.files(raw_root))
+            files = dataset.pattern.files(raw_root)
+            rows = read_rows(spark, dataset, raw_root, files, upto=night)
             dated = rows.select(own_day(dataset, timezone).alias("day")).distinct().collect()
             days |= {row["day"] for row in dated if row["day"] is not None}
     return days

@@ -42,6 +42,8 @@ UNKNOWN = "an older version"
 _CODE = "pipeline.cleaning.dataset_pass"
 # Where the files lie, what fetched them and whether they must be there decides no row.
 _DECIDES_NOTHING = ("where", "files", "required", "table")
+# What most datasets do not have, and days of older versions do not name.
+_IF_ANY = ("own_columns", "joins", "explode")
 _LIMITS = {
     "events": (
         "late_horizon_days",
@@ -167,11 +169,17 @@ def _different(partition: Partition, now: Lineage) -> list[str]:
 
 
 def _mapping(dataset: SourceDataset) -> dict[str, Any]:
-    return {
+    of = {
         one.name: dataclasses.asdict(dataset)[one.name]
         for one in dataclasses.fields(dataset)
         if one.name not in _DECIDES_NOTHING
+        and (one.name not in _IF_ANY or getattr(dataset, one.name))
     }
+    if dataset.joins:
+        of["joins"] = [
+            dataclasses.asdict(join) | {"table": _mapping(join.table)} for join in dataset.joins
+        ]
+    return of
 
 
 def _checks(name: str) -> dict[str, Any]:

@@ -58,11 +58,16 @@ class RawFiles:
             return True
         if stamp["bytes"] != remembered.get("bytes"):
             return False
+        return bool(self.facts_of(file)["sha256"] == remembered.get("sha256"))
+
+    def facts_of(self, file: DeliveredFile) -> Facts:
+        """What a manifest would remember of a file now; it is hashed if it is not known."""
+        stamp = _stamp(file.path)
         known = self._now.get(file.relative) or self._before.get(file.relative, {})
         if {name: known.get(name) for name in stamp} != stamp:
             known = _facts(file.path)
         self._now[file.relative] = known
-        return bool(known["sha256"] == remembered.get("sha256"))
+        return known
 
 
 def _facts(path: Path) -> Facts:

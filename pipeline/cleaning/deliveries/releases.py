@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.cleaning.deliveries.joined_state import JOINED_FILES, gone_table
 from pipeline.cleaning.deliveries.raw_files import RAW_FILES
 from pipeline.cleaning.deliveries.refused_rows import Refusal
 from pipeline.datasets import cleaned
@@ -108,6 +109,10 @@ def missing_raw_file(
             is_there = any((Path(raw_root) / other).exists() for other in names)
             if not is_there or not _is_asked_for(asked, name, day):
                 return str(name)
+        if asked and asked.joins and partition is not None:
+            before = partition.manifest.get(JOINED_FILES, {})
+            if gone := gone_table(before, asked, raw_root):
+                return gone
     return None
 
 

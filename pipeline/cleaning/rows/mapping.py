@@ -39,7 +39,7 @@ from pipeline.sources.expressions import (
     mapped_values,
     own_day,
 )
-from pipeline.sources.reader_columns import DAY, READER_COLUMNS
+from pipeline.sources.reader_columns import BROKEN, DAY, NO_ELEMENT, READER_COLUMNS
 from pipeline.sources.source import ACT_IDS, KEY_COLUMN, SourceDataset, columns_read
 
 MAX_ID_LENGTH = 200
@@ -104,6 +104,13 @@ def map_rows(
     else:
         pseudonym = pseudonym_column(values.get("user_id", F.lit(None).cast("string")), key)
         day, is_undated = _delivery_day(dataset, calendar)
+    removed_by, refused_for = first_true(asked.remove), first_true(asked.quarantine)
+    if dataset.is_combined and not hashed_users:
+        # Rules over what was joined mean nothing of a row that found no partner.
+        is_whole = F.col(BROKEN).isNull()
+        removed_by = F.coalesce(F.col(NO_ELEMENT), F.when(is_whole, removed_by))
+        refused_for = F.coalesce(F.col(BROKEN), refused_for)
+        is_undated &= is_whole & F.col(NO_ELEMENT).isNull()
     row_id = values[KEY_COLUMN[dataset.name]]
     if dataset.name == "events":
         # Scrubbed apart: Python is handed one column of each row, and Spark keeps the rows.
@@ -114,8 +121,8 @@ def map_rows(
         *(F.col(name) for name in READER_COLUMNS if name != DAY),
         day.alias(DAY),
         is_undated.alias("__undated"),
-        first_true(asked.remove).alias("__remove"),
-        first_true(asked.quarantine).alias("__refuse"),
+        removed_by.alias("__remove"),
+        refused_for.alias("__refuse"),
         unparsable.alias("__unparsable"),
         consent_unread(dataset).alias("__consent_unread"),
         _order(raw, dataset, asked).alias("__order"),

@@ -65,6 +65,8 @@ def redacted_row(
         for name in columns_read(dataset.mapping.get(column, ""), dataset.columns)
     }
     read = {name for sql in dataset.mapping.values() for name in columns_read(sql, dataset.columns)}
+    tables = [dataset, *(join.table for join in dataset.joins)]
+    has_breaks = any(table.is_multiline for table in tables)
     fields, only_emails = [], set()
     for name in dataset.columns:
         value = F.col(GIVEN).getField(name)
@@ -77,7 +79,7 @@ def redacted_row(
             only_emails.add(name)
         elif name in read and name not in texts:
             only_emails.add(name)
-            if dataset.is_multiline and _has_ids(dataset):
+            if has_breaks and _has_ids(dataset):
                 value = F.when(value.rlike(r"[\r\n]"), _masked(value)).otherwise(value)
         fields.append(value.alias(name))
     for name in kept_columns(dataset):
