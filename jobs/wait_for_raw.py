@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 from pipeline.errors import InputError, NotYetError
 from pipeline.retention.expired import refuse_expired
 from pipeline.sources.delivered_files import missing_files
-from pipeline.sources.source_yaml import load_source
+from pipeline.sources.shop_source import shop_source
 from pipeline.stage import Report, Stage, run_stage, stage_parser
 from pipeline.stages import WAIT_FOR_RAW
 
@@ -34,7 +34,7 @@ def work(stage: Stage, arguments: argparse.Namespace) -> Report:
     """Poll until nothing is missing or the time is up; what has expired is not waited for."""
     refuse_expired(stage.lake, stage.run.run_date)
     refuse_the_future(stage.run.run_date, stage.settings.shop.timezone, dt.datetime.now(dt.UTC))
-    source = load_source(stage.settings.shop.source)
+    source = shop_source(stage.settings)
     raw, date = stage.settings.paths.raw, stage.run.run_date
     started = time.monotonic()
     deadline = started + 60 * arguments.timeout_minutes

@@ -8,13 +8,14 @@ from __future__ import annotations
 import datetime as dt
 from pathlib import Path
 
-from pipeline.sources.source import Source
+from pipeline.sources.source import Source, SourceDataset
 
 
 def missing_files(source: Source, raw_root: Path | str, date: dt.date) -> list[str]:
     """Patterns, below the raw root, of required files that a day has not delivered (yet).
 
-    On a day on which the shop is closed nothing is required.
+    On a day on which the shop is closed nothing is required. A day that reads a kept snapshot needs
+    no file of it.
     """
     if date in source.closed:
         return []
@@ -22,9 +23,15 @@ def missing_files(source: Source, raw_root: Path | str, date: dt.date) -> list[s
         {
             dataset.pattern.on(date)
             for dataset in source.datasets.values()
-            if dataset.required and not dataset.pattern.files(raw_root, date)
+            if dataset.required
+            and not dataset.pattern.files(raw_root, date)
+            and not _is_kept(dataset, date)
         }
     )
+
+
+def _is_kept(dataset: SourceDataset, date: dt.date) -> bool:
+    return dataset.delivery == "snapshot" and dataset.snapshots.sees_kept(date)
 
 
 def delivered_dates(source: Source, raw_root: Path | str, upto: dt.date) -> list[dt.date]:

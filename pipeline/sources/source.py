@@ -19,11 +19,12 @@ from functools import cached_property
 from pipeline.sources.closed_days import ClosedDays
 from pipeline.sources.dialect import UTF_8, ends_lines_as_ascii
 from pipeline.sources.file_pattern import FilePattern
+from pipeline.sources.snapshots import Snapshots
 from pipeline.sources.time_formats import DEFAULT_FORMATS, ROW_TIME
 
 # In the order in which they are cleaned: events and reviews ask what the catalogue knows.
 DATASETS = ("items", "users", "events", "reviews")
-DELIVERIES = ("daily", "dump")
+DELIVERIES = ("daily", "dump", "snapshot")
 TIME_COLUMN = {"events": "event_time", "reviews": "review_time"}
 KEY_COLUMN = {
     "items": "item_id",
@@ -73,6 +74,25 @@ class SourceDataset:
     # Raw columns that another dataset, of the same files, reads an id of a user or of an act from.
     users_elsewhere: tuple[str, ...] = ()
     acts_elsewhere: tuple[str, ...] = ()
+    kept_below: str = ""  # `paths.snapshots`, for what is delivered as a snapshot
+
+    @property
+    def snapshots(self) -> Snapshots:
+        """What is kept of the files of a `snapshot`."""
+        assert self.kept_below, f"{self.where}: nobody has said where snapshots are kept"
+        return Snapshots(self.kept_below, self.name)
+
+    @property
+    def columns_that_count(self) -> tuple[str, ...]:
+        """Raw columns that any expression reads: a row that differs in others says the same."""
+        expressions = [
+            *self.mapping.values(),
+            *(rule.when for rule in (*self.remove, *self.quarantine)),
+            self.row_time,
+            self.latest_by,
+        ]
+        read = {name for sql in expressions for name in columns_read(sql, self.columns)}
+        return tuple(name for name in self.columns if name in read)
 
     @property
     def user_columns(self) -> tuple[str, ...]:
@@ -180,6 +200,17 @@ def _same_files(
         for other in datasets.values()
         if other is not dataset and other.files == dataset.files
     ]
+
+
+def with_snapshots(source: Source, kept_below: str) -> Source:
+    """The source, told where snapshots of its files are kept."""
+    return dataclasses.replace(
+        source,
+        datasets={
+            name: dataclasses.replace(dataset, kept_below=kept_below)
+            for name, dataset in source.datasets.items()
+        },
+    )
 
 
 def with_timezone(source: Source, shop_timezone: str) -> Source:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.cleaning.deliveries.raw_files import RAW_FILES
+from pipeline.cleaning.deliveries.raw_files import RAW_FILES, SNAPSHOT
 from pipeline.cleaning.deliveries.refused_rows import Refusal
 from pipeline.datasets import cleaned
 from pipeline.lake import Lake, storage_errors, write_json
@@ -102,6 +102,10 @@ def missing_raw_file(
         if asked and asked.delivery == "dump" and not of_dumps:
             continue
         partition = lake.whole(cleaned(dataset), day)
+        if partition is not None and (name := partition.manifest.get(SNAPSHOT)):
+            if partition.manifest.get(RAW_FILES) and not _can_be_read(asked, name):
+                return str(name)
+            continue
         for name in partition.manifest.get(RAW_FILES, ()) if partition is not None else ():
             plain = without_compression(name)
             names = {name, *(plain + ending for ending in ("", *COMPRESSED))}
@@ -109,6 +113,15 @@ def missing_raw_file(
             if not is_there or not _is_asked_for(asked, name, day):
                 return str(name)
     return None
+
+
+def _can_be_read(dataset: SourceDataset | None, snapshot: str) -> bool:
+    """Whether a snapshot is kept, with all columns that the source has now."""
+    if dataset is None:
+        return True
+    if dataset.delivery != "snapshot" or not dataset.snapshots.has(snapshot):
+        return False
+    return {*dataset.columns_that_count} <= {*dataset.snapshots.named(snapshot).manifest["columns"]}
 
 
 def _is_asked_for(dataset: SourceDataset | None, name: str, day: dt.date) -> bool:
