@@ -79,10 +79,11 @@ def _withdrawn(night: NightContext, changes: Changes, one: DayChanges) -> pa.Tab
             rows = rows.filter(pc.is_in(rows[key], value_set=asked))
             asked = asked.filter(pc.invert(pc.is_in(asked, value_set=rows[key])))
         done = pa.chunked_array([*done.chunks, *rows[key].chunks], pa.string())
-        found.append(rows.filter(rows[says_no]))
+        # What an engine wrote may say of a column whether it can be null, or not.
+        found.append(rows.filter(rows[says_no]).cast(schema))
     if not found:
         return schema.empty_table()
-    return _says_no(pa.concat_tables(found).cast(schema), dataset).sort_by(key)
+    return _says_no(pa.concat_tables(found), dataset).sort_by(key)
 
 
 def _says_no(rows: pa.Table, dataset: str) -> pa.Table:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 
 from pipeline.errors import SettingsError
+from pipeline.lake import storage_errors
 from pipeline.settings import Settings
+from pipeline.sources.snapshots import all_snapshots
 from pipeline.sources.source import Source, with_snapshots, with_timezone
 from pipeline.sources.source_yaml import load_source
 
@@ -34,3 +37,20 @@ def _refuse_a_wrong_place(settings: Settings) -> None:
                 "because snapshots hold the shop's own ids; leave paths.snapshots empty, and they "
                 "lie beside the lake"
             )
+
+
+def expire_snapshots(settings: Settings, until: dt.date | None, *, dry_run: bool = False) -> int:
+    """Remove what is kept of deliveries that have expired; how many dates of how many datasets.
+
+    Raises:
+        StorageError: the disk or a permission refuses.
+    """
+    dates = 0
+    for store in all_snapshots(settings.paths.snapshots) if until else ():
+        assert until is not None
+        with storage_errors(f"cannot remove snapshots in {store.root}"):
+            old, paths = store.expiring(until)
+            if (old or paths) and not dry_run:
+                store.expire(until)
+        dates += len(old)
+    return dates

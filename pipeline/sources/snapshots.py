@@ -15,7 +15,8 @@ first one sees the first. Only the newest date may be taken again, as long as no
 night that is run once more after its file was corrected reads the corrected file.
 
 A snapshot is renamed into its place when it is whole, then its date names it. What a kill has left
-before that is removed when the next one is taken (`alone`). Standard library only.
+before that is removed when the next one is taken (`alone`), and so is, two days later, a snapshot
+whose night was run again. Standard library only.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,6 +40,7 @@ DATES, MANIFEST, ROWS = "dates", "snapshot.json", "rows-*.parquet"
 USER = "__user"  # column of the kept rows
 _ASIDE, _LOCK = "taking-", ".lock"
 _FOLDER, _FILE = 0o700, 0o600
+_MAY_BE_READ_SECONDS = 2 * 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,9 @@ class Snapshot:
     Attributes:
         path: its directory.
         manifest: `made_of` (digest of all that decides the kept rows), `raw` (path below the raw
-            root -> size and SHA-256), `rows` (of each raw file), `erased` (rows of erased users,
-            which are not kept), `columns`, `user_columns`, `files` (each with size and SHA-256).
+            root -> size and SHA-256), `rows` (of each raw file), `kept` (rows in `files`), `erased`
+            (rows of erased users, which are not kept), `columns`, `user_columns`, `files` (each
+            with size and SHA-256).
     """
 
     path: Path
@@ -128,14 +132,15 @@ class Snapshots:
     def alone(self) -> Iterator[None]:
         """One process at a time; what a kill has left is removed first."""
         durable.make_directory(self.root)
-        for folder in (self.root.parent, self.root):
-            folder.chmod(_FOLDER)
+        self.root.chmod(_FOLDER)
         with alone(self.root / _LOCK, "takes a snapshot"):
             for left in [*self.root.glob(f"{_ASIDE}*"), *durable.cut_off_removals(self.root)]:
                 shutil.rmtree(left)
+            for path in self._replaced():
+                durable.remove(path)
             yield
 
-    def aside(self, date: dt.date) -> Path:
+    def begin(self, date: dt.date) -> Path:
         """A new directory in which the snapshot of a date is made."""
         path = self.root / f"{_ASIDE}{date.isoformat()}"
         path.mkdir(_FOLDER)
@@ -170,16 +175,42 @@ class Snapshots:
         with durable.in_place(path, _FILE) as file:
             file.write(sealed_json(said))
 
-    def replace_rows(self, snapshot: Snapshot, files: Mapping[str, Path]) -> None:
-        """Put files with fewer rows in the place of some; a kill leaves what is done once more."""
+    def aside_of(self, snapshot: Snapshot) -> Path:
+        """A new directory in which files of a snapshot are made again."""
+        path = self.root / f"{_ASIDE}{snapshot.name}"
+        path.mkdir(_FOLDER)
+        return path
+
+    def replace_rows(self, snapshot: Snapshot, files: Mapping[str, Path], kept: int) -> None:
+        """Put files with fewer rows in the place of some.
+
+        The manifest goes first: after a kill, who does the same once more makes the same files.
+
+        Args:
+            snapshot: whose.
+            files: name -> the new file.
+            kept: rows of all files of the snapshot then.
+        """
         sums = {**snapshot.manifest["files"], **{name: _sum(new) for name, new in files.items()}}
-        # The manifest first: rows that it does not know are found by `faults`, and erased again.
-        for name, new in files.items():
+        erased = snapshot.rows - kept
+        said = {**snapshot.manifest, "files": sums, "kept": kept, "erased": erased}
+        for new in files.values():
             new.chmod(_FILE)
-            durable.sync_files([new])
-            durable.rename(new, snapshot.path / name)
+        durable.sync_files(files.values())
         with durable.in_place(snapshot.path / MANIFEST, _FILE) as file:
-            file.write(sealed_json({**snapshot.manifest, "files": sums}))
+            file.write(sealed_json(said))
+        for name, new in files.items():
+            durable.rename(new, snapshot.path / name)
+
+    def _replaced(self) -> list[Path]:
+        """Snapshots that no date names any more, and that no night can be reading any more."""
+        named = {self._named_on(date) for date in self.dates()}
+        old = time.time() - _MAY_BE_READ_SECONDS
+        return [
+            path
+            for path in self.snapshots()
+            if path.name not in named and (path / MANIFEST).stat().st_mtime < old
+        ]
 
     # -- what is kept too long, and what is not what was written ----------------------------
 

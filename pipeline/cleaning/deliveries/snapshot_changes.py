@@ -304,7 +304,8 @@ def _compared(one: DayChanges, rows: Mapping[str, pa.Table]) -> DayChanges:
     )
     found = both.filter(pc.and_(pc.invert(is_gone), pc.or_(is_new, pc.fill_null(differs, False))))
     keys: list[Any] = found[_KEY].to_pylist()
-    delivered: dict[str, int] = dict(zip(keys, found[_ROWS].to_pylist(), strict=True))
+    n_rows: list[Any] = found[_ROWS].to_pylist()
+    delivered: dict[str, int] = dict(zip(keys, n_rows, strict=True))
     gone: list[Any] = both.filter(is_gone)[_KEY].to_pylist()
     return DayChanges(
         one.day,

@@ -120,7 +120,7 @@ def _take(taking: Taking, source: Source, dataset: SourceDataset, store: Snapsho
             store.note(date, newest, taking.run.run_id)
         log.info("%s: the file is as it was for the night of %s", dataset.name, dates[-1])
         return []
-    aside = store.aside(date)
+    aside = store.begin(date)
     try:
         made, warnings = _made(taking, dataset, files, aside, made_of)
         if made is None:

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import os
 import random
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
+from pipeline import durable
 from pipeline.cleaning.deliveries import take_snapshots
+from pipeline.cleaning.deliveries.take_snapshots import Taking, copy_whole
 from pipeline.cleaning.night import CleanedNight, clean_night
+from pipeline.erased import digest_of
 from pipeline.errors import InputError
 from pipeline.lake import Lake, Run
 from pipeline.pseudonym import pseudonym, read_or_make_key
 from pipeline.settings import Settings
+from pipeline.sources.delivered_files import missing_files
+from pipeline.sources.file_pattern import DeliveredFile
 from pipeline.sources.shop_source import shop_source
 from pipeline.sources.snapshots import Snapshots
 
@@ -80,6 +84,13 @@ class Shop:
 
     def store(self, dataset: str) -> Snapshots:
         return shop_source(self.settings).datasets[dataset].snapshots
+
+    def take(self, day: Day, erased: frozenset[str] = frozenset()) -> list[str]:
+        """As a night that is killed before it has cleaned anything."""
+        run = Run(dt.date(2026, 3, day), f"killed-{day}")
+        key = read_or_make_key(self.settings.privacy.key_file)
+        taking = Taking(self.spark, self.settings, run, key, erased)
+        return take_snapshots.take_snapshots(taking, shop_source(self.settings))
 
     def known(self, dataset: str, day: Day) -> dict[str, str]:
         """Stock of what may be sold, or who agrees, as known on a day."""
@@ -145,3 +156,138 @@ def test_what_changed_is_what_the_night_delivered(shop: Shop) -> None:
     assert again.days == [dt.date(2026, 3, 2)]
     assert shop.known("items", 2) == ITEMS
     assert not again.warnings
+
+    kept = [path for path in Path(shop.settings.paths.snapshots).rglob("*") if path.is_file()]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in kept if path.name != ".lock"} == {0o600}
+    rows = [
+        row for path in kept if path.suffix == ".parquet" for row in pq.read_table(path).to_pylist()
+    ]
+    assert {"u1", "u2"} <= {row.get("who") for row in rows}
+    assert not any("Elm Street" in str(row) for row in rows), "no expression reads it"
+    assert {path for path in kept if path.is_relative_to(shop.lake.root)} == set()
+
+
+def test_each_date_sees_the_file_as_it_was(shop: Shop) -> None:
+    """Random files, each kept by a night that died then; one night cleans all days from them."""
+    rng = random.Random(14)
+    days = range(3, 11)
+    items: dict[Day, dict[str, str]] = {}
+    users: dict[Day, dict[str, str]] = {}
+    for day in days:
+        # Unreadable stock has the item refused: what nobody knows is not sold.
+        items[day] = {
+            f"i{n}": rng.choice(["0", "5", "5", "9", "many"])
+            for n in range(1, 9)
+            if n == 1 or rng.random() < 0.7
+        }
+        users[day] = {
+            f"u{n}": rng.choice("YN") for n in range(1, 9) if n == 1 or rng.random() < 0.7
+        }
+        if rng.random() < 0.3 and day > days[0]:
+            items[day], users[day] = items[day - 1], users[day - 1]
+        shop.write(items[day], users[day], seen=f"at {day}")
+        shop.take(day)
+    assert (
+        len(shop.store("users").snapshots()) == len({str(users[day]) for day in days}) < len(days)
+    )
+    shop.events(*range(1, 11))
+    (shop.store("items").root / "taking-2026-03-04").mkdir()  # a kill while it was copied
+    night = shop.night(10)
+    assert [day.day for day in night.days] == [*range(1, 11)]
+    assert not shop.store("items").root.joinpath("taking-2026-03-04").exists()
+
+    def sold(day: Day) -> dict[str, str]:
+        return {sku: stock for sku, stock in items[day].items() if stock != "many"}
+
+    def agree(day: Day) -> set[str]:
+        return {user for user, answer in users[day].items() if answer == "Y"}
+
+    for day in days:
+        counts(night, "items", day)  # balances
+        assert shop.known("items", day) == sold(day), day
+        assert shop.agree(day) == agree(day), day
+    # Days before the first snapshot are known from that one.
+    assert shop.known("items", 1) == sold(3)
+    assert shop.night(6).days == [dt.date(2026, 3, 6)]
+    for day in days:
+        assert (shop.known("items", day), shop.agree(day)) == (sold(day), agree(day)), day
+
+
+def test_what_is_kept_and_when_it_is_taken_again(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same content is kept once; an older night and another order of nights take nothing."""
+    shop.write()
+    assert shop.take(4) == []
+    with monkeypatch.context() as patch:
+        patch.setattr(take_snapshots, "_made", None)  # nothing is read by Spark
+        assert shop.take(4) == []
+        assert shop.take(5) == []
+        (shop.raw / "users.csv").unlink()
+        assert missing_files(shop_source(shop.settings), shop.raw, dt.date(2026, 3, 5)) == [
+            "events_2026-03-05.csv"
+        ]
+        assert "users.csv" in missing_files(
+            shop_source(shop.settings), shop.raw, dt.date(2026, 3, 6)
+        )
+        (warning, _) = shop.take(3)
+        assert "the first snapshot is of 2026-03-04" in warning
+    users = shop.store("users")
+    assert users.said() == (
+        "1 snapshots kept for 2 nights since 2026-03-04; the newest is of 2026-03-05, unchanged "
+        "since 2026-03-04"
+    )
+
+    # Who was erased since is not kept again, though the file is as it was.
+    shop.write()
+    key = read_or_make_key(shop.settings.privacy.key_file)
+    shop.take(6, frozenset({digest_of(pseudonym("u2", key), key)}))
+    kept = users.on(dt.date(2026, 3, 6))
+    assert kept is not None
+    assert kept.manifest["erased"] == 1
+    assert [row["who"] for path in kept.files for row in pq.read_table(path).to_pylist()] == [
+        "u1",
+        "u3",
+    ]
+
+    # The newest night reads a corrected file; one that is broken is refused, and nothing is kept.
+    shop.write(ITEMS | {"i1": "7"})
+    shop.take(6)
+    assert [day.day for day in shop.store("items").dates()] == [4, 5, 6]
+    (shop.raw / "items.csv").write_text("sku,name\ni1,Lamp\n")
+    with pytest.raises(InputError, match=r"raw/items\.csv: column title"):
+        shop.take(7)
+    (shop.raw / "items.csv").write_text("sku,title,stock,seen\n")
+    with pytest.raises(InputError, match="holds no row"):
+        shop.take(7)
+    assert [day.day for day in shop.store("items").dates()] == [4, 5, 6]
+
+
+def test_a_file_that_is_written_while_it_is_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is copied again; one that never stands still stops the night."""
+    path = tmp_path / "users.csv"
+    path.write_text("old")
+    left = 1
+    copy = durable.copy
+
+    def torn(source: Path, target: Path) -> None:
+        nonlocal left
+        copy(source, target)
+        if left:
+            left -= 1
+            path.with_suffix(".new").write_text("new")  # of the same size
+            path.with_suffix(".new").replace(path)
+
+    monkeypatch.setattr(durable, "copy", torn)
+    file = DeliveredFile("users.csv", path, None)
+    (copied,) = copy_whole([file], tmp_path / "copies", pause_seconds=0.0)
+    assert copied.path.read_text() == "new"
+    left = 100
+    with pytest.raises(InputError, match="written aside and renamed"):
+        copy_whole([file], tmp_path / "copies", pause_seconds=0.0)
+    left = 0
+    path.unlink()
+    with pytest.raises(InputError, match="is being written"):
+        copy_whole([file], tmp_path / "copies", pause_seconds=0.0)
