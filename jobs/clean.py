@@ -54,6 +54,7 @@ def report(night: CleanedNight) -> Report:
         "datasets": datasets,
         "bots": night.bots,
         "consent_unreadable_taken_as_no": night.consent_unread,
+        "snapshots": night.snapshots,
         "warnings": night.warnings,
     }
 

@@ -24,8 +24,8 @@ from pipeline.errors import TRANSIENT_ERROR, InputError, NightcartError, NotYetE
 from pipeline.retention.expired import refuse_expired
 from pipeline.settings import Settings
 from pipeline.sources.delivered_files import missing_files
-from pipeline.sources.source import Source, with_timezone
-from pipeline.sources.source_yaml import load_source
+from pipeline.sources.shop_source import shop_source
+from pipeline.sources.source import Source
 from pipeline.stage import Report, Stage, run_stage, stage_parser
 from pipeline.stages import WAIT_FOR_RAW
 
@@ -44,8 +44,7 @@ def work(stage: Stage, arguments: argparse.Namespace) -> Report:
     """Poll until nothing is missing or the time is up; what has expired is not waited for."""
     refuse_expired(stage.lake, stage.run.run_date)
     refuse_the_future(stage.run.run_date, stage.settings.shop.timezone, dt.datetime.now(dt.UTC))
-    timezone = stage.settings.shop.timezone
-    source = with_timezone(load_source(stage.settings.shop.source), timezone)
+    source = shop_source(stage.settings)
     if arguments.fetch_again and not has_tables(source):
         raise SettingsError(
             f"--fetch-again: source {source.name} has no tables; a file is delivered again by "

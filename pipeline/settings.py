@@ -43,6 +43,8 @@ class Paths:
     raw: str = "demo/raw"
     lake: str = "demo/lake"
     exports: str = ""  # files for mail tools, never inside the lake; empty: `exports` beside it
+    # Of files that the shop overwrites, with raw ids, so never inside the lake; empty: beside it.
+    snapshots: str = ""
     airflow: str = ".nightcart/airflow"  # AIRFLOW_HOME of `nightcart run`
     # Whether the account's group may read what is written; others never may.
     group_readable: bool = False
@@ -401,6 +403,7 @@ def _with_absolute_paths(settings: Settings, base: Path) -> Settings:
             exports=absolute(
                 settings.paths.exports or str(Path(settings.paths.lake) / "../exports")
             ),
+            snapshots=absolute(settings.paths.snapshots or f"{settings.paths.lake}-snapshots"),
             airflow=absolute(settings.paths.airflow),
             group_readable=settings.paths.group_readable,
         ),

@@ -171,9 +171,9 @@ def _states_in_lake(lake: Lake, dates: Sequence[date]) -> dict[date, str]:
 def _plan(run_date: date, state: str | None, reprocess: str, settings: Settings) -> Planned:
     """Airflow's own rules for `--reprocess-behavior`, in words."""
     from pipeline.sources.delivered_files import missing_files
-    from pipeline.sources.source_yaml import load_source
+    from pipeline.sources.shop_source import shop_source
 
-    source = load_source(settings.shop.source)
+    source = shop_source(settings)
     missing = missing_files(source, settings.paths.raw, run_date, of_tables=False)
     warning = f"{settings.paths.raw} lacks {', '.join(missing)}" if missing else ""
     if state is None:

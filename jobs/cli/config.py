@@ -79,9 +79,9 @@ def execute_check(arguments: argparse.Namespace) -> int:
 
 
 def _check_source(settings: Settings) -> str:
-    from pipeline.sources.source_yaml import load_source
+    from pipeline.sources.shop_source import shop_source
 
-    load_source(settings.shop.source)
+    shop_source(settings)
     return settings.shop.source
 
 
@@ -110,7 +110,8 @@ def _check_writable(settings: Settings) -> str:
     from pipeline.exports.folder import exports_root
 
     exports = exports_root(settings)
-    for path in (Path(settings.paths.lake), Path(settings.paths.airflow), exports):
+    snapshots = Path(settings.paths.snapshots)
+    for path in (Path(settings.paths.lake), Path(settings.paths.airflow), exports, snapshots):
         there = next(folder for folder in (path, *path.parents) if folder.exists())
         if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
             raise NightcartError(f"{path} cannot be written: no permission in {there}")

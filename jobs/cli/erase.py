@@ -79,6 +79,7 @@ def execute(arguments: argparse.Namespace) -> int:
         _logs(settings),
         _exports(settings),
         user_ids=_user_ids(settings),
+        snapshots=_snapshots(settings),
     )
     more = len(asked.ids) - len(set(ids))
     if more:
@@ -87,6 +88,8 @@ def execute(arguments: argparse.Namespace) -> int:
         _print_plan(look(asked, _progress()), len(asked.ids))
         for of in asked.exported():
             print(f"Would be removed: the files of {len(of.holding):,} exports for {of.tool}.")
+        for kept in asked.kept():
+            print(f"{sum(kept.rows.values()):,} rows of the snapshot of {kept.name} would go.")
         return 0
     if not arguments.yes and not _agreed(len(asked.ids)):
         print("Nothing was changed.")
@@ -114,6 +117,11 @@ def _logs(settings: Settings) -> list[Path]:
 
 def _exports(settings: Settings) -> Path | None:
     root = Path(settings.paths.exports)
+    return root if root.is_dir() else None
+
+
+def _snapshots(settings: Settings) -> Path | None:
+    root = Path(settings.paths.snapshots)
     return root if root.is_dir() else None
 
 

@@ -27,8 +27,8 @@ examples:
   nightcart expire                      remove it
   nightcart expire --date 2026-03-01    as if 1 March were today
 settings ([retention], days; 0, the default, keeps for ever):
-  deliveries_days  cleaned events and reviews, quarantine, what was removed or taken back; reasons
-                   of later nights use the reviews that are left
+  deliveries_days  cleaned events and reviews, quarantine, what was removed or taken back, kept
+                   snapshots; reasons of later nights use the reviews that are left
   nights_days      acts, histories, catalogue, user attributes, item words, generated lists
   lists_days       published lists; as long as these stay, so does what they were made from
   models_days      models, their metrics and champion records
@@ -70,6 +70,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from pipeline.retention.expire import end_what_was_cut_off, expire
     from pipeline.retention.plan import KEPT_FOR, plan_expiry
     from pipeline.settings import shop_timezone
+    from pipeline.sources.shop_source import expire_snapshots
 
     settings = chosen_settings(arguments)
     lake = Lake(settings.paths.lake)
@@ -93,6 +94,10 @@ def execute(arguments: argparse.Namespace) -> int:
     else:
         plan = expire(lake, settings, date, partial(views_without, lake), _Progress())
         _print(plan, "went", lake.root)
+    dates = expire_snapshots(settings, plan.deliveries_until, dry_run=arguments.dry_run)
+    if dates:
+        verb = "would go" if arguments.dry_run else "went"
+        print(f"snapshots of {dates:,} dates in {settings.paths.snapshots} {verb}")
     if settings.retention.airflow_days:
         _expire_airflow(settings, arguments, date)
     return 0

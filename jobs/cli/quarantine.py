@@ -117,7 +117,7 @@ def execute_release(arguments: argparse.Namespace) -> int:
     from pipeline.cleaning.deliveries.releases import mark, plan_release
     from pipeline.errors import InputError
     from pipeline.lake import Lake
-    from pipeline.sources.source_yaml import load_source
+    from pipeline.sources.shop_source import shop_source
 
     settings = chosen_settings(arguments)
     lake = Lake(settings.paths.lake)
@@ -125,7 +125,7 @@ def execute_release(arguments: argparse.Namespace) -> int:
     found = refusals(lake, asked)
     if not found:
         raise InputError(_nothing_found(lake, asked))
-    plan = plan_release(lake, settings.paths.raw, load_source(settings.shop.source), found)
+    plan = plan_release(lake, settings.paths.raw, shop_source(settings), found)
     shown = console()
     _print_plan(shown, found, plan)
     if not plan.days:

@@ -90,14 +90,18 @@ def execute_check(arguments: argparse.Namespace) -> int:
 
 
 def _print_made_otherwise(shown: Console, settings: Settings, source: str) -> None:
-    """Which days of the shop's lake were cleaned by something else, if this is its source."""
+    """What the shop's lake was cleaned by, and which snapshots are kept, if this is its source."""
     from pathlib import Path
 
     from pipeline.cleaning.deliveries.made_by import described
     from pipeline.lake import Lake
+    from pipeline.sources.snapshots import all_snapshots
 
     same = Path(settings.shop.source).absolute() == Path(source).absolute()
     if not same or not Path(settings.paths.lake).is_dir():
         return
     for line in described(Lake(settings.paths.lake), settings):
         shown.print(f"in the lake: {line}\n", markup=False)
+    for store in all_snapshots(settings.paths.snapshots):
+        if said := store.said():
+            shown.print(f"{store.root.name}: {said}\n", markup=False)

@@ -67,10 +67,20 @@ def execute(arguments: argparse.Namespace) -> int:
     _print_nights(shown, lake, nights)
     _print_outdated(shown, lake, settings.cleaning.late_horizon_days)
     _print_made_otherwise(shown, lake, settings)
+    _print_snapshots(shown, settings)
     if arguments.stages:
         for night in nights:
             _print_stages(shown, lake, night)
     return 0
+
+
+def _print_snapshots(shown: Console, settings: Settings) -> None:
+    """What is kept of files that the shop overwrites."""
+    from pipeline.sources.snapshots import all_snapshots
+
+    for store in all_snapshots(settings.paths.snapshots):
+        if said := store.said():
+            shown.print(f"{store.root.name}: {said}", markup=False)
 
 
 def _print_nights(shown: Console, lake: Lake, nights: list[NightRecord]) -> None:

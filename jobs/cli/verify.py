@@ -16,7 +16,7 @@ MEGABYTE = 1_000_000
 
 EXAMPLES = """\
 examples:
-  nightcart verify                     all of the lake
+  nightcart verify                     all of the lake, and the kept snapshots
   nightcart verify --date 2026-03-01   what is of one night or delivery
 exit codes:
   0   everything is what was written
@@ -42,9 +42,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def execute(arguments: argparse.Namespace) -> int:
     """Print the faults and what was looked at."""
     from pipeline.lake import Lake
+    from pipeline.sources.snapshots import all_snapshots
     from pipeline.verification import verify_lake
 
-    lake = Lake(chosen_settings(arguments).paths.lake)
+    settings = chosen_settings(arguments)
+    lake = Lake(settings.paths.lake)
     said = time.monotonic()
 
     def progress(directory: Path, done: int) -> None:
@@ -54,6 +56,9 @@ def execute(arguments: argparse.Namespace) -> int:
             print(f"{done / MEGABYTE:,.0f} MB read; {directory}", file=sys.stderr, flush=True)
 
     found = verify_lake(lake, arguments.date, progress)
+    if arguments.date is None:
+        for store in all_snapshots(settings.paths.snapshots):
+            found.faults += store.faults()
     for note in found.notes:
         print(f"note: {note}")
     for fault in found.faults:

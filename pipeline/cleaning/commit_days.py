@@ -26,10 +26,12 @@ from pipeline.cleaning.day_files import (
     write_empty,
 )
 from pipeline.cleaning.deliveries.delivery import Delivery
+from pipeline.cleaning.deliveries.raw_files import RAW_FILES
 from pipeline.cleaning.late.late_counts import LateRows
 from pipeline.cleaning.late.late_dependencies import DEPENDENCIES, LateDependencies
 from pipeline.cleaning.late.late_pass import RETRACTIONS, retractions_scratch
 from pipeline.cleaning.night_context import NightContext
+from pipeline.cleaning.withdrawn import withdrawn_scratch
 from pipeline.datasets import QUARANTINE, REMOVED_EVENTS
 from pipeline.lake import Run
 from pipeline.ledger import LedgerLine
@@ -86,15 +88,17 @@ def _commit_dataset(
             )
     facts |= delivery.looked_up.facts(day)
     move_cleaned(directory, files, dataset.name, day)
-    raw_files = {file.relative: delivery.facts[file.relative] for file in delivery.files_of(day)}
+    withdrawn = day_files(withdrawn_scratch(night.scratch, dataset.name), day)
+    gone = rows_in(withdrawn)
+    move_into(directory, withdrawn, "withdrawn-")
+    facts |= delivery.raw_files_of(day)
     night.lake.commit(
         name,
         run,
-        rows=line.rows_out + late.restored(day) + late.released_in(day),
+        rows=line.rows_out + late.restored(day) + late.released_in(day) + gone,
         source=night.source.name,
-        raw_files=raw_files,
         raw_rows=line.rows_in - delivery.rows_in_damaged(night.run.run_date)[day],
-        complete=dataset.complete and bool(raw_files),
+        complete=dataset.complete and bool(facts[RAW_FILES]),
         **facts,
     )
 

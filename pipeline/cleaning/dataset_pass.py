@@ -25,6 +25,7 @@ from pipeline.cleaning.day_files import (
 )
 from pipeline.cleaning.deliveries.corrupt_files import refuse_or_warn, write_damaged
 from pipeline.cleaning.deliveries.delivery import Delivery
+from pipeline.cleaning.deliveries.snapshot_changes import Changes
 from pipeline.cleaning.known_items import known_items
 from pipeline.cleaning.late.late_counts import LateRows
 from pipeline.cleaning.late.late_pass import clean_late_rows
@@ -50,6 +51,7 @@ from pipeline.cleaning.tally import (
 )
 from pipeline.cleaning.user_days.multi_row_rules import apply_multi_row_rules
 from pipeline.cleaning.user_days.placement import place
+from pipeline.cleaning.withdrawn import write_withdrawn
 from pipeline.cleaning.write_outcomes import rows_with_outcome, write_by_outcome
 from pipeline.errors import InputError
 from pipeline.ledger import LedgerLine
@@ -78,6 +80,8 @@ def clean_dataset(night: NightContext, delivery: Delivery) -> CleanedDataset:
     """
     dataset, scratch = delivery.dataset, night.scratch
     limits = night.settings.cleaning
+    if delivery.changes is not None and delivery.changes.is_empty:
+        return _unchanged(night, delivery, delivery.changes)
     timezone = night.calendar.timezone
     rules = Rules(dataset, night.source.name, timezone, limits, night.key, night.erased)
     known = (
@@ -91,6 +95,8 @@ def clean_dataset(night: NightContext, delivery: Delivery) -> CleanedDataset:
         counts = tally(scratch, dataset.name, night.days)
         unreadable = _refuse_bad_days(night, delivery, counts)
         late = _write_others(night, rows, counts, rules, known)
+        if delivery.changes is not None:
+            write_withdrawn(night, delivery.changes)
     except (PySparkException, Py4JJavaError) as error:
         explain(error, dataset)
         raise
@@ -105,6 +111,7 @@ def clean_dataset(night: NightContext, delivery: Delivery) -> CleanedDataset:
             LedgerLine(day, night.run.run_id, "clean", dataset.name, read[day], 0),
             counts,
             late,
+            delivery.unchanged(day),
         )
     ]
     for day in night.days:
@@ -116,19 +123,40 @@ def clean_dataset(night: NightContext, delivery: Delivery) -> CleanedDataset:
     return CleanedDataset(lines, bots, taken_as_no(counts), late, warnings)
 
 
+def _unchanged(night: NightContext, delivery: Delivery, changes: Changes) -> CleanedDataset:
+    """A file that is as it was, or of which rows are gone and no other has changed."""
+    write_withdrawn(night, changes)
+    lines = [
+        LedgerLine(
+            one.day,
+            night.run.run_id,
+            "clean",
+            delivery.dataset.name,
+            one.rows,
+            0,
+            removed=dict(sorted(one.removed().items())),
+        )
+        for one in changes.days
+    ]
+    return CleanedDataset(lines, {}, 0, LateRows(), [])
+
+
 def _with_outcomes(
     night: NightContext, delivery: Delivery, rules: Rules, known: DataFrame | None
 ) -> DataFrame:
     """The delivery's rows, read and mapped, after the rules of one row and of several rows."""
     dataset, files = delivery.dataset, delivery.files
-    raw = read_rows(
-        night.spark,
-        dataset,
-        night.raw_root,
-        files,
-        plain=delivery.plain,
-        upto=night.calendar.days[-1],
-    )
+    if delivery.changes is not None:
+        raw = delivery.changes.rows(night.spark)
+    else:
+        raw = read_rows(
+            night.spark,
+            dataset,
+            night.raw_root,
+            files,
+            plain=delivery.plain,
+            upto=night.calendar.days[-1],
+        )
     mapped = map_rows(raw, dataset, night.calendar, night.key)
     if dataset.delivery == "dump":
         mapped = mapped.where(F.col(DAY).isin(night.days))
@@ -152,7 +180,8 @@ def _refuse_bad_days(
         counts, delivery.rows_of, dataset, night.raw_root, limits.max_unreadable_share
     )
     refuse_or_warn(unreadable, limits.on_corrupt_file)
-    refuse_too_many_quarantined(counts, dataset, limits.max_quarantined_share)
+    unchanged = {day: delivery.unchanged(day).total() for day in night.days}
+    refuse_too_many_quarantined(counts, dataset, limits.max_quarantined_share, unchanged)
     return unreadable
 
 

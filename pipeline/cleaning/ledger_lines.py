@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.cleaning.day_files import (
@@ -19,7 +20,11 @@ from pipeline.ledger import LedgerLine
 
 
 def ledger_lines(
-    scratch: Path, read: LedgerLine, counts: list[Count], late: LateRows
+    scratch: Path,
+    read: LedgerLine,
+    counts: list[Count],
+    late: LateRows,
+    unchanged: Mapping[str, int] | None = None,
 ) -> list[LedgerLine]:
     """The line of a delivery's own rows, and those of rows that it decides on beside them.
 
@@ -28,6 +33,7 @@ def ledger_lines(
         read: the line with nothing but the rows that were read.
         counts: what became of rows that were not late.
         late: what became of those that were.
+        unchanged: rows of a snapshot that need not be cleaned, by rule.
     """
     day, dataset = read.run_date, read.dataset
     refused: Counter[str] = Counter()
@@ -38,6 +44,7 @@ def ledger_lines(
         refused.subtract(line.quarantined)
     written = rows_in(day_files(scratch / dataset, day))
     removed = removed_by_rule(counts, day) + late.removed(day, released=False)
+    removed += Counter(unchanged or {})
     own = dataclasses.replace(
         read,
         rows_out=written - late.restored(day) - late.released_in(day),

@@ -2,8 +2,9 @@
 
 Reads the source's files below `paths.raw`, `cleaned_items` of days before (the items that were
 known), earlier rows of the days that late rows belong to, and who was erased (`pipeline.erased`).
-Writes `cleaned_<dataset>` of every dataset of the source and `quarantine`, one partition per
-delivery day, and `removed_events` and `retractions` of the days that have any. Everything is
+Keeps what it reads of files that are overwritten (`deliveries.take_snapshots`), whatever becomes of
+the night. Writes `cleaned_<dataset>` of every dataset of the source and `quarantine`, one partition
+per delivery day, and `removed_events` and `retractions` of the days that have any. All of these are
 written to scratch, counted and checked first: a night that is refused commits nothing. Days are
 committed oldest first, so a night that is cut off in the middle leaves whole days, and the next one
 takes in the rest. The ledger is written before them, so that no day is ever in the lake without its
@@ -31,6 +32,7 @@ from pipeline.cleaning.deliveries.delivery_days import (
     no_longer_dated,
 )
 from pipeline.cleaning.deliveries.made_by import made_by
+from pipeline.cleaning.deliveries.take_snapshots import Taking, take_snapshots
 from pipeline.cleaning.late.late_counts import LateRows
 from pipeline.cleaning.night_context import NightContext
 from pipeline.datasets import CLEANED_ITEMS
@@ -42,8 +44,7 @@ from pipeline.ledger import LedgerLine, stage_lines, write_ledger
 from pipeline.retention.expired import expired_until, refuse_expired
 from pipeline.settings import Settings
 from pipeline.sources.allowed_sql import check_sql
-from pipeline.sources.source import with_timezone
-from pipeline.sources.source_yaml import load_source
+from pipeline.sources.shop_source import shop_source
 from pipeline.stages import CLEAN
 
 log = logging.getLogger("nightcart")
@@ -64,6 +65,7 @@ class CleanedNight:
     bots: dict[str, int] = field(default_factory=dict)
     consent_unread: int = 0
     warnings: list[str] = field(default_factory=list)
+    snapshots: dict[str, str] = field(default_factory=dict)  # dataset -> what has changed
 
 
 def clean_night(
@@ -90,7 +92,7 @@ def clean_night(
     """
     refuse_expired(lake, run.run_date)
     timezone = settings.shop.timezone
-    source = with_timezone(load_source(settings.shop.source), timezone)
+    source = shop_source(settings)
     check_sql(spark, source)
     calendar = delivery_calendar(
         spark,
@@ -101,6 +103,11 @@ def clean_night(
         first=first or _first_day(settings),
         expired=expired_until(lake),
     )
+    key = key_file_of_lake(lake, settings.privacy.key_file)
+    noted = read_erased(lake)
+    erased = frozenset(noted.digests)
+    # Before anything asks what the days are known from.
+    of_snapshots = take_snapshots(Taking(spark, settings, run, key, erased), source)
     made = made_by(source, settings)
     if calendar.exact:
         emptied = no_longer_dated(
@@ -118,9 +125,6 @@ def clean_night(
     with storage_errors(f"cannot write {scratch}"):
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(parents=True)
-    key = key_file_of_lake(lake, settings.privacy.key_file)
-    noted = read_erased(lake)
-    erased = frozenset(noted.digests)
     night = NightContext(
         spark, settings, lake, run, source, calendar, days, key, scratch, erased, made
     )
@@ -130,12 +134,17 @@ def clean_night(
     bots: dict[str, int] = {}
     consent_unread = 0
     late: dict[str, LateRows] = {}
-    warnings: list[str] = [CUT_OFF] if is_under_way(lake) else []
+    warnings: list[str] = [*([CUT_OFF] if is_under_way(lake) else []), *of_snapshots]
     if erased and noted.user_ids not in ("", source.user_ids_digest):
         log.warning(OTHER_IDS)
         warnings.append(OTHER_IDS)
     # Every file is looked at before the first is cleaned: a wrong one stops the night in seconds.
     deliveries = [inspect_delivery(night, dataset) for dataset in source.datasets.values()]
+    snapshots = {
+        delivery.dataset.name: said
+        for delivery in deliveries
+        if delivery.changes and (said := delivery.changes.of(run.run_date).said())
+    }
     for delivery, cleaned in zip(deliveries, _clean(night, deliveries), strict=True):
         lines += cleaned.lines
         bots |= cleaned.bots
@@ -146,7 +155,7 @@ def clean_night(
     write_ledger(lake, run, CLEAN, [*done, *lines])
     commit_days(night, deliveries, lines, late)
     shutil.rmtree(scratch, ignore_errors=True)
-    return CleanedNight(days, lines, bots, consent_unread, warnings)
+    return CleanedNight(days, lines, bots, consent_unread, warnings, snapshots)
 
 
 def _clean(night: NightContext, deliveries: list[Delivery]) -> list[CleanedDataset]:

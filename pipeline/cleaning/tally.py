@@ -124,14 +124,23 @@ def unreadable_files(
 
 
 def refuse_too_many_quarantined(
-    counts: Iterable[Count], dataset: SourceDataset, max_share: float
+    counts: Iterable[Count],
+    dataset: SourceDataset,
+    max_share: float,
+    unchanged: Mapping[dt.date, int] | None = None,
 ) -> None:
     """The gate: too large a share of a day would be quarantined, or taken for a refusal.
+
+    Args:
+        counts: what became of the rows.
+        dataset: whose.
+        max_share: of a day's rows.
+        unchanged: rows of the day's files that are as they were and not among these.
 
     Raises:
         GateError: naming the day, the share, the top reasons and the setting.
     """
-    read: Counter[dt.date] = Counter()
+    read = Counter(unchanged or {})
     reasons: dict[dt.date, Counter[str]] = defaultdict(Counter)
     for count in counts:
         read[count.day] += count.rows

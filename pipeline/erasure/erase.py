@@ -43,6 +43,7 @@ from pipeline.erasure.directories import (
 from pipeline.erasure.exchange import restore
 from pipeline.erasure.exported import ToolExports, exports_of, remove_exports
 from pipeline.erasure.journal import Journal
+from pipeline.erasure.kept_snapshots import Kept, kept_of, remove_kept, sweep_kept
 from pipeline.erasure.models import drop_model
 from pipeline.erasure.plan import LISTS, Plan, Progress, gone_of, make_plan, nights_of
 from pipeline.erasure.proof import Proof, write_proof
@@ -71,6 +72,7 @@ class Asked:
         logs: directories of logs beside the lake.
         exports: where files for mail tools are; none where there never were any.
         user_ids: `Source.user_ids_digest` of the source whose ids these are; empty: not known.
+        snapshots: where files that the shop overwrites are kept; none where there never were any.
     """
 
     lake: Lake
@@ -79,6 +81,13 @@ class Asked:
     logs: tuple[Path, ...] = ()
     exports: Path | None = None
     user_ids: str = ""
+    snapshots: Path | None = None
+
+    def kept(self) -> list[Kept]:
+        """The kept snapshots that hold the users."""
+        if self.snapshots is None:
+            return []
+        return kept_of(self.snapshots, Wanted.of_ids(self.ids, self.key))
 
     def exported(self) -> list[ToolExports]:
         """What exports hold of the users."""
@@ -95,6 +104,7 @@ def ask(
     exports: Path | None = None,
     *,
     user_ids: str = "",
+    snapshots: Path | None = None,
 ) -> Asked:
     """What is to be erased, together with what an erasure that was cut off has left.
 
@@ -110,7 +120,7 @@ def ask(
     all_ids = sorted({*ids, *Journal(lake).read().get("ids", ())})
     if not all_ids:
         raise InputError("nobody to erase: name a user's id, or a file of ids by --file")
-    return Asked(lake, key, tuple(all_ids), tuple(logs), exports, user_ids)
+    return Asked(lake, key, tuple(all_ids), tuple(logs), exports, user_ids, snapshots)
 
 
 def look(asked: Asked, progress: Progress = lambda _: None) -> Plan:
@@ -156,6 +166,7 @@ class _Erasure:
         digests = (digest_of(user, self.asked.key) for user in self.wanted.pseudonyms)
         add_erased(self.lake, digests, learned, started.date(), self.asked.user_ids)
         self._apply(plan)
+        self._kept()
         exported = self.asked.exported()
         for found in exported:
             assert self.asked.exports is not None
@@ -175,6 +186,8 @@ class _Erasure:
                 for of in self.asked.exported()
                 for path in of.holding
             ]
+        if not faults:
+            faults = [f"the snapshot of {of.name} still holds somebody" for of in self.asked.kept()]
         if faults:
             more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
             raise DamagedError(
@@ -211,6 +224,28 @@ class _Erasure:
         for directory in plan.directories:
             self.progress(f"writing {directory.dataset} {directory.date} again")
             self._directory(directory, plan)
+
+    def _kept(self) -> None:
+        if self.asked.snapshots is None:
+            return
+        sweep_kept(self.asked.snapshots)
+        for found in self.asked.kept():
+            self.progress(f"writing the snapshot of {found.name} again")
+            with found.store.alone():
+                before = {file: sum_of(file) for file in found.rows}
+                remove_kept(found, self.wanted)
+                self.journal.note(
+                    {
+                        "path": f"snapshots/{found.store.root.name}/{found.snapshot.name}/{file.name}",
+                        "before": before[file],
+                        "after": sum_of(file),
+                        "rows": rows,
+                        "changed": 0,
+                        "of": f"snapshots of {found.store.root.name}",
+                        "why": "rows of users",
+                    }
+                    for file, rows in found.rows.items()
+                )
 
     def _directory(self, directory: RunDirectory, plan: Plan) -> None:
         try:

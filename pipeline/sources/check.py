@@ -1,9 +1,9 @@
 """`nightcart source check`: which columns of a retailer's files map, and what would become of them.
 
-Reads the source YAML and all rows of the files of one day (of a dump, all its files; of a table, a
-sample of its newest rows); writes nothing that stays. Shown are ten mapped rows, the rows by
-outcome with values that were refused and what may mend it, the first and the last time, how many
-users and items there are. Values are shown as the source maps them, before pseudonymisation,
+Reads the source YAML and all rows of the files of one day (of a dump and a snapshot, all its files;
+of a table, a sample of its newest rows); writes nothing that stays. Shown are ten mapped rows, the
+rows by outcome with values that were refused and what may mend it, the first and the last time, how
+many users and items there are. Values are shown as the source maps them, before pseudonymisation,
 because the reader wants to see that ids map: the output is for the retailer's own terminal.
 
 A fault is what a night would fail for, or would publish wrong lists from: most rows refused, times
@@ -192,15 +192,6 @@ def _check(
     fault: str | None = None,
 ) -> DatasetCheck:
     contract = load_contract(f"raw_{dataset.name}")
-    expressions = [
-        *dataset.mapping.values(),
-        *(rule.when for rule in (*dataset.remove, *dataset.quarantine)),
-        dataset.row_time,
-        dataset.latest_by,
-        dataset.explode.array if dataset.explode else "",
-        *(ours for join in dataset.joins for ours, _ in join.keys),
-    ]
-    read = {name for sql in expressions for name in columns_read(sql, dataset.columns)}
     faults = [
         f"map: {column.name} is required by the contract and not mapped"
         for column in contract.columns
@@ -229,9 +220,13 @@ def _check(
         files=[file.relative for file in files],
         mapped=dict(dataset.mapping),
         unmapped=[name for name in contract.column_names if name not in dataset.mapping],
-        unused=[name for name in dataset.own.columns if name not in read],
+        unused=[name for name in dataset.own.columns if name not in dataset.columns_that_count],
         faults=faults,
     )
+    if dataset.delivery == "snapshot":
+        check.facts.append(
+            "a snapshot: each night keeps what it reads, and delivers what has changed since"
+        )
     if raw is not None and not faults:
         _look_at_rows(check, raw, dataset)
     return check

@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 from pathlib import Path
 
-from pipeline.sources.source import Source
+from pipeline.sources.source import Source, SourceDataset
 
 
 def missing_files(
@@ -16,7 +16,8 @@ def missing_files(
 ) -> list[str]:
     """Patterns, below the raw root, of required files that a day has not delivered (yet).
 
-    On a day on which the shop is closed nothing is required.
+    On a day on which the shop is closed nothing is required. A day that reads a kept snapshot needs
+    no file of it.
 
     Args:
         source: whose files.
@@ -35,8 +36,16 @@ def missing_files(
         if table.required
     ]
     return sorted(
-        {table.pattern.on(date) for table in asked if not table.pattern.files(raw_root, date)}
+        {
+            table.pattern.on(date)
+            for table in asked
+            if not table.pattern.files(raw_root, date) and not _is_kept(table, date)
+        }
     )
+
+
+def _is_kept(dataset: SourceDataset, date: dt.date) -> bool:
+    return dataset.delivery == "snapshot" and dataset.snapshots.sees_kept(date)
 
 
 def delivered_dates(source: Source, raw_root: Path | str, upto: dt.date) -> list[dt.date]:

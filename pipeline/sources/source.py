@@ -19,12 +19,13 @@ from functools import cached_property
 from pipeline.sources.closed_days import ClosedDays
 from pipeline.sources.dialect import UTF_8, ends_lines_as_ascii
 from pipeline.sources.file_pattern import FilePattern
+from pipeline.sources.snapshots import Snapshots
 from pipeline.sources.table import Table
 from pipeline.sources.time_formats import DEFAULT_FORMATS, ROW_TIME
 
 # In the order in which they are cleaned: events and reviews ask what the catalogue knows.
 DATASETS = ("items", "users", "events", "reviews")
-DELIVERIES = ("daily", "dump")
+DELIVERIES = ("daily", "dump", "snapshot")
 TIME_COLUMN = {"events": "event_time", "reviews": "review_time"}
 KEY_COLUMN = {
     "items": "item_id",
@@ -134,6 +135,7 @@ class SourceDataset:
     own_columns: tuple[str, ...] = ()
     joins: tuple[Join, ...] = ()
     explode: Explode | None = None
+    kept_below: str = ""  # `paths.snapshots`, for what is delivered as a snapshot
 
     @property
     def is_combined(self) -> bool:
@@ -146,6 +148,26 @@ class SourceDataset:
         if not self.is_combined:
             return self
         return dataclasses.replace(self, columns=self.own_columns, joins=(), explode=None)
+
+    @property
+    def snapshots(self) -> Snapshots:
+        """What is kept of the files of a `snapshot`."""
+        assert self.kept_below, f"{self.where}: nobody has said where snapshots are kept"
+        return Snapshots(self.kept_below, self.name)
+
+    @property
+    def columns_that_count(self) -> tuple[str, ...]:
+        """Raw columns that any expression reads: a row that differs in others says the same."""
+        expressions = [
+            *self.mapping.values(),
+            *(rule.when for rule in (*self.remove, *self.quarantine)),
+            self.row_time,
+            self.latest_by,
+            self.explode.array if self.explode else "",
+            *(ours for join in self.joins for ours, _ in join.keys),
+        ]
+        read = {name for sql in expressions for name in columns_read(sql, self.columns)}
+        return tuple(name for name in self.columns if name in read)
 
     @property
     def user_columns(self) -> tuple[str, ...]:
@@ -272,6 +294,17 @@ def _same_files(
         for other in datasets.values()
         if other is not dataset and other.files == dataset.files
     ]
+
+
+def with_snapshots(source: Source, kept_below: str) -> Source:
+    """The source, told where snapshots of its files are kept."""
+    return dataclasses.replace(
+        source,
+        datasets={
+            name: dataclasses.replace(dataset, kept_below=kept_below)
+            for name, dataset in source.datasets.items()
+        },
+    )
 
 
 def with_timezone(source: Source, shop_timezone: str) -> Source:

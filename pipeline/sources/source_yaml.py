@@ -29,6 +29,7 @@ from pipeline.sources.source import (
     DATASETS,
     DELIVERIES,
     RESERVED,
+    TIME_COLUMN,
     Source,
     SourceDataset,
     SourceRule,
@@ -175,6 +176,11 @@ def _dataset(name: str, given: Mapping[str, Any], where: str) -> SourceDataset:
     entry = combined.entry
     file_format = choice_of(entry.get("format"), (*FORMATS, *TABLE_FORMATS), f"{where}: format")
     delivery = choice_of(entry.get("delivery", "daily"), DELIVERIES, f"{where}: delivery")
+    is_combined = bool(combined.joins or combined.explode)
+    undated = name not in TIME_COLUMN and delivery == "dump" and not entry.get("row_time")
+    if undated and not is_combined:
+        # Nothing dates its rows, so it is the state of the night that reads it.
+        delivery = "snapshot"
     columns = name_list(entry, "columns", where)
     for column in columns:
         if column.startswith(RESERVED):
@@ -220,9 +226,10 @@ def _dataset(name: str, given: Mapping[str, Any], where: str) -> SourceDataset:
     if dataset.complete and (name != "items" or delivery != "daily"):
         raise ContractError(
             f"{where}: complete: true is for a daily delivery of items: one that leaves out an "
-            "item to take it off sale"
+            "item to take it off sale (a snapshot always is)"
         )
     _check_dates(dataset)
+    _check_snapshot(dataset)
     return dataset
 
 
@@ -283,11 +290,13 @@ def _check_dates(dataset: SourceDataset) -> None:
     if dataset.delivery == "daily" and not dataset.pattern.has_date:
         raise ContractError(
             f"{dataset.where}: files {dataset.files!r}: a daily delivery needs {{date}} in its "
-            "pattern; for one set of files with all days write delivery: dump"
+            "pattern; for one set of files with all days write delivery: dump, for items or users "
+            "in a file that is overwritten delivery: snapshot"
         )
-    if dataset.delivery == "dump" and dataset.pattern.has_date:
+    if dataset.delivery != "daily" and dataset.pattern.has_date:
         raise ContractError(
-            f"{dataset.where}: files {dataset.files!r}: a dump has no {{date}} in its pattern"
+            f"{dataset.where}: files {dataset.files!r}: a {dataset.delivery} has no {{date}} in its "
+            "pattern"
         )
     for column in dataset.may_be_absent:
         if column not in dataset.own.columns:
@@ -295,6 +304,26 @@ def _check_dates(dataset: SourceDataset) -> None:
                 f"{dataset.where}: may_be_absent: {column!r} is not one of columns;"
                 f"{nearest(column, dataset.columns)}"
             )
+
+
+def _check_snapshot(dataset: SourceDataset) -> None:
+    if dataset.delivery != "snapshot":
+        return
+    if dataset.is_combined:
+        raise ContractError(
+            f"{dataset.where}: delivery: snapshot keeps the rows of one file as they stand, not "
+            "rows that are joined or exploded; write delivery: dump"
+        )
+    if dataset.name in TIME_COLUMN:
+        raise ContractError(
+            f"{dataset.where}: delivery: snapshot is for items and users, of which a file holds "
+            f"the state; write delivery: dump for a file that holds all {dataset.name}"
+        )
+    if dataset.row_time:
+        raise ContractError(
+            f"{dataset.where}: row_time: the rows of a snapshot are of the night that reads them; "
+            "leave it out, or write delivery: dump"
+        )
 
 
 def _rules(entry: Mapping[str, Any], key: str, name: str, where: str) -> tuple[SourceRule, ...]:

@@ -84,6 +84,9 @@ def validate_group(
         if source and _brought_nothing(partition) and _may(source, dataset, run):
             log.info("%s: nothing was delivered, which the source allows; not checked", dataset)
             continue
+        if not partition.rows and dataset in _of_snapshots(source):
+            log.info("%s: the file is as it was; nothing to check", dataset)
+            continue
         contract = load_contract(GROUPS[group][dataset])
         looked_at[dataset] = _Looked(contract, _read(spark, partition, contract))
     comparison = _comparison(spark, lake, run, settings, looked_at) if group == "cleaned" else None
@@ -120,6 +123,12 @@ def _brought_nothing(partition: Partition) -> bool:
     return not partition.rows and not partition.manifest.get("raw_rows")
 
 
+def _of_snapshots(source: Source | None) -> list[str]:
+    """The cleaned datasets that hold what has changed in a file that is overwritten."""
+    datasets = source.datasets.values() if source else ()
+    return [cleaned(one.name) for one in datasets if one.delivery == "snapshot"]
+
+
 def _may(source: Source, dataset: str, run: Run) -> bool:
     return dataset in CLEANED and source.may_bring_nothing(source_of(dataset), run.run_date)
 
@@ -132,8 +141,10 @@ def _comparison(
     looked_at: Mapping[str, _Looked],
 ) -> Comparison:
     leave_out = [name for name, it in looked_at.items() if shape_fault(it.frame, it.contract)]
+    source = load_source(settings.shop.source)
+    leave_out += _of_snapshots(source)  # what has changed today is like no other day's
     profiles = read_or_make_profiles(spark, lake, run, settings, leave_out)
-    closed = load_source(settings.shop.source).closed
+    closed = source.closed
     past = tuple(profile for profile in profiles.past if profile.day not in closed)
     profiles = replace(profiles, past=past)
     return Comparison(profiles, settings.validation.only_warn)

@@ -3,7 +3,8 @@
 Reads the manifests of the cleaned datasets, which name the raw files (`raw_files`) and rows
 (`raw_rows`) that they were made from, and the files that are there now. A day has changed if a file
 of it is new (an optional one that came late) or holds other bytes, or if a dump has more rows of it
-than before. A file that is gone changes nothing: the retailer cleared up.
+than before. A file that is gone changes nothing: the retailer cleared up. What is delivered as a
+snapshot is read once, by its own night, so that a file that is overwritten changes no past day.
 
 Gives up: a dump whose rows are dated, and that was corrected without getting more rows of a day.
 """
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
-from pipeline.cleaning.deliveries.raw_files import RAW_FILES, RawFiles
+from pipeline.cleaning.deliveries.raw_files import RAW_FILES, SNAPSHOT, RawFiles
 from pipeline.cleaning.rows.mapping import Calendar, delivery_day_of_dump
 from pipeline.datasets import cleaned
 from pipeline.lake import Lake, Partition
@@ -41,6 +42,8 @@ def changed_days(
         if (partition := lake.whole(cleaned(dataset.name), day)) is not None
         and RAW_FILES in partition.manifest
     ]
+    if dataset.delivery == "snapshot":
+        return [part.run_date for part in committed if _was_taken_again(part, dataset)]
     with RawFiles(lake) as raw_files:
         if dataset.delivery == "dump":
             return _days_that_grew(spark, dataset, raw_root, calendar, committed, raw_files)
@@ -53,6 +56,14 @@ def changed_days(
             for part in committed
             if _changed(part, delivered[part.run_date], raw_files)
         ]
+
+
+def _was_taken_again(partition: Partition, dataset: SourceDataset) -> bool:
+    """Whether the day's own snapshot is another one now: its night was run again, and cut off."""
+    if partition.run_date not in dataset.snapshots.dates():
+        return False
+    own = dataset.snapshots.on(partition.run_date)
+    return own is not None and partition.manifest.get(SNAPSHOT) not in (None, own.name)
 
 
 def _changed(partition: Partition, files: Iterable[DeliveredFile], raw_files: RawFiles) -> bool:

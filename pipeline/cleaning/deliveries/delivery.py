@@ -9,14 +9,20 @@ import datetime as dt
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
 from pyspark.errors import PySparkException
 
 from pipeline.cleaning.deliveries.corrupt_files import refuse_or_warn, rows_of
 from pipeline.cleaning.deliveries.look_ups import LookUps, look_up
-from pipeline.cleaning.deliveries.raw_files import Facts, raw_facts
+from pipeline.cleaning.deliveries.raw_files import RAW_FILES, Facts, raw_facts
 from pipeline.cleaning.deliveries.required_files import require_files, require_rows
+from pipeline.cleaning.deliveries.snapshot_changes import (
+    Changes,
+    raw_files_of,
+    snapshot_changes,
+)
 from pipeline.cleaning.night_context import NightContext
 from pipeline.cleaning.rows.mapping import delivery_day_of_dump
 from pipeline.cleaning.spark_errors import explain
@@ -44,6 +50,19 @@ class Delivery:
     looked_up: LookUps = field(default_factory=LookUps)
     # By day, before arrays became rows; only of a dataset with an array.
     raw_rows: Mapping[dt.date, int] = field(default_factory=dict)
+    changes: Changes | None = None  # of a file that is overwritten
+
+    def unchanged(self, day: dt.date) -> Counter[str]:
+        """Rows of a snapshot that a day need not clean, by rule."""
+        return self.changes.of(day).removed() if self.changes else Counter()
+
+    def raw_files_of(self, day: dt.date) -> dict[str, Any]:
+        """What the manifest of a cleaned day says of the files that it was cleaned from."""
+        if self.changes is not None:
+            return raw_files_of(self.changes, day)
+        return {
+            RAW_FILES: {file.relative: self.facts[file.relative] for file in self.files_of(day)}
+        }
 
     def files_of(self, day: dt.date) -> list[DeliveredFile]:
         """A day's files, damaged ones too; all of a dump's, which belong to every day."""
@@ -64,6 +83,8 @@ def inspect_delivery(night: NightContext, dataset: SourceDataset) -> Delivery:
     Raises:
         InputError: a required file is missing or empty, or a file is of another kind.
     """
+    if dataset.delivery == "snapshot":
+        return _inspect_snapshot(night, dataset)
     files = dataset.pattern.files(night.raw_root)
     if dataset.delivery == "daily":
         wanted = set(night.days)
@@ -127,6 +148,21 @@ def _combined(  # noqa: PLR0917
     if dataset.explode:
         rows = Counter({day: counts.rows for day, counts in days.items()})
     return Delivery(dataset, files, rows, counted, plain, damaged, facts, looked_up, raw_rows)
+
+
+def _inspect_snapshot(night: NightContext, dataset: SourceDataset) -> Delivery:
+    """What the days delivered of a file that is overwritten, from what was kept of it."""
+    try:
+        changes = snapshot_changes(night.spark, night.lake, dataset, night.days, night.key)
+    except (PySparkException, Py4JJavaError) as error:
+        explain(error, dataset)
+        raise
+    rows_of = Counter[str]()
+    for one in changes.days:
+        for file, rows in (one.seen.manifest["rows"] if one.seen else {}).items():
+            rows_of[file] = max(rows, rows_of[file])
+    rows = Counter({one.day: one.rows for one in changes.days})
+    return Delivery(dataset, changes.files(), rows, rows_of, plain=False, changes=changes)
 
 
 def _rows_by_file_date(files: list[DeliveredFile], counted: Mapping[str, int]) -> Counter[dt.date]:

@@ -208,6 +208,8 @@ def no_longer_dated(  # noqa: PLR0917
     """
     wrong: set[dt.date] = set()
     for name, now in made.items():
+        if source.datasets[name].delivery == "snapshot":
+            continue
         committed = [
             day
             for day in lake.dates(cleaned(name), calendar.days[-1])

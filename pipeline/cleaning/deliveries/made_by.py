@@ -33,15 +33,15 @@ from pipeline.datasets import cleaned
 from pipeline.lake import Lake, Partition
 from pipeline.lineage import Lineage, lineage_of
 from pipeline.settings import Cleaning, Settings
-from pipeline.sources.source import Source, SourceDataset, with_timezone
-from pipeline.sources.source_yaml import load_source
+from pipeline.sources.shop_source import shop_source
+from pipeline.sources.source import Source, SourceDataset
 
 CODE = "code"
 UNKNOWN = "an older version"
 
 _CODE = "pipeline.cleaning.dataset_pass"
 # Where the files lie, what fetched them and whether they must be there decides no row.
-_DECIDES_NOTHING = ("where", "files", "required", "table")
+_DECIDES_NOTHING = ("where", "files", "required", "table", "kept_below")
 # What most datasets do not have, and days of older versions do not name.
 _IF_ANY = ("own_columns", "joins", "explode")
 _LIMITS = {
@@ -131,7 +131,7 @@ def described(lake: Lake, settings: Settings) -> list[str]:
     Raises:
         ContractError: the shop's source is none.
     """
-    source = with_timezone(load_source(settings.shop.source), settings.shop.timezone)
+    source = shop_source(settings)
     lines = []
     for name, now in made_by(source, settings).items():
         days = lake.dates(cleaned(name))

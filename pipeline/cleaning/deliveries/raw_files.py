@@ -23,6 +23,7 @@ from pipeline.lake import Lake, storage_errors, write_json
 from pipeline.sources.file_pattern import DeliveredFile
 
 RAW_FILES = "raw_files"
+SNAPSHOT = "snapshot"  # of a cleaned day: the kept snapshot that items or users are known from
 
 Facts = dict[str, Any]
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.cleaning.deliveries.joined_state import JOINED_FILES, gone_table
-from pipeline.cleaning.deliveries.raw_files import RAW_FILES
+from pipeline.cleaning.deliveries.raw_files import RAW_FILES, SNAPSHOT
 from pipeline.cleaning.deliveries.refused_rows import Refusal
 from pipeline.datasets import cleaned
 from pipeline.lake import Lake, storage_errors, write_json
@@ -103,6 +103,10 @@ def missing_raw_file(
         if asked and asked.delivery == "dump" and not of_dumps:
             continue
         partition = lake.whole(cleaned(dataset), day)
+        if partition is not None and (name := partition.manifest.get(SNAPSHOT)):
+            if partition.manifest.get(RAW_FILES) and not _can_be_read(asked, name):
+                return str(name)
+            continue
         for name in partition.manifest.get(RAW_FILES, ()) if partition is not None else ():
             plain = without_compression(name)
             names = {name, *(plain + ending for ending in ("", *COMPRESSED))}
@@ -114,6 +118,15 @@ def missing_raw_file(
             if gone := gone_table(before, asked, raw_root):
                 return gone
     return None
+
+
+def _can_be_read(dataset: SourceDataset | None, snapshot: str) -> bool:
+    """Whether a snapshot is kept, with all columns that the source has now."""
+    if dataset is None:
+        return True
+    if dataset.delivery != "snapshot" or not dataset.snapshots.has(snapshot):
+        return False
+    return {*dataset.columns_that_count} <= {*dataset.snapshots.named(snapshot).manifest["columns"]}
 
 
 def _is_asked_for(dataset: SourceDataset | None, name: str, day: dt.date) -> bool:
