@@ -20,7 +20,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "show",
         help="one shopper's past, recommendations and reason",
         description="Print what a shopper did, what they get as of the latest published night, "
-        "and why. The retailer's own ids can be looked up where the key of the pseudonyms "
+        "and why. Times are those of the shop (shop.timezone). The retailer's own ids can be looked up where the key of the pseudonyms "
         "(privacy.key_file) is.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -37,6 +37,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from pipeline.lake import Lake
     from pipeline.lake_key import key_of_lake, lake_fingerprint
     from pipeline.publishing.show import print_page, show_user
+    from pipeline.settings import shop_timezone
 
     settings = chosen_settings(arguments)
     key_file = Path(settings.privacy.key_file)
@@ -45,5 +46,11 @@ def execute(arguments: argparse.Namespace) -> int:
     known = key_file.exists() and lake_fingerprint(lake) is not None
     key = key_of_lake(lake, key_file) if known else None
     page = show_user(lake, arguments.user, key)
-    print_page(page, console(), currency=settings.shop.currency, past=arguments.past)
+    print_page(
+        page,
+        console(),
+        currency=settings.shop.currency,
+        past=arguments.past,
+        timezone=shop_timezone(settings),
+    )
     return 0

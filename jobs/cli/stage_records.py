@@ -154,8 +154,9 @@ def _figures(report: Record) -> str:
     gates = list(datasets.values()) if isinstance(datasets, dict) else []
     if gates and all(isinstance(gate, dict) and "checks" in gate for gate in gates):
         checks = sum(gate["checks"] for gate in gates)
-        warnings = sum(len(gate.get("warnings", ())) for gate in gates)
-        return f"{checks} checks of {len(gates)} datasets, {warnings} warnings"
+        warnings = [_warning(found) for gate in gates for found in gate.get("warnings", ())]
+        said = f"{checks} checks of {len(gates)} datasets, {len(warnings)} warnings"
+        return ": ".join([said, "; ".join(warnings)] if warnings else [said])
     shown = [
         f"{key.replace('_', ' ')} {_plain(value)}"
         for key, value in report.items()
@@ -163,6 +164,15 @@ def _figures(report: Record) -> str:
         or (isinstance(value, str) and 0 < len(value) <= 40 and "/" not in value)
     ]
     return ", ".join(shown[:4])
+
+
+def _warning(found: Any) -> str:
+    """A check of a gate that did not hold, as its record has it, in few words."""
+    if not isinstance(found, dict):
+        return str(found)
+    columns = ", ".join(found.get("columns") or ())
+    where = f"{found.get('dataset')}.{columns}" if columns else str(found.get("dataset"))
+    return f"{where} {found.get('reason')}, {found.get('observed')}"
 
 
 def fallback_share(partition: Partition) -> float | None:

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import duckdb
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -92,8 +93,15 @@ def show_user(lake: Lake, user: str, key: bytes | None) -> ShopperPage:
     raise InputError(_nobody(lake, user, key, histories))
 
 
-def print_page(page: ShopperPage, console: Console, *, currency: str = "", past: int = 15) -> None:
-    """Print a page; of the past the newest `past` events."""
+def print_page(
+    page: ShopperPage,
+    console: Console,
+    *,
+    currency: str = "",
+    past: int = 15,
+    timezone: dt.tzinfo = dt.UTC,
+) -> None:
+    """Print a page; of the past the newest `past` events, at the times of `timezone`."""
     console.print(Text(f"Shopper {page.user_id}", style="bold"))
     facts = [
         page.language or "language unknown",
@@ -105,8 +113,9 @@ def print_page(page: ShopperPage, console: Console, *, currency: str = "", past:
     console.print(Text(visible(" · ".join(facts))))
     console.print(Text(f"as of the night of {page.night}", style="dim"))
     console.print()
-    console.print(Text("Past, newest first", style="bold"))
-    console.print(_past_table(page.past[:past]))
+    heading = Text("Past, newest first", style="bold")
+    console.print(heading.append(f" (times of {timezone})", style="not bold dim"))
+    console.print(_past_table(page.past[:past], timezone))
     if page.n_events > past:
         console.print(Text(f"and {page.n_events - min(past, len(page.past))} before", style="dim"))
     if page.queries:
@@ -123,15 +132,18 @@ def _print_recommendations(page: ShopperPage, console: Console, currency: str) -
         return
     console.print(Text("Gets", style="bold"))
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("", "item", "", "brand", "price", "score"):
-        table.add_column(name, justify="right" if name in {"", "price", "score"} else "left")
-    table.columns[2].justify = "left"
+    table.add_column("", justify="right", no_wrap=True)
+    table.add_column("item")
+    _add_id_column(table, [entry["item_id"] for entry in given["items"]])
+    table.add_column("brand")
+    table.add_column("price", justify="right", no_wrap=True)
+    table.add_column("score", justify="right", no_wrap=True)
     for entry in given["items"]:
         price = "–" if entry["price"] is None else f"{entry['price']:,.2f} {currency}".rstrip()
         table.add_row(
             str(entry["rank"]),
             _text(entry["title"], "(no title)"),
-            Text(visible(entry["item_id"], 20), style="dim"),
+            Text(visible(entry["item_id"]), style="dim"),
             _text(entry["brand"], "–"),
             price,
             f"{entry['score']:.3f}",
@@ -152,16 +164,26 @@ def _chosen_by(given: dict[str, Any]) -> str:
     return f"Fallback: {WORDS[method]} ({why})"
 
 
-def _past_table(events: Iterable[PastEvent]) -> Table:
+def _past_table(events: Sequence[PastEvent], timezone: dt.tzinfo) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column()
+    _add_id_column(table, [event.item_id for event in events])
     for event in events:
         table.add_row(
-            Text(f"{event.time:%Y-%m-%d %H:%M}", style="dim"),
+            Text(f"{event.time.astimezone(timezone):%Y-%m-%d %H:%M}", style="dim"),
             Text(event.event_type),
             _text(event.title, "(no title)"),
-            Text(visible(event.item_id, 20), style="dim"),
+            Text(visible(event.item_id), style="dim"),
         )
     return table
+
+
+def _add_id_column(table: Table, ids: Iterable[str]) -> None:
+    """As wide as the longest id, so that each can be copied from one line; titles give way."""
+    longest = max((cell_len(visible(item_id)) for item_id in ids), default=0)
+    table.add_column("id", no_wrap=True, overflow="fold", min_width=longest)
 
 
 def _text(value: str | None, otherwise: str) -> Text:

@@ -19,10 +19,12 @@ those of encrypted tables too.
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -36,6 +38,7 @@ from pipeline.datasets import (
     METRICS,
     RECOMMENDATIONS,
     RETRACTIONS,
+    RUNS,
     cleaned,
 )
 from pipeline.encryption.duckdb_tables import bring, files_of, parquet_source
@@ -133,7 +136,8 @@ def view_statements(
             load_contract(CATALOGUE_CHANGES), lake.past(CATALOGUE_CHANGES, dt.date.max)
         ),
         "item_versions": _VERSIONS.format(changes="catalogue_changes"),
-        "ledger": _ledger(lake, leaving),
+        "ledger": _ledger(lake, leaving, every=False),
+        "ledger_attempts": _ledger(lake, leaving, every=True),
         "metrics": _grown(
             load_contract(METRICS), _without(leaving, lake.past_whole(METRICS, dt.date.max))
         ),
@@ -289,11 +293,18 @@ def _grown(contract: Contract, partitions: Sequence[Partition]) -> str:
             hive_partitioning = true, hive_types_autocast = false))"""  # noqa: S608 (paths are quoted)
 
 
-def _ledger(lake: Lake, leaving: Collection[Path]) -> str:
-    """The ledger has no pointer: every line of every run, by its own columns."""
+def _ledger(lake: Lake, leaving: Collection[Path], *, every: bool) -> str:
+    """The ledger has no pointer: what its runs wrote, by its own columns.
+
+    Args:
+        every: every line of every run; else of each night's stage the last run that did not fail,
+            so that rows are counted once.
+    """
     contract = load_contract(LEDGER)
     lines = sorted(lake.dataset(LEDGER).glob("run_date=*/run_id=*/*.jsonl"))
     files = [file for file in lines if file.parent not in leaving]
+    if not every:
+        files = _last_good(lake, files)
     if not files:
         return _no_rows(contract)
     kinds = ", ".join(
@@ -302,6 +313,32 @@ def _ledger(lake: Lake, leaving: Collection[Path]) -> str:
     return f"""
     FROM read_json({sql_files(_absolute(files))}, format = 'newline_delimited',
         columns = {{{kinds}}}, hive_partitioning = false)"""
+
+
+def _last_good(lake: Lake, files: Sequence[Path]) -> list[Path]:
+    """Of each night's stage the file of the run that came last; those of failed stages are out.
+
+    A run whose stage left no record counts as good.
+    """
+    last: dict[tuple[str, str], tuple[str, Path]] = {}
+    for file in files:
+        date, run, stage = file.parent.parent.name, file.parent.name, file.stem
+        record = _record(lake.dataset(RUNS) / date / run / f"{stage}.json")
+        if record.get("status") == "failed":
+            continue
+        at = str(record.get("started") or run.removeprefix("run_id="))
+        if (date, stage) not in last or last[date, stage][0] <= at:
+            last[date, stage] = (at, file)
+    return sorted(file for _, file in last.values())
+
+
+def _record(path: Path) -> dict[str, Any]:
+    """A stage's record; empty where there is none that can be read."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _no_rows(contract: Contract) -> str:

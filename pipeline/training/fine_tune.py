@@ -33,6 +33,7 @@ from pipeline.model.user_history import held_out
 from pipeline.model.vocabulary import Vocabulary
 from pipeline.settings import Settings
 from pipeline.stages import FINE_TUNE
+from pipeline.training.base_model import load_base_model
 from pipeline.training.cost import Meter
 from pipeline.training.items.item_descriptions import feature_matrix
 from pipeline.training.items.new_items import lift, with_stand_ins
@@ -55,7 +56,7 @@ from pipeline.training.prior_choice import choose_prior
 from pipeline.training.provenance import code_used, data_read, settings_used
 from pipeline.training.ranking_phase import fit_ranking
 from pipeline.training.rows.training_rows import TrainingRow
-from pipeline.training.starting_model import load_base_model, same_network, starting_model
+from pipeline.training.starting_model import same_network, starting_model
 from pipeline.training.text_phase import fit_text, split_text
 from pipeline.training.validation_half import validation_half, validation_ndcg
 

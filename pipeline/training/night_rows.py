@@ -10,6 +10,7 @@ import torch
 from pipeline.errors import BrokenModelError
 from pipeline.model.vocabulary import Vocabulary, build_vocabulary
 from pipeline.settings import Reasons
+from pipeline.training.base_model import BaseModel
 from pipeline.training.night_inputs import NightInputs
 from pipeline.training.rows.reason_rows import reason_rows
 from pipeline.training.rows.training_rows import (
@@ -20,7 +21,6 @@ from pipeline.training.rows.training_rows import (
     query_rows,
     title_rows,
 )
-from pipeline.training.starting_model import BaseModel
 
 
 def night_vocabulary(

@@ -14,21 +14,19 @@ Shapes: V vocabulary, D width, I items, W text tokens.
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer
-from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
+from transformers import GPT2Config, GPT2LMHeadModel
 
-from pipeline.errors import SettingsError
 from pipeline.model.checkpoint import Checkpoint, small_config
 from pipeline.model.prompt import MAX_TITLE_TOKENS
 from pipeline.model.vocabulary import Vocabulary, item_name
 from pipeline.settings import Model
+from pipeline.training.base_model import BaseModel
 from pipeline.training.items.item_vectors import co_occurrence_vectors, word_vectors
 
 log = logging.getLogger("nightcart")
@@ -38,35 +36,6 @@ NOISE = 0.1
 # Spread of item rows that start from what the items were met with, times the root of the width: so
 # the first logits are as far apart at any width (docs/experiments/quality.md).
 ITEM_SPREAD = 0.8
-
-
-@dataclasses.dataclass(frozen=True)
-class BaseModel:
-    """A pretrained GPT-2 and its tokenizer."""
-
-    model: GPT2LMHeadModel
-    tokenizer: Tokenizer
-
-
-def load_base_model(name: str) -> BaseModel:
-    """A base model from a local directory or the hub; safetensors only.
-
-    Raises:
-        SettingsError: it cannot be loaded or is not a GPT-2.
-    """
-    try:
-        model = GPT2LMHeadModel.from_pretrained(name, use_safetensors=True)
-        tokenizer = AutoTokenizer.from_pretrained(name).backend_tokenizer
-    except Exception as error:  # transformers raises many kinds for a wrong name or a bad file
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise SettingsError(
-            f"model.base_model {name!r} cannot be loaded as a GPT-2 with safetensors: {reason}"
-        ) from None
-    if model.config.model_type != "gpt2":
-        raise SettingsError(
-            f"model.base_model {name!r} is a {model.config.model_type}, not a GPT-2"
-        )
-    return BaseModel(model, tokenizer)
 
 
 def starting_model(

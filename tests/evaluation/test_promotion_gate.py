@@ -40,9 +40,16 @@ def judged(
         (0.30, 0.10, 0.20, 0.29, True, "no worse than the champion's 0.2900"),
         (0.30, 0.10, 0.20, 0.305, True, "no worse than the champion's"),  # within 2 %
         (0.30, 0.10, 0.20, 0.31, False, "worse than the champion's 0.3100 by more than 2%"),
-        (0.30, 0.10, 0.30, None, False, "does not beat markov"),  # a tie is not a win
+        (
+            0.30,
+            0.10,
+            0.30,
+            None,
+            False,
+            "level with markov 0.3000 and not above",
+        ),  # a tie is no win
         (0.30, 0.40, 0.20, 0.10, False, "does not beat popularity 0.4000"),
-        (0.00, 0.00, 0.00, None, False, "does not beat popularity"),
+        (0.00, 0.00, 0.00, None, False, "level with popularity 0.0000 and not above"),
     ],
 )
 def test_outcomes_without_noise(
@@ -86,3 +93,19 @@ def test_nobody_to_judge_by() -> None:
     decision = judged(np.zeros(0), 0.0, 0.0, None)
     assert not decision.promoted
     assert "nobody" in decision.why
+
+
+@pytest.mark.parametrize(("lead", "promoted"), [(0.002, True), (-0.002, False)])
+def test_what_noise_explains_is_level_and_the_mean_decides(lead: float, promoted: bool) -> None:
+    decision = judged(spread(0.0232 + lead, 119, noise=0.1), 0.01, 0.0232, None)
+    assert decision.promoted is promoted
+    assert "level with" in decision.why
+    assert "beat" not in decision.why
+    assert f"difference {lead:+.4f}" in decision.why
+
+
+def test_level_with_the_best_and_above_the_others_is_level() -> None:
+    """The best of all baselines is looked at, not the first."""
+    decision = judged(spread(0.21, 119, noise=0.3), 0.01, 0.05, None, item_knn=0.2)
+    assert decision.promoted
+    assert "level with the best baseline, item_knn 0.2000" in decision.why

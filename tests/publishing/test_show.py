@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from rich.console import Console
@@ -119,3 +121,30 @@ def test_hostile_strings_are_printed_as_they_stand(night: Night) -> None:
     assert "\x1b[2J" not in printed(page)
     assert "\x1b[5m" not in printed(page)
     assert "\x1b]" not in printed(page)
+
+
+def test_times_are_the_shops_and_say_their_zone(night: Night) -> None:
+    night.publish()
+    page = show_user(night.lake, user_id_of("bob"), None)
+    zone = ZoneInfo("Asia/Tokyo")
+    out = io.StringIO()
+    print_page(page, Console(file=out, width=160, color_system=None), timezone=zone)
+    assert "(times of Asia/Tokyo)" in out.getvalue()
+    for event in page.past:
+        assert f"{event.time.astimezone(zone):%Y-%m-%d %H:%M}" in out.getvalue()
+
+
+@pytest.mark.parametrize("width", [70, 160])
+def test_an_id_stands_whole_in_one_line(night: Night, width: int) -> None:
+    night.publish()
+    page = show_user(night.lake, user_id_of("bob"), None)
+    long = "SKU-0123456789-0123456789-0123456789"
+    past = tuple(dataclasses.replace(event, item_id=long) for event in page.past)
+    assert page.recommendation is not None
+    items = [{**item, "item_id": long} for item in page.recommendation["items"]]
+    page = dataclasses.replace(
+        page, past=past, recommendation=page.recommendation | {"items": items}
+    )
+    out = io.StringIO()
+    print_page(page, Console(file=out, width=width, color_system=None))
+    assert out.getvalue().count(long) == len(past) + len(items)

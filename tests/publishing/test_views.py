@@ -89,6 +89,28 @@ def test_other_views(night: Night) -> None:
     assert rows(lake, "SELECT run_date, run_id, value FROM metrics") == [(NIGHT, "r1", 0.5)]
 
 
+def test_failed_and_earlier_attempts_are_not_added_to_the_ledger(night: Night) -> None:
+    night.publish()
+    lake = night.lake
+    for run_id, status, started, n in (
+        ("r1", "failed", "2026-03-02T03:00:00+00:00", 9),  # night.run
+        ("a", "done", "2026-03-02T05:00:00+00:00", 4),  # the last good one, whatever it is called
+        ("b", "done", "2026-03-02T04:00:00+00:00", 5),
+        ("c", "failed", "2026-03-02T06:00:00+00:00", 6),
+    ):
+        run = Run(NIGHT, run_id)
+        write_ledger(lake, run, "clean", [LedgerLine(NIGHT, run_id, "clean", "raw_events", n, n)])
+        records = lake.records(run)
+        records.mkdir(parents=True, exist_ok=True)
+        text = json.dumps({"stage": "clean", "status": status, "started": started})
+        (records / "clean.json").write_text(text, encoding="utf-8")
+    older = LedgerLine(YESTERDAY, "z", "clean", "raw_events", 7, 7)
+    write_ledger(lake, Run(YESTERDAY, "z"), "clean", [older])
+    sums = "SELECT sum(rows_in) FROM {} WHERE stage = 'clean'"
+    assert rows(lake, sums.format("ledger")) == [(4 + 7,)]
+    assert rows(lake, sums.format("ledger_attempts")) == [(9 + 4 + 5 + 6 + 7,)]
+
+
 def test_lists_of_nights_before_there_were_rules(night: Night) -> None:
     older = night.on(YESTERDAY, "r0")
     older.generate()

@@ -10,7 +10,8 @@ from transformers import GPT2LMHeadModel
 from pipeline.model.checkpoint import Checkpoint
 from pipeline.model.vocabulary import Vocabulary, build_vocabulary
 from pipeline.settings import Model
-from pipeline.training.starting_model import load_base_model, starting_model
+from pipeline.training.base_model import load_base_model
+from pipeline.training.starting_model import starting_model
 from tests.training.tiny_base import save_tiny_base
 
 SMALL = Model(n_layer=1, n_head=1, n_embd=32, n_positions=32, text_vocab_size=280)
