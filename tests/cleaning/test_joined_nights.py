@@ -314,7 +314,7 @@ REVIEWED = """
     FROM order_reviews r JOIN orders o USING (order_id) JOIN customers c USING (customer_id)
         LEFT JOIN order_items i USING (order_id)
     WHERE r.review_creation_date[:10] BETWEEN ? AND ?
-    GROUP BY r.review_id, r.order_id, ALL
+    GROUP BY r.review_id, r.order_id, c.customer_unique_id, r.review_creation_date, r.review_score
 """
 
 
@@ -355,10 +355,10 @@ def test_olists_tables_are_joined_to_the_row(
         )
 
     sold = expected(SOLD)
-    assert sold.total() > 50
+    assert sold.total() > 30
     assert stored("events", "user_id", "item_id", "event_time", "price") == sold
     reviewed = expected(REVIEWED)
-    assert reviewed.total() > 50
+    assert reviewed.total() > 30
     assert stored("reviews", "user_id", "item_id", "review_time", "rating") == reviewed
     without = sum(what is None for _, what, *_ in raw(REVIEWED))
     lines = lines_of(cleaned, "reviews").values()
