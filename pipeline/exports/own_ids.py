@@ -97,7 +97,7 @@ def plain_column(dataset: SourceDataset) -> str | None:
     A column of a joined file or of an array's element is more: Spark makes it.
     """
     match = _COLUMN.fullmatch(dataset.mapping[USER_ID].strip())
-    if match is None:
+    if match is None or dataset.layouts:
         return None
     name = match[1] or match[2]
     return next((column for column in dataset.own.columns if column.lower() == name.lower()), None)

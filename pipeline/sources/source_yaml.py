@@ -24,6 +24,7 @@ from pipeline.sources.event_types import event_types_of
 from pipeline.sources.file_pattern import FilePattern
 from pipeline.sources.internal_users import RULE as INTERNAL_USER
 from pipeline.sources.internal_users import InternalUsers, internal_users_of
+from pipeline.sources.layouts import FROM, TO, layout_entries, of_layouts, with_span
 from pipeline.sources.numbers import ID_COLUMNS, id_sql, numbers_of, strips_decimal
 from pipeline.sources.source import (
     DATASETS,
@@ -60,6 +61,7 @@ _DATASET_KEYS = (
     "numbers",
     "ids",
     *joins.KEYS,
+    "layouts",
 )
 _FILE_KEYS = (
     "files",
@@ -172,13 +174,29 @@ def _with_shared_files(name: str, datasets: Mapping[str, Any], where: str) -> di
 
 
 def _dataset(name: str, given: Mapping[str, Any], where: str) -> SourceDataset:
+    """A dataset by its entry; of several layouts, what they are together."""
+    if "layouts" not in given:
+        return _one_layout(name, given, where, is_alone=True)
+    layouts = []
+    for number, one in enumerate(layout_entries(given, where), 1):
+        place = f"{where}: layouts {number}"
+        layout = _one_layout(name, checked(one, (*_DATASET_KEYS, FROM, TO), place), place)
+        layouts.append(with_span(layout, one, place))
+    whole = of_layouts(given, layouts)
+    _check_complete(whole, name)
+    return whole
+
+
+def _one_layout(
+    name: str, given: Mapping[str, Any], where: str, *, is_alone: bool = False
+) -> SourceDataset:
     combined = joins.combined(name, given, where, _table)
     entry = combined.entry
     file_format = choice_of(entry.get("format"), (*FORMATS, *TABLE_FORMATS), f"{where}: format")
     delivery = choice_of(entry.get("delivery", "daily"), DELIVERIES, f"{where}: delivery")
     is_combined = bool(combined.joins or combined.explode)
     undated = name not in TIME_COLUMN and delivery == "dump" and not entry.get("row_time")
-    if undated and not is_combined:
+    if undated and is_alone and not is_combined:
         # Nothing dates its rows, so it is the state of the night that reads it.
         delivery = "snapshot"
     columns = name_list(entry, "columns", where)
@@ -221,16 +239,21 @@ def _dataset(name: str, given: Mapping[str, Any], where: str) -> SourceDataset:
         joins=combined.joins,
         explode=combined.explode,
     )
+    _check_complete(dataset, name)
+    _check_dates(dataset)
+    _check_snapshot(dataset, is_alone=is_alone)
+    return dataset
+
+
+def _check_complete(dataset: SourceDataset, name: str) -> None:
+    where = dataset.where
     if dataset.complete not in (True, False):
         raise ContractError(f"{where}: complete must be true or false, found {dataset.complete!r}")
-    if dataset.complete and (name != "items" or delivery != "daily"):
+    if dataset.complete and (name != "items" or dataset.delivery != "daily"):
         raise ContractError(
             f"{where}: complete: true is for a daily delivery of items: one that leaves out an "
             "item to take it off sale (a snapshot always is)"
         )
-    _check_dates(dataset)
-    _check_snapshot(dataset)
-    return dataset
 
 
 def _table(name: str, entry: Mapping[str, Any], where: str) -> SourceDataset:
@@ -306,13 +329,13 @@ def _check_dates(dataset: SourceDataset) -> None:
             )
 
 
-def _check_snapshot(dataset: SourceDataset) -> None:
+def _check_snapshot(dataset: SourceDataset, *, is_alone: bool) -> None:
     if dataset.delivery != "snapshot":
         return
-    if dataset.is_combined:
+    if dataset.is_combined or not is_alone:
         raise ContractError(
-            f"{dataset.where}: delivery: snapshot keeps the rows of one file as they stand, not "
-            "rows that are joined or exploded; write delivery: dump"
+            f"{dataset.where}: delivery: snapshot keeps the rows of files as they stand, not rows "
+            "that are joined or exploded or of several layouts; write delivery: dump"
         )
     if dataset.name in TIME_COLUMN:
         raise ContractError(

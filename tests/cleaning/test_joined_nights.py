@@ -314,17 +314,18 @@ REVIEWED = """
     FROM order_reviews r JOIN orders o USING (order_id) JOIN customers c USING (customer_id)
         LEFT JOIN order_items i USING (order_id)
     WHERE r.review_creation_date[:10] BETWEEN ? AND ?
-    GROUP BY r.review_id, r.order_id, ALL
+    GROUP BY r.review_id, r.order_id, c.customer_unique_id, r.review_creation_date, r.review_score
 """
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_olists_tables_are_joined_to_the_row(
     spark: SparkSession, settings: Settings, lake: Lake, tmp_path: Path, shared_data: Path
 ) -> None:
     """What DuckDB makes of the raw tables is what the lake has: who, what, when, for how much."""
     folder, zone = shared_data / "olist_sample", ZoneInfo("America/Sao_Paulo")
-    first, night = dt.date(2018, 5, 14), dt.date(2018, 5, 20)
+    first, night = dt.date(2018, 5, 18), dt.date(2018, 5, 20)
     shop = shop_of(settings, tmp_path, OLIST, zone.key)
     shop = dataclasses.replace(shop, paths=dataclasses.replace(shop.paths, raw=str(folder)))
     cleaned = clean_night(spark, shop, lake, Run(night, "r"), first)
@@ -354,10 +355,10 @@ def test_olists_tables_are_joined_to_the_row(
         )
 
     sold = expected(SOLD)
-    assert sold.total() > 150
+    assert sold.total() > 30
     assert stored("events", "user_id", "item_id", "event_time", "price") == sold
     reviewed = expected(REVIEWED)
-    assert reviewed.total() > 150
+    assert reviewed.total() > 30
     assert stored("reviews", "user_id", "item_id", "review_time", "rating") == reviewed
     without = sum(what is None for _, what, *_ in raw(REVIEWED))
     lines = lines_of(cleaned, "reviews").values()

@@ -160,6 +160,7 @@ def test_what_is_wrong_is_refused_by_name(message: str) -> None:
         ("O . `A`", "`o.a`"),
         ("`o.a` || o.b.c", "`o.a` || `o.b`.`c`"),
         ("x.o.a", "x.o.a"),
+        ("f(x).o.a + x[0].e.f", "f(x).o.a + x[0].e.f"),
         ("'o.a' || \"o.a\" -- o.a\n|| o.a", "'o.a' || \"o.a\" -- o.a\n|| `o.a`"),
         ("/* o.a */ sum(1.5)", "/* o.a */ sum(1.5)"),
         ("o(1) + o", "o(1) + o"),

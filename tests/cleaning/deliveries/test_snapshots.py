@@ -20,6 +20,7 @@ from pipeline.cleaning.night import CleanedNight, clean_night
 from pipeline.erased import digest_of
 from pipeline.errors import InputError
 from pipeline.lake import Lake, Run
+from pipeline.lake_key import key_file_of_lake
 from pipeline.pseudonym import pseudonym, read_or_make_key
 from pipeline.settings import Settings
 from pipeline.sources.delivered_files import missing_files
@@ -88,7 +89,7 @@ class Shop:
     def take(self, day: Day, erased: frozenset[str] = frozenset()) -> list[str]:
         """As a night that is killed before it has cleaned anything."""
         run = Run(dt.date(2026, 3, day), f"killed-{day}")
-        key = read_or_make_key(self.settings.privacy.key_file)
+        key = key_file_of_lake(self.lake, self.settings.privacy.key_file)
         taking = Taking(self.spark, self.settings, run, key, erased)
         return take_snapshots.take_snapshots(taking, shop_source(self.settings))
 
