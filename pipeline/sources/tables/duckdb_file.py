@@ -74,8 +74,9 @@ class DuckDBTable(SqlReader):
     def scalar(self, sql: str, parameters: Sequence[Any]) -> Any:
         """See `SqlReader`."""
         with self._explained():
-            row = self._connection.execute(sql, list(parameters)).fetchone()
-        return row[0] if row else None
+            # All of them: an unfinished result stands in the way of the next query.
+            rows = self._connection.execute(sql, list(parameters)).fetchall()
+        return rows[0][0] if rows else None
 
     def batches(self, sql: str, parameters: Sequence[Any]) -> Iterator[pa.RecordBatch]:
         """See `SqlReader`."""

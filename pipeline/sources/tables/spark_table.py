@@ -141,16 +141,16 @@ class SparkTable(TableReader):
             yield
         except (PySparkException, Py4JError) as error:
             words = str(error)
+            if "DATA_SOURCE_NOT_FOUND" in words:
+                raise SettingsError(
+                    f"{where}: Spark does not know {self._asked.kind}: name its jar in the settings "
+                    '(spark.jars = ["/opt/…-runtime.jar"])'
+                ) from None
             if "ClassNotFoundException" in words or "No suitable driver" in words:
                 raise SettingsError(
                     f"{where}: Spark has no driver for it: name its jar in the settings "
                     '(spark.jars = ["/opt/driver.jar"]) and, for JDBC, its class in '
                     "table: driver"
-                ) from None
-            if "DATA_SOURCE_NOT_FOUND" in words:
-                raise SettingsError(
-                    f"{where}: Spark does not know {self._asked.kind}: name its jar in the settings "
-                    '(spark.jars = ["/opt/…-runtime.jar"])'
                 ) from None
             if "SQLException" in words:
                 raise StartError(
