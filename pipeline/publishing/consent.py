@@ -16,7 +16,6 @@ from pipeline.datasets import CLEANED_USERS, USER_ATTRIBUTES
 from pipeline.encryption.duckdb_tables import bring, parquet_source
 from pipeline.lake import Lake, Partition
 from pipeline.lineage import lineage_of
-from pipeline.sql_values import sql_files
 
 # Should two entries of one delivery meet, the refusal counts: '1' sorts after '0'.
 _BY_NEWEST_ENTRY = """
@@ -55,7 +54,7 @@ def not_agreeing(lake: Lake, lists: Partition) -> list[str]:
 
 def _users(lists: Partition, join: str) -> list[str]:
     using = f"{join} USING (user_id)" if join else ""
-    sql = f"SELECT user_id FROM read_parquet({sql_files(lists.files)}) {using} ORDER BY user_id"  # noqa: S608
+    sql = f"SELECT user_id FROM {parquet_source(lists.files)} {using} ORDER BY user_id"  # noqa: S608
     with duckdb.connect() as connection:
         return [user_id for (user_id,) in connection.execute(bring(connection, sql)).fetchall()]
 

@@ -48,10 +48,19 @@ _KNOWN = re.compile(
 _BEARER = re.compile(
     r"\b(?:bearer|basic)\s+(?P<value>[A-Za-z0-9+/_\-.~]{16,}={0,2})", re.IGNORECASE
 )
+_LABELS = (
+    "password|passwort|kennwort|passwd|pwd|mot de passe|contraseña|senha|wachtwoord|hasło|пароль|parola|"
+    "lösenord|salasana|heslo|jelszó|şifre|adgangskode|passord"
+)
 _NAMED = re.compile(
     r"(?<![\w\-])(?:api[ _\-]?key|access[ _\-]?token|auth[ _\-]?token|client[ _\-]?secret|secret[ _\-]?key|"
-    r"password|passwort|passwd|pwd|mot de passe|contraseña|senha|wachtwoord|hasło|пароль)\s?[:=]\s?"
-    r"(?P<value>[^\s,;\"'<>]{6,})",
+    rf"{_LABELS})\s?[:=]\s?(?P<value>[^\s,;\"'<>]{{6,}})",
+    re.IGNORECASE,
+)
+# "My password is hunter22", and not "is 8-digit" or "is case-sensitive".
+_SPOKEN = re.compile(
+    rf"(?<![\w\-])(?:{_LABELS})[^\W\d_]{{0,2}}\s(?:is|was|are|ist|war|lautet|est|es|era|è|é|to|jest|je|är|er|on|это|был|este|volt)\s:?\s?"
+    r"(?P<value>(?![0-9]+-?[^\W\d_]+(?![\w\-!$%&#@]))(?=[^\s]*[^\W\d_])(?=[^\s]*[0-9])[^\s,;\"'<>]{6,})",
     re.IGNORECASE,
 )
 
@@ -63,14 +72,16 @@ def credentials(text: str) -> Iterator[Span]:
     for match in _IN_QUERY.finditer(text):
         if match["sure"] or _looks_random(match["value"]):
             yield Span(*match.span("value"), "token")
-    for pattern in (_IN_PATH, _BEARER, _NAMED):
+    for pattern in (_IN_PATH, _BEARER, _NAMED, _SPOKEN):
         for match in pattern.finditer(text):
             value = match["value"]
-            if pattern is _NAMED or _looks_random(value):
+            is_password = pattern in (_NAMED, _SPOKEN)
+            if is_password or _looks_random(value):
                 end = match.end("value")
-                while end > match.start("value") + 1 and text[end - 1] in ".!?)":
+                # A password may end with a mark; a sentence that loses one is no harm.
+                while end > match.start("value") + 1 and text[end - 1] in ".)":
                     end -= 1
-                if pattern is not _NAMED or re.search(r"[\d\W_]", value[:-1]):
+                if not is_password or re.search(r"[\d\W_]", value[:-1]):
                     yield Span(match.start("value"), end, "token")
     for match in _KNOWN.finditer(text):
         yield Span(*match.span(), "token")
@@ -78,8 +89,10 @@ def credentials(text: str) -> Iterator[Span]:
 
 def _looks_random(value: str) -> bool:
     """Long, and a mixture that no word, number or date is."""
-    if len(value) < 16:
-        return False
     digits = sum(map(str.isdigit, value))
     letters = sum(map(str.isalpha, value))
+    if len(value) < 16:
+        # Capitals and small letters with digits among them, which no word or voucher has.
+        mixed = value != value.lower() and value != value.upper() and value.isalnum()
+        return mixed and len(value) >= 10 and len(re.findall(r"[0-9](?![0-9])", value)) >= 3
     return digits >= 3 and letters >= 3 and digits + letters >= 0.8 * len(value)

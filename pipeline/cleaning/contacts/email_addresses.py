@@ -16,11 +16,19 @@ from collections.abc import Iterator
 
 from pipeline.cleaning.contacts.spans import Span
 
-_AT_WORDS = "at|ät|arroba|arobase|chiocciola|apenstaartje|małpa|malpa|собака|собачка|a|@|et|kukac"
-_DOT_WORDS = "dot|punkt|punto|ponto|point|kropka|точка|punt|piste"
+# Words for the sign that mean little else before a domain; "at" means much.
+_SURE_AT_WORDS = (
+    "arroba|arobase|arobas|chiocciola|apenstaartje|małpa|malpa|собака|собачка|kukac|zavináč|zavinac|"
+    "snabel-?a|alfakr[øo]ll|miukumauku|kr[øo]llalfa|παπάκι|papaki|маймунско а|равлик|güzel a|at-sign|at sign"
+)
+_AT_WORDS = f"at|ät|{_SURE_AT_WORDS}|a|@|et"
+_DOT_WORDS = (
+    "dot|punkt|punto|ponto|point|kropka|точка|крапка|punt|piste|te[čc]ka|bodka|pont|prick|punktum|nokta|"
+    "τελεία|punct"
+)
 _AT = re.compile(
     rf"%40|&#64;|&#x40;|&commat;|\s{{0,3}}[\[({{<]\s{{0,2}}(?:{_AT_WORDS})\s{{0,2}}[\])}}>]\s{{0,3}}|\s?@\s?"
-    r"|\s{1,3}(?:at|arroba|chiocciola|arobase|собака|małpa)\s{1,3}|_at_|-at-",
+    rf"|\s{{1,3}}(?:at|{_SURE_AT_WORDS})\s{{1,3}}|_at_|-at-",
     re.IGNORECASE,
 )
 _DOT = re.compile(
@@ -96,6 +104,8 @@ def _is_address(sign: str, local: str, labels: list[str], spelled: bool) -> bool
         return False
     bare = sign.strip()
     if bare == sign or bare.startswith(("[", "(", "{", "<")):
+        return True
+    if re.fullmatch(_SURE_AT_WORDS, bare, re.IGNORECASE):
         return True
     is_provider = bool(_PROVIDERS.fullmatch(".".join(labels))) and local.lower() not in _NO_NAMES
     looks_local = bool(re.search(r"[._0-9]| dot ", local)) and not local.isdigit()

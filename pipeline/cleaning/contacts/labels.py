@@ -24,11 +24,15 @@ _PHONE_WORDS = (
     r"bereikbaar|anruf\w*|ruf\w*|erreichbar\w*|zadzwo[ńn]\w*|dzwo[ńn]\w*|numer telefonu|"
     r"hotline|helpline|landline|festnetz\w*|fixe|fijo|numero verde|ara|hubungi|telepon|sđt|"
     r"điện thoại|gọi|тел|телефон\w*|т|моб|мобильн\w*|сотов\w*|звон\w*|позвон\w*|вотсап\w*|ватсап\w*|"
-    r"дзвон\w*|τηλ|τηλέφωνο|κινητό|тлф|puhelin\w*|puh|soita|zavolejte|volejte|mobiln[íi]|nazovi\w*|hívj\w*"
+    r"дзвон\w*|τηλ|τηλέφωνο|κινητό|тлф|puhelin\w*|puh|soita\w*|za?volejte|volejte|mobiln[íi]|nazovi\w*|"
+    r"hívj\w*|hit me up|hmu|drop me a line|r[üu]ckruf|melde\w* (?:\w{1,6} )?unter|natel|t[āa]lr\w*|zvan\w*|skambin\w*|"
+    r"helista\w*|s[íi]mi|s[íi]man[úu]mer\w*|hring\w*|zavolajte|zovite|pokli[čc]\w*|suna[țtţ]i|обад\w*|"
+    r"зв[ъo]н\w*|telefonsz[áa]m\w*|arayın|piga simu|simu|nomor (?:saya|hp|wa)|no hp|fono"
 )
 _PHONE_UNSPACED = (
     "电话|電話|手机|手機|联系|聯絡|致电|微信|携帯|連絡|전화|핸드폰|휴대폰|연락|โทร|เบอร์|फोन|फ़ोन|मोबाइल|कॉल|नंबर|"
-    "هاتف|جوال|اتصل|موبايل|واتساب|טלפון|נייד|התקשר"
+    "هاتف|جوال|اتصل|موبايل|واتساب|طلپون|تلفن|موبایل|تماس|فون|טלפון|נייד|התקשר|ফোন|মোবাইল|ტელ|მობ|დარეკ|დამირეკ|ნომერ|утас|հեռ|ስልክ|"
+    "தொலைபேசி|ఫోన్|දුරකථන"
 )
 _OTHER_WORDS = (
     r"isbn|issn|ean|upc|gtin|asin|sku|mpn|oem|imei|meid|iccid|eid|serial\w*|seri[ea]\w*|sn|s/n|p/n|pn|part|"
@@ -38,6 +42,10 @@ _OTHER_WORDS = (
     r"transacci[óo]n|txn|booking|buchung\w*|reservation|invoice|rechnung\w*|facture|factura|fattura|"
     r"fatura|faktur\w*|factuur\w*|nota fiscal|nf-?e|сч[её]т\w*|накладн\w*|receipt|quittung|beleg\w*|"
     r"track\w*|parcel|package|shipment|consignment|awb|waybill|sendung\w*|paket\w*|colis|colissimo|suivi|"
+    r"lieferschein\w*|vorgang\w*|sp[åa]rnings\w*|sporings\w*|pakkenummer|l[äa]hetys\w*|z[áa]silk\w*|csomag\w*|"
+    r"kargo|takip|sipari[şs]\w*|rendel[ée]s\w*|objedn[áa]v\w*|comand[aăe]\w*|поръчк\w*|замовлен\w*|narud[žz]b\w*|"
+    r"porud[žz]bin\w*|naro[čc]il\w*|u[žz]sakym\w*|pas[ūu]t[īi]jum\w*|tellimus\w*|tilaus\w*|bestilling\w*|"
+    r"αποστολ\w*|παραγγελ\w*|albar[áa]n\w*|gu[íi]a|delivery note|packing slip|resi|pesanan|mã vận đơn|đơn hàng|"
     r"env[íi]o|seguimiento|rastrei\w*|rastreamento|spedizione|tracciamento|pacco|przesy[łl]k\w*|paczk\w*|"
     r"zending|pakket|трек\w*|посылк\w*|отправлени\w*|ups|dhl|fedex|usps|dpd|gls|hermes|evri|inpost|postnl|"
     r"royal mail|correos|chronopost|ref|reference|referen[czt]\w*|r[ée]f[ée]rence|r[ée]f|ticket|case|rma|"

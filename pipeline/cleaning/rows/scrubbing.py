@@ -67,21 +67,28 @@ _DIGIT = f"[{_DIGITS}]"
 _SIGNS = (
     "[@\uff20\ufe6b]|%40|&(?:#64|#[xX]40|commat);|://",
     r"[\[({<]\s{0,2}(?i:at|ät|arroba|arobase|chiocciola|apenstaartje|małpa|malpa|собака|собачка|a|et|"
-    r"kukac)\s{0,2}[\])}>]",
+    r"kukac|zavináč|zavinac|snabel-?a|alfakr[øo]ll|miukumauku|kr[øo]llalfa|παπάκι|papaki|arobas|at[ -]sign)"
+    r"\s{0,2}[\])}>]",
     # six digits close together, or India's tax number
     rf"{_DIGIT}(?:(?:[^\p{{L}}\p{{Nd}}]{{0,6}}| ?\p{{L}}{{1,3}}){_DIGIT}){{5}}",
     r"[0-9]{4}[A-Z](?<=[A-Z]{5}[0-9]{4}[A-Z])",
     # a query of a URL, a label of a secret, a long word with a digit
     r"[?&;#][A-Za-z0-9_\-]{1,40}=",
     r"[:=](?<=(?i:api[ _\-]?key|token|secret|secret[ _\-]?key|passwor[dt]|passwd|pwd|passe|contraseña|senha|"
-    r"wachtwoord|hasło|пароль)\s?[:=])",
+    r"wachtwoord|hasło|пароль|kennwort|parola|lösenord|salasana|heslo|jelszó|şifre|adgangskode|passord)\s?[:=])",
+    # "password is hunter22": a word with a letter and a digit, behind such a word and a verb
+    r"[0-9](?<=(?i:passwor[dt]|kennwort|passwd|pwd|passe|contraseña|senha|wachtwoord|hasło|пароль|parola|lösenord|"
+    r"salasana|heslo|jelszó|şifre|adgangskode|passord)\p{L}{0,2}\s\p{L}{1,6}\s:?\s?[^\s]{0,30})",
     r"[0-9](?:(?<=[A-Za-z0-9_\-]{12})|(?=[A-Za-z0-9_\-]{11}))",
 )
 _BEGINS = rf"@\uff20\ufe6b%&:;?#=\[({{<{_DIGITS}"
 # " at " before what looks like a domain
 _SPELLED = (
-    r"[\s_\-](?=[aAcCmMсС])(?i:at|arroba|arobase|chiocciola|собака|małpa)[\s_\-]{1,3}[^\s.]{2,40}"
-    r"(?i:\.[a-z]{2}|[\s_\-](?:dot|punkt|punto|ponto|point|kropka|точка|punt)[\s_\-])"
+    r"[\s_\-](?=[aAcCgGkKmMpPsSzZсСмМрРπΠ])(?i:at(?:[ -]sign)?|arroba|arobase?|chiocciola|apenstaartje|"
+    r"собака|собачка|ma[łl]pa|kukac|zavin[áa][čc]|snabel-?a|alfakr[øo]ll|miukumauku|kr[øo]llalfa|παπάκι|papaki|"
+    r"маймунско а|равлик|güzel a)[\s_\-]{1,3}[^\s.]{2,40}"
+    r"(?i:\.[a-z]{2}|[\s_\-](?:dot|punkt|punto|ponto|point|kropka|точка|крапка|punt|piste|te[čc]ka|bodka|pont|prick|"
+    r"punktum|nokta|τελεία|punct)[\s_\-])"
 )
 _SIGN = rf"(?=[{_BEGINS}])(?:{'|'.join(_SIGNS)})|{_SPELLED}"
 
