@@ -62,7 +62,7 @@ from pipeline.evaluation.evaluate import evaluate
 from pipeline.lake import Lake, Run
 from pipeline.model.catalogue import read_catalogue
 from pipeline.model.checkpoint import load_checkpoint
-from pipeline.model.transitions import Prior, fit_transitions
+from pipeline.model.transitions import fit_transitions
 from pipeline.model.user_history import UserHistory, read_histories
 from pipeline.ranking.bootstrap import difference_interval
 from pipeline.ranking.held_out_ranks import (
@@ -170,7 +170,9 @@ def measure_night(events: Lake, lake: Lake, night: dt.date, settings: Settings) 
             len(best.vocabulary.item_ids),
             best.prior.transitions.shape,
         )
-        scorers["recounted"] = model_scorer(*of_best, Prior(counted, best.prior.weight))
+        scorers["recounted"] = model_scorer(
+            *of_best, dataclasses.replace(best.prior, transitions=counted)
+        )
     row: dict[str, Any] = {"night": night.isoformat(), "users": len(users)}
     for mask in (True, False):
         of_mask: dict[str, Any] = {}
