@@ -17,7 +17,8 @@ counts, repeated ones too. With more than one purchase NDCG@10 is a share of the
 night's model alone; `recounted` the champion with its prior's shape and weight over everything
 known as of the date, the held-out events too. Baselines are fit on everything known as of the date:
 `markov` (windowed counts, ten steps, backing off to popularity), `first-order chain`, `popularity`,
-`item-kNN`.
+`item-kNN`, and for shops where items come again `gp_topfreq` (own purchases, then popularity) and
+`tifu_knn`.
 
 A simulated shop shows whether warm nights stay as good as a full retrain where tastes do not
 change:
@@ -57,12 +58,12 @@ from benchmarks.next_week_lake import (
     prepare,
     settings_for,
 )
-from benchmarks.quality_baselines import baseline_scorers
+from benchmarks.quality_baselines import baseline_scorers, repeat_scorers
 from pipeline.evaluation.evaluate import evaluate
 from pipeline.lake import Lake, Run
 from pipeline.model.catalogue import read_catalogue
 from pipeline.model.checkpoint import load_checkpoint
-from pipeline.model.transitions import Prior, fit_transitions
+from pipeline.model.transitions import fit_transitions
 from pipeline.model.user_history import UserHistory, read_histories
 from pipeline.ranking.bootstrap import difference_interval
 from pipeline.ranking.held_out_ranks import (
@@ -153,6 +154,7 @@ def measure_night(events: Lake, lake: Lake, night: dt.date, settings: Settings) 
     users = [user for user in known if user.user_id in bought and user.user_id in active]
     scorers = baseline_scorers(known, items, settings.histories.target_event_types)
     scorers["markov"] = scorers.pop("windowed counts")
+    scorers |= repeat_scorers(known, items, settings.histories.target_event_types)
     model = load_checkpoint(lake.require("models", night).path)
     champion_directory = lake.require("champions", night).path
     record = json.loads((champion_directory / "champion.json").read_text(encoding="utf-8"))
@@ -170,7 +172,9 @@ def measure_night(events: Lake, lake: Lake, night: dt.date, settings: Settings) 
             len(best.vocabulary.item_ids),
             best.prior.transitions.shape,
         )
-        scorers["recounted"] = model_scorer(*of_best, Prior(counted, best.prior.weight))
+        scorers["recounted"] = model_scorer(
+            *of_best, dataclasses.replace(best.prior, transitions=counted)
+        )
     row: dict[str, Any] = {"night": night.isoformat(), "users": len(users)}
     for mask in (True, False):
         of_mask: dict[str, Any] = {}

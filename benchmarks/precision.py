@@ -63,7 +63,7 @@ def measure(
     masked = exclusions(rows_P, places_P, len(users))
     target_U = np.array([place_I[index[user.held_out_item]] for user in users])
     priors: dict[str, scipy.sparse.csr_array | None] = {"model": None}
-    if checkpoint.prior is not None and checkpoint.prior.weight:
+    if checkpoint.prior is not None and not checkpoint.prior.adds_nothing:
         scores_UI = checkpoint.prior.scores(known_numbers(users, vocabulary))
         columns = token_I[may_N] - vocabulary.first_item_token
         priors["with its prior"] = scipy.sparse.csr_array(scores_UI[:, columns])

@@ -164,7 +164,9 @@ def measure_seed(
             len(index),
             strict.prior.transitions.shape,
         )
-        return dataclasses.replace(again, prior=Prior(counted, strict.prior.weight))
+        return dataclasses.replace(
+            again, prior=dataclasses.replace(strict.prior, transitions=counted)
+        )
 
     strict = made_once(strict_model, data, settings, "strict", keep)
     rows = []

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pipeline.model.list_methods import REPEAT_BASELINES
 from pipeline.model.user_history import UserHistory
 from pipeline.ranking.baselines import (
     FIRST_ORDER,
@@ -16,6 +17,7 @@ from pipeline.ranking.baselines import (
     known_events,
 )
 from pipeline.ranking.held_out_ranks import Items, Scorer, history_scorer
+from pipeline.ranking.visit_baselines import visit_scorer
 
 
 def baseline_scorers(
@@ -37,4 +39,16 @@ def baseline_scorers(
         "first-order chain": history_scorer(chain.scores, items),
         "item-kNN": history_scorer(item_knn.scores, items),
         "windowed counts": history_scorer(windowed.scores, items),
+    }
+
+
+def repeat_scorers(
+    known: Sequence[UserHistory], items: Items, target_event_types: Sequence[str]
+) -> dict[str, Scorer]:
+    """Those that know what users buy again: GP-TopFreq and TIFU-KNN."""
+    past, targets = known_events(known, items.index, target_event_types)
+    popularity = fit_popularity(past, targets, len(items.item_ids))
+    return {
+        name: visit_scorer(name, known, items, popularity, target_event_types)
+        for name in REPEAT_BASELINES
     }

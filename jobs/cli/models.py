@@ -82,7 +82,7 @@ def _list(arguments: argparse.Namespace) -> int:
     from jobs.cli.terminal import console
     from pipeline.evaluation.model_table import model_lines
     from pipeline.lake import Lake
-    from pipeline.model.list_methods import COMPARED_MODELS
+    from pipeline.model.list_methods import COMPARED_MODELS, REPEAT_BASELINES
 
     lines = model_lines(Lake(chosen_settings(arguments).paths.lake))
     if arguments.json:
@@ -93,17 +93,24 @@ def _list(arguments: argparse.Namespace) -> int:
         print("no model was trained yet; run a night first: nightcart run --date YYYY-MM-DD")
         return 0
     table = Table(box=None, pad_edge=False)
-    for name in (
-        "night",
-        "model",
+    heads = (
         "NDCG",
         "champion",
         "item-kNN",
         "Markov",
         "bestsellers",
-        "outcome",
-    ):
-        table.add_column(name, no_wrap=name != "outcome")
+        "own + bestsellers",
+        "TIFU-KNN",
+    )
+    # The last two only where a night measured them: where items may be recommended again.
+    measured = {name for line in lines for name in line.ndcg}
+    shown = {
+        name: head
+        for name, head in zip(COMPARED_MODELS, heads, strict=True)
+        if name not in REPEAT_BASELINES or name in measured
+    }
+    for head in ("night", "model", *shown.values(), "outcome"):
+        table.add_column(head, no_wrap=head != "outcome")
     for line in lines:
         figures = {
             name: f"{mean:.4f}" + ("" if low is None else f" [{low:.4f}, {high:.4f}]")
@@ -116,7 +123,7 @@ def _list(arguments: argparse.Namespace) -> int:
         table.add_row(
             line.run_date.isoformat(),
             line.model_version or "none",
-            *(figures.get(n, "–") for n in COMPARED_MODELS),
+            *(figures.get(n, "–") for n in shown),
             f"{'generates' if is_its_own else generates + ' generates'}{by_hand}",
         )
     console().print(table)

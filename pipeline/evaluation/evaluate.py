@@ -36,9 +36,15 @@ from pipeline.model.champion import (
     write_champion,
 )
 from pipeline.model.checkpoint import Checkpoint, load_checkpoint
-from pipeline.model.list_methods import CANDIDATE, CHAMPION, POPULARITY, TRAINED_MODELS
+from pipeline.model.list_methods import (
+    CANDIDATE,
+    CHAMPION,
+    POPULARITY,
+    REPEAT_BASELINES,
+    TRAINED_MODELS,
+)
 from pipeline.model.training_fault import read_fault
-from pipeline.model.user_history import held_out, read_histories
+from pipeline.model.user_history import UserHistory, held_out, read_histories
 from pipeline.ranking.baselines import SHAPES, fit_markov, fit_popularity, known_events
 from pipeline.ranking.best_baseline import best_baseline
 from pipeline.ranking.held_out_ranks import (
@@ -50,6 +56,7 @@ from pipeline.ranking.held_out_ranks import (
     rank_users,
 )
 from pipeline.ranking.metrics import Floats
+from pipeline.ranking.visit_baselines import visit_scorer
 from pipeline.settings import Settings
 
 log = logging.getLogger("nightcart")
@@ -105,6 +112,7 @@ def evaluate(
     popularity = fit_popularity(*known, len(items.item_ids))
     facts = ItemFacts(items, catalogue, popularity)
     scorers = _scorers(known[0], facts, candidate, previous, settings)
+    scorers |= _repeat_scorers(users, facts, settings)
     halves = {
         split: measurable(held_out(users, split), items)[: settings.evaluation.max_users]
         for split in SPLITS
@@ -219,6 +227,19 @@ def _scorers(
                 loaded.checkpoint.prior,
             )
     return scorers
+
+
+def _repeat_scorers(
+    users: Sequence[UserHistory], facts: ItemFacts, settings: Settings
+) -> dict[str, Scorer]:
+    """The baselines that know what users buy again; none where no list may repeat an item."""
+    if settings.generation.exclude_owned:
+        return {}
+    targets = settings.histories.target_event_types
+    return {
+        name: visit_scorer(name, users, facts.items, facts.popularity, targets)
+        for name in REPEAT_BASELINES
+    }
 
 
 def _decision(

@@ -2,7 +2,8 @@
 
 A candidate is promoted if its mean NDCG@k on the test half is above every baseline's
 (`pipeline.ranking.baselines`: Markov, which is windowed counts of what follows what; item-kNN;
-popularity), and is no worse than the champion's on the same users. Beside the best baseline:
+popularity; and where items may come again `pipeline.ranking.visit_baselines`: GP-TopFreq,
+TIFU-KNN), and is no worse than the champion's on the same users. Beside the best baseline:
 
 - It *beats* it if the 95 % paired bootstrap interval of the difference lies above 0.
 - It is *level* with it if the interval holds 0. Then the mean decides: above, the candidate is
@@ -48,7 +49,8 @@ def decide(ndcg_B_of: Mapping[str, Floats], tolerance: float, seed: int) -> Deci
     if n_users == 0:
         return Decision(False, "nobody has a held-out event in the test half: nothing to judge by")
     candidate = float(candidate_B.mean())
-    best = max(BASELINES, key=lambda name: float(ndcg_B_of[name].mean()))
+    measured = [name for name in BASELINES if name in ndcg_B_of]
+    best = max(measured, key=lambda name: float(ndcg_B_of[name].mean()))
     bar = float(ndcg_B_of[best].mean())
     above = difference_interval(candidate_B, ndcg_B_of[best], seed)
     level = above.low <= 0 <= above.high
@@ -63,7 +65,7 @@ def decide(ndcg_B_of: Mapping[str, Floats], tolerance: float, seed: int) -> Deci
     if level:
         beats = f"is level with the best baseline, {best} {bar:.4f} ({by}), above it in the mean"
     else:
-        beaten = ", ".join(f"{name} {ndcg_B_of[name].mean():.4f}" for name in BASELINES)
+        beaten = ", ".join(f"{name} {ndcg_B_of[name].mean():.4f}" for name in measured)
         beats = f"beats {beaten}"
     if CHAMPION not in ndcg_B_of:
         return Decision(True, f"NDCG {candidate:.4f} {beats} on {n_users:,} users")

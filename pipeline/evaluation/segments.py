@@ -2,6 +2,8 @@
 
 - `history:new`, `history:short`, `history:long`: users with up to 2, up to 9, more known events.
 - `item:new`, `item:known`: users whose held-out item had fewer than 5 known events, or more.
+- `target:repeat`, `target:new`: users who had owned the held-out item before, or not; left out
+  where nobody had, since everybody is then of the second.
 - `category:<name>`: users whose held-out item is of that top category, for the largest
   `MAX_CATEGORIES`.
 
@@ -52,7 +54,13 @@ def segments(
         "history:long": n_known_B > SHORT_HISTORY_EVENTS,
         "item:new": is_new_B,
         "item:known": ~is_new_B,
-    } | {f"category:{name}": np.array([name == of for of in top]) for name in largest}
+    }
+    repeats_B = np.array(
+        [user.held_out_item in user.owned_before_holdout() for user in users], np.bool_
+    )
+    if repeats_B.any():
+        found |= {"target:repeat": repeats_B, "target:new": ~repeats_B}
+    found |= {f"category:{name}": np.array([name == of for of in top]) for name in largest}
     return {name: inside for name, inside in found.items() if name == ALL or inside.any()}
 
 

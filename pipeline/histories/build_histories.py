@@ -94,6 +94,7 @@ def _event_histories(night: HistoryNight, acts: WrittenActs, files: int) -> Data
         max_events=chosen.max_events,
         session_gap_minutes=chosen.session_gap_minutes,
         partitions=files,
+        repeat_types=night.repeat_types,
     )
     if before is None or acts.copied is None:
         return built

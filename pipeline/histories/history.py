@@ -11,6 +11,7 @@ spill to disk, and only the last `max_events` events of a user are ever held as 
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -35,6 +36,7 @@ def event_histories(
     max_events: int,
     session_gap_minutes: int,
     partitions: int,
+    repeat_types: Sequence[str] = (),
 ) -> DataFrame:
     """One row per user with item events: the history's columns without consent and split.
 
@@ -45,6 +47,7 @@ def event_histories(
         max_events: how many item events the arrays keep.
         session_gap_minutes: so long without an event ends a session.
         partitions: into how many tasks to cut the users.
+        repeat_types: as in `holdout_index`.
     """
     known = acts.where(F.col("event_date") <= F.lit(night)).repartition(partitions, "user_id")
     aged = with_sessions(known, session_gap_minutes)
@@ -73,7 +76,7 @@ def event_histories(
         "n_events",
         "last_event_time",
         is_active("last_event_date", night, active_days).alias("active"),
-        holdout_index("past").alias("holdout_index"),
+        holdout_index("past", repeat_types).alias("holdout_index"),
     )
 
 

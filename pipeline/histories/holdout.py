@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 
-def holdout_index(events: str) -> Column:
-    """The last new target's place in an array of events; null if it is the first or not in it.
+def holdout_index(events: str, repeat_types: Sequence[str] = ()) -> Column:
+    """The last target's place in an array of events; null if it is the first or not in it.
 
     Args:
-        events: the column of the array; each event has `new_target`.
+        events: the column of the array; each event has `new_target`, `event_type`, `cancelled`.
+        repeat_types: where an item may be recommended again, the types of target events: each of
+            them that was not cancelled is a target, whether the user had the item before or not.
+            Else only new targets are.
     """
-    places = F.transform(events, lambda event, place: F.when(event["new_target"], place))
+
+    def is_target(event: Column) -> Column:
+        if not repeat_types:
+            return event["new_target"]
+        return event["event_type"].isin(*repeat_types) & ~event["cancelled"]
+
+    places = F.transform(events, lambda event, place: F.when(is_target(event), place))
     # array_max of an empty array, or of nulls alone, is null.
     last = F.array_max(places)
     return F.when(last >= 1, last)

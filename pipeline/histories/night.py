@@ -65,6 +65,14 @@ class HistoryNight:
         """The last day that is known."""
         return self.run.run_date
 
+    @property
+    def repeat_types(self) -> tuple[str, ...]:
+        """Types of events that may be held out again and again; none where items do not repeat."""
+        settings = self.settings
+        if settings.generation.exclude_owned:
+            return ()
+        return tuple(settings.histories.target_event_types)
+
     def memory(self) -> Memory:
         """How much is remembered of each user's past."""
         return memory_of(self.settings, self.date)

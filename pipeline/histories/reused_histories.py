@@ -63,6 +63,8 @@ def _made_with(night: HistoryNight) -> Lineage:
         "histories.active_days": chosen.active_days,
         "histories.max_events": chosen.max_events,
         "histories.session_gap_minutes": chosen.session_gap_minutes,
+        # Which event is held out; empty where no list may repeat an item.
+        "repeat_types": ", ".join(sorted(night.repeat_types)),
     }
     return Lineage({}, code_digest("pipeline.histories.build_histories", SPARK_SESSION), settings)
 

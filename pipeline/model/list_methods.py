@@ -37,7 +37,7 @@ CHAMPION = "champion"  # the one that generated before it
 
 TRAINED_MODELS = (CANDIDATE, CHAMPION)
 # In the order of tables and pictures.
-COMPARED_MODELS = (*TRAINED_MODELS, *reversed(BASELINES))
+COMPARED_MODELS = (*TRAINED_MODELS, ITEM_KNN, MARKOV, POPULARITY, *REPEAT_BASELINES)
 
 # -- words for people --------------------------------------------------------------------------
 

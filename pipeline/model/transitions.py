@@ -11,8 +11,9 @@ Where the lines of an order have no order, pairs are not counted by distance: a 
 count / sqrt(users of one * users of the other). With an `age_decay` of 1 that is item-kNN (Sarwar
 et al., WWW 2001).
 
-`Prior` adds such scores, times a weight chosen on validation, to a model's log-probabilities. It is
-saved beside the model in files that plain transformers does not read. A weight of 0 adds nothing.
+`Prior` adds such scores, times a weight chosen on validation, to a model's log-probabilities; and
+where items may come again log(1 + own count), times another weight. It is saved beside the model in
+files that plain transformers does not read. Weights of 0 add nothing.
 
 Pure but for `Prior.save` and `load_prior`. Only numpy and scipy.
 
@@ -176,12 +177,34 @@ def weighed_histories(
     return weighed_UI
 
 
+def own_strengths(histories: Sequence[Sequence[int] | Integers], n_items: int) -> sparse.csr_matrix:
+    """`strength_UI`: log(1 + how often the item is in the user's own history)."""
+    rows = np.repeat(np.arange(len(histories)), [len(history) for history in histories])
+    items = [np.asarray(history, dtype=np.int64) for history in histories]
+    columns = np.concatenate(items) if items else np.zeros(0, np.int64)
+    counts_UI = sparse.csr_matrix(
+        (np.ones(len(columns)), (rows, columns)), shape=(len(histories), n_items)
+    )
+    counts_UI.sum_duplicates()
+    return counts_UI.log1p()
+
+
 @dataclass(frozen=True)
 class Prior:
-    """Transitions between a vocabulary's items, and their weight beside its model."""
+    """Transitions between a vocabulary's items, and their weight beside its model.
+
+    `own_weight` is that of what the user had before (`own_strengths`), 0 where no list may repeat
+    an item.
+    """
 
     transitions: Transitions
     weight: float
+    own_weight: float = 0.0
+
+    @property
+    def adds_nothing(self) -> bool:
+        """Whether every score is 0."""
+        return self.weight == 0 and self.own_weight == 0
 
     def scores(self, histories: Sequence[Sequence[int] | Integers]) -> sparse.csr_matrix:
         """`scores_UI`, which are added to each user's log-probabilities; sparse, never negative.
@@ -189,10 +212,13 @@ class Prior:
         Args:
             histories: numbers of the vocabulary's items, oldest first; other items left out.
         """
-        if self.weight == 0:
-            n_items = self.transitions.counts_II.shape[0]
-            return sparse.csr_matrix((len(histories), n_items), dtype=np.float64)
-        return self.transitions.scores(histories) * self.weight
+        n_items = self.transitions.counts_II.shape[0]
+        found = sparse.csr_matrix((len(histories), n_items), dtype=np.float64)
+        if self.weight:
+            found = self.transitions.scores(histories) * self.weight
+        if self.own_weight:
+            found = found + own_strengths(histories, n_items) * self.own_weight
+        return found.tocsr()
 
     def save(self, directory: Path) -> None:
         """Write `prior.json` and `transitions.safetensors`; the caller commits the directory."""
@@ -205,6 +231,7 @@ class Prior:
         save_file(arrays, directory / TRANSITIONS_FILE)
         written = {
             "weight": self.weight,
+            "own_weight": self.own_weight,
             "shape": asdict(self.transitions.shape),
             "n_items": counts.shape[0],
             "sha256": file_sha256(directory / TRANSITIONS_FILE),
@@ -224,6 +251,7 @@ def load_prior(directory: Path, n_items: int) -> Prior | None:
     try:
         written = json.loads((directory / PRIOR_FILE).read_text(encoding="utf-8"))
         shape, weight = TransitionShape(**written["shape"]), float(written["weight"])
+        own_weight = float(written.get("own_weight", 0.0))  # models of before have none
         if file_sha256(directory / TRANSITIONS_FILE) != written["sha256"]:
             raise ValueError(f"{TRANSITIONS_FILE} is damaged")
         if written["n_items"] != n_items:
@@ -238,4 +266,4 @@ def load_prior(directory: Path, n_items: int) -> Prior | None:
         (arrays["data"].astype(np.float64), arrays["indices"], arrays["indptr"]),
         shape=(n_items, n_items),
     )
-    return Prior(Transitions(counts, shape), weight)
+    return Prior(Transitions(counts, shape), weight, own_weight)

@@ -1,1 +1,1 @@
-"""Rankings, for several stages: metrics, baselines, ranks of held-out items."""
+"""Rankings, for several stages: metrics, baselines, experts, ranks of held-out items."""

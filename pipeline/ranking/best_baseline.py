@@ -24,12 +24,14 @@ def best_baseline(ndcg_B_of: Mapping[str, Floats], seed: int) -> str | None:
     """The one to fall back on; none where too few users were measured to tell.
 
     Args:
-        ndcg_B_of: each user's NDCG@k of the validation half, by baseline; others are not looked at.
+        ndcg_B_of: each user's NDCG@k of the validation half, by baseline; others are not looked at,
+            and a baseline that was not measured is not chosen.
         seed: of the bootstrap.
     """
     default_B = ndcg_B_of[DEFAULT]
     if len(default_B) < MIN_USERS:
         return None
-    best = max(BASELINES, key=lambda name: float(ndcg_B_of[name].mean()))
+    measured = [name for name in BASELINES if name in ndcg_B_of]
+    best = max(measured, key=lambda name: float(ndcg_B_of[name].mean()))
     better = difference_interval(ndcg_B_of[best], default_B, seed).low > 0
     return best if better else DEFAULT

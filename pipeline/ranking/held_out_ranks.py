@@ -160,7 +160,7 @@ def model_scorer(
     def score(users: Sequence[UserHistory]) -> Floats:
         prompts = history_prompts(users, vocabulary, max_events, model.config.n_positions)
         logits_BI: Floats = next_item_logits(model, vocabulary, prompts).cpu().numpy()
-        if prior is not None and prior.weight:
+        if prior is not None and not prior.adds_nothing:
             logits_BI = logits_BI + prior.scores(known_numbers(users, vocabulary)).toarray()
         # Below any logit, above the masked: a model that does not know an item ranks it last.
         unknown = logits_BI.min(initial=0.0) - 1.0

@@ -41,7 +41,7 @@ class TifuShape:
     within_decay: float = 0.9  # r_b
     across_decay: float = 0.7  # r_g
     groups: int = 3  # m
-    own_weight: float = 0.5  # alpha
+    own_weight: float = 0.3  # alpha
 
     def __post_init__(self) -> None:
         if self.neighbours < 1 or self.groups < 1:

@@ -20,7 +20,7 @@ from pipeline.model.list_methods import CANDIDATE, CHAMPION, COMPARED_MODELS, SH
 from pipeline.report.learning import Epoch, Ranking
 
 # Colours that matplotlib draws with; each is replaced in the SVG by a variable of the page.
-INK, MUTED, GRID, FIRST, SECOND, THIRD, FOURTH, FIFTH, PAPER = (
+INK, MUTED, GRID, FIRST, SECOND, THIRD, FOURTH, FIFTH, SIXTH, SEVENTH, PAPER = (
     "#0a0101",
     "#0a0102",
     "#0a0103",
@@ -30,6 +30,8 @@ INK, MUTED, GRID, FIRST, SECOND, THIRD, FOURTH, FIFTH, PAPER = (
     "#0a0107",
     "#0a0108",
     "#0a0109",
+    "#0a010a",
+    "#0a010b",
 )
 _VARIABLES = {
     INK: "var(--ink)",
@@ -40,9 +42,12 @@ _VARIABLES = {
     THIRD: "var(--c3)",
     FOURTH: "var(--c4)",
     FIFTH: "var(--c5)",
+    SIXTH: "var(--c6)",
+    SEVENTH: "var(--c7)",
     PAPER: "var(--card)",
 }
-MODEL_COLOURS = dict(zip(COMPARED_MODELS, (FIRST, SECOND, FIFTH, THIRD, FOURTH), strict=True))
+_OF_MODELS = (FIRST, SECOND, FIFTH, THIRD, FOURTH, SIXTH, SEVENTH)
+MODEL_COLOURS = dict(zip(COMPARED_MODELS, _OF_MODELS, strict=True))
 MODEL_NAMES = {
     CANDIDATE: "tonight's model",
     CHAMPION: "champion before",

@@ -127,6 +127,7 @@ def fine_tune(lake: Lake, run: Run, settings: Settings, group: ProcessGroup = AL
         "best_validation_ndcg": max(ranking.best, 0.0),
         "learning_rate": ranking.learning_rate,
         "prior_weight": prior.weight,
+        "prior_own_weight": prior.own_weight,
         "text_epochs": len(text.epochs) if text else 0,
         "text_loss_held_out": text.best if text else None,
         "membership": asdict(membership) if membership else None,

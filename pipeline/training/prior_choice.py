@@ -5,7 +5,8 @@ items that followed any of the user's, so ranks under all of them come from one 
 sum over those few. The best NDCG@k wins; among equals the smaller weight. Weight 0 is a candidate:
 a prior that does not help is not used.
 
-The counts are of what the model was trained on, held-out events left out. Pure.
+Where items may come again, the weight of the user's own counts is chosen after these two, the same
+way. The counts are of what the model was trained on, held-out events left out. Pure.
 
 Shapes: B users, I items of the vocabulary, W weights, E entries of a sparse matrix.
 """
@@ -13,8 +14,8 @@ Shapes: B users, I items of the vocabulary, W weights, E entries of a sparse mat
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,8 @@ log = logging.getLogger("nightcart")
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
+# Of log(1 + own count), where items may come again.
+OWN_WEIGHTS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 WEIGHTS = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 8.0, 16.0)
 SHAPES = tuple(
     TransitionShape(window, distance_decay, age_decay)
@@ -74,21 +77,25 @@ def choose_prior(  # noqa: PLR0917  what evaluation is told too
         return Prior(candidates[0], 0.0)
     sellable = {item for item, sold in zip(items.item_ids, items.sellable_I, strict=True) if sold}
     may_get_I = np.array([item in sellable for item in vocabulary.item_ids], dtype=np.bool_)
+
+    def asked() -> Iterator[_Asked]:
+        for start in range(0, len(users), BATCH_USERS):
+            batch = users[start : start + BATCH_USERS]
+            prompts = history_prompts(batch, vocabulary, max_events, model.config.n_positions)
+            logits = next_item_logits(model, vocabulary, prompts).cpu().numpy()
+            logits_BI = logits.astype(np.float64)
+            logits_BI[:, ~may_get_I] = -np.inf
+            for row, user in enumerate(batch if mask_owned else ()):
+                owned = [index[item] for item in user.owned_before_holdout() if item in index]
+                logits_BI[row, owned] = -np.inf
+            targets_B = np.array([index[user.held_out_item] for user in batch], dtype=np.int64)
+            known = known_numbers(batch, vocabulary)
+            yield _Asked(logits_BI, np.sort(logits_BI, axis=1), targets_B, known)
+
     ranks: list[list[Integers]] = [[] for _ in candidates]
-    for start in range(0, len(users), BATCH_USERS):
-        batch = users[start : start + BATCH_USERS]
-        prompts = history_prompts(batch, vocabulary, max_events, model.config.n_positions)
-        logits_BI = next_item_logits(model, vocabulary, prompts).cpu().numpy().astype(np.float64)
-        logits_BI[:, ~may_get_I] = -np.inf
-        known = known_numbers(batch, vocabulary)
-        for row, user in enumerate(batch if mask_owned else ()):
-            owned = [index[item] for item in user.owned_before_holdout() if item in index]
-            logits_BI[row, owned] = -np.inf
-        targets_B = np.array([index[user.held_out_item] for user in batch], dtype=np.int64)
-        ordered_BI = np.sort(logits_BI, axis=1)
+    for batch in asked():
         for found, transitions in zip(ranks, candidates, strict=True):
-            scores_BI = transitions.scores(known)
-            found.append(ranks_by_weight(logits_BI, ordered_BI, scores_BI, targets_B, WEIGHTS))
+            found.append(batch.ranks(transitions.scores(batch.known), WEIGHTS))
     figures = np.array(
         [[ndcg(ranks_W, k) for ranks_W in np.concatenate(found, axis=1)] for found in ranks]
     )
@@ -100,7 +107,36 @@ def choose_prior(  # noqa: PLR0917  what evaluation is told too
         figures[shape, weight],
         figures[shape, 0],
     )
-    return Prior(candidates[shape], WEIGHTS[weight])
+    prior = Prior(candidates[shape], WEIGHTS[weight])
+    return prior if mask_owned else _with_own_counts(prior, asked(), k)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A batch of users: their logits, these in rising order, what they chose, what they had."""
+
+    logits_BI: Floats
+    ordered_BI: Floats
+    targets_B: Integers
+    known: list[list[int]]
+
+    def ranks(self, scores_BI: sparse.csr_matrix, weights: Sequence[float]) -> Integers:
+        return ranks_by_weight(self.logits_BI, self.ordered_BI, scores_BI, self.targets_B, weights)
+
+
+def _with_own_counts(prior: Prior, batches: Iterator[_Asked], k: int) -> Prior:
+    """The prior with the best weight of own counts; of equals the smallest."""
+    tried = [replace(prior, own_weight=weight) for weight in OWN_WEIGHTS]
+    ranks: list[list[Integers]] = [[] for _ in tried]
+    for batch in batches:
+        for found, one in zip(ranks, tried, strict=True):
+            found.append(batch.ranks(one.scores(batch.known), (1.0,))[0])
+    figures = [ndcg(np.concatenate(found), k) for found in ranks]
+    best = tried[int(np.argmax(figures))]
+    log.info(
+        "own counts: weight %g, NDCG %.4f (%.4f without)", best.own_weight, max(figures), figures[0]
+    )
+    return best
 
 
 def _candidates(histories: Sequence[Sequence[int]], n_items: int) -> list[Transitions]:

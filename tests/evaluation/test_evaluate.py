@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import json
 from pathlib import Path
@@ -17,13 +18,16 @@ from pipeline.evaluation.segments import segments
 from pipeline.lake import Lake, Run
 from pipeline.ledger import read_ledger
 from pipeline.model.checkpoint import load_checkpoint, save_checkpoint
+from pipeline.model.list_methods import BASELINES, REPEAT_BASELINES
 from pipeline.model.user_history import UserHistory, held_out, read_histories
 from pipeline.ranking import held_out_ranks
+from pipeline.ranking.baselines import fit_popularity, known_events
 from pipeline.ranking.held_out_ranks import Items, Ranks, measurable, rank_users
+from pipeline.ranking.visit_baselines import visit_scorer
 from pipeline.settings import Settings
 from pipeline.training.fine_tune import fine_tune
 from tests.lake_rows import commit_as_it_is, read_rows
-from tests.small_shop import N_USERS, NIGHT, RUN, fill, item, quick, unchanged
+from tests.small_shop import N_ITEMS, N_USERS, NIGHT, RUN, fill, item, quick, unchanged
 
 GOOD = {"max_epochs": 20, "patience": 20, "learning_rate": 0.03}
 TOMORROW = Run(NIGHT + dt.timedelta(days=1), "two")
@@ -333,3 +337,67 @@ def test_ranking_does_not_depend_on_batches(
     parts = rank_users(scorer, users, items, 5, mask_owned=True)
     assert whole.rank_B.tolist() == parts.rank_B.tolist()
     assert whole.top_BK.tolist() == parts.top_BK.tolist()
+
+
+def _regular(row: dict[str, Any]) -> dict[str, Any]:
+    """A day's purchase each: what this user always buys, between other things."""
+    first, others = row["item_ids"][0], row["item_ids"][1:3]
+    items = [first, others[0], first, others[1], first, row["item_ids"][5]]
+    if row["queries"]:  # a third of the users
+        items[5] = first
+    times = [row["event_times"][0] + dt.timedelta(days=day) for day in range(6)]
+    return row | {"item_ids": items, "event_times": times, "owned_item_ids": sorted(set(items))}
+
+
+def test_where_items_come_again_counting_own_purchases_is_measured_too(
+    lake: Lake, settings: Settings
+) -> None:
+    fill(lake, user=_regular)
+    again = dataclasses.replace(settings.generation, exclude_owned=False)
+    evaluate(lake, RUN, dataclasses.replace(settings, generation=again), no_candidate="none")
+    rows = [row for row in read_rows(lake, "metrics", NIGHT) if row["metric"] == "ndcg"]
+    found = {(row["model"], row["split"], row["segment"]): row["value"] for row in rows}
+    assert {model for model, _, _ in found} == {*BASELINES}
+    # What a regular buys again is their most frequent item; what is new to the others is not owned.
+    assert found["gp_topfreq", "test", "target:repeat"] == 1.0
+    assert (
+        found["gp_topfreq", "test", "target:repeat"] > found["popularity", "test", "target:repeat"]
+    )
+    assert found["gp_topfreq", "test", "target:new"] < 1.0
+    n = {row["segment"]: row["n_users"] for row in rows if row["split"] == "test"}
+    assert n["target:repeat"] + n["target:new"] == n["all"] == N_USERS // 2
+    assert champion_file(lake)["fallback"] in REPEAT_BASELINES
+
+
+def test_where_no_item_comes_again_they_are_not(lake: Lake, settings: Settings) -> None:
+    fill(lake)
+    evaluate(lake, RUN, settings, no_candidate="none")
+    rows = read_rows(lake, "metrics", NIGHT)
+    assert not {row["model"] for row in rows} & {*REPEAT_BASELINES}
+    assert not {row["segment"] for row in rows} & {"target:repeat", "target:new"}
+
+
+def test_what_is_held_out_moves_no_baseline(lake: Lake, settings: Settings) -> None:
+    """Another purchase after the known past, and every later one, changes no list."""
+    fill(lake, user=_regular)
+    items = Items(tuple(item(n) for n in range(N_ITEMS)), np.ones(N_ITEMS, dtype=np.bool_))
+    users = read_histories(lake, NIGHT)
+    others = [
+        dataclasses.replace(
+            user,
+            item_ids=(*user.item_ids[:5], "i23", "i22"),
+            event_types=(*user.event_types[:5], "purchase", "purchase"),
+            event_times=(*user.event_times, user.event_times[-1]),
+        )
+        for user in users
+    ]
+    scores = []
+    for known in (users, others):
+        popularity = fit_popularity(*known_events(known, items.index, ["purchase"]), N_ITEMS)
+        scores.append(
+            [
+                visit_scorer(name, known, items, popularity, ["purchase"])(known)
+                for name in REPEAT_BASELINES
+            ]
+        )
+    np.testing.assert_array_equal(*scores)

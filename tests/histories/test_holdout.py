@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from pipeline.histories.holdout import holdout_split
+from pipeline.histories.holdout import holdout_index, holdout_split
 
 
 def test_halves_of_the_users_by_hash(spark: SparkSession) -> None:
@@ -21,3 +21,22 @@ def test_halves_of_the_users_by_hash(spark: SparkSession) -> None:
     assert abs(len(validation) - 1000) < 100
     # Two seeds agree about half of the users: independent halves.
     assert abs(len(validation & other_seed) - 500) < 100
+
+
+def test_what_is_held_out_where_items_come_again_and_where_they_do_not(spark: SparkSession) -> None:
+    """A view, a new purchase, the same again, again but cancelled, a view."""
+    past = [
+        ("view", False, False),
+        ("purchase", True, False),
+        ("purchase", False, False),
+        ("purchase", False, True),
+        ("view", False, False),
+    ]
+    schema = "past array<struct<event_type: string, new_target: boolean, cancelled: boolean>>"
+    frame = spark.createDataFrame([(past,), (past[1:2],), (past[:1],)], schema)
+    found = frame.select(
+        holdout_index("past").alias("new"),
+        holdout_index("past", ("purchase", "rating")).alias("again"),
+        holdout_index("past", ("view",)).alias("views"),
+    ).collect()
+    assert [tuple(row) for row in found] == [(1, 2, 4), (None, None, None), (None, None, None)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.model.list_methods import BASELINES, POPULARITY
+from pipeline.model.list_methods import BASELINES, POPULARITY, REPEAT_BASELINES
 from pipeline.ranking.baselines import SHAPES
 from pipeline.ranking.best_baseline import DEFAULT, MIN_USERS, best_baseline
 from tests.evaluation.test_promotion_gate import spread
@@ -49,5 +49,5 @@ def test_too_few_users_say_nothing(n_users: int) -> None:
 
 
 def test_whatever_is_measured_can_be_counted() -> None:
-    assert set(BASELINES) == {POPULARITY, *SHAPES}
+    assert set(BASELINES) == {POPULARITY, *SHAPES, *REPEAT_BASELINES}
     assert DEFAULT in BASELINES

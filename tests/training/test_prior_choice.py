@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +14,7 @@ from scipy import sparse
 from transformers import GPT2LMHeadModel
 
 from pipeline.model.checkpoint import small_config
-from pipeline.model.transitions import Prior, fit_transitions
+from pipeline.model.transitions import Prior, fit_transitions, load_prior
 from pipeline.model.user_history import UserHistory
 from pipeline.model.vocabulary import build_vocabulary
 from pipeline.ranking.held_out_ranks import Items, model_scorer, rank_users
@@ -128,3 +131,54 @@ def test_what_is_held_out_is_not_counted() -> None:
     counts = prior.transitions.counts_II
     assert counts[0, 1] > 0
     assert counts[:, 2].nnz == counts[2].nnz == 0
+
+
+def regulars(n_users: int = 24) -> list[UserHistory]:
+    """Each comes back to one item of their own, between items that tell nothing."""
+    random = np.random.default_rng(6)
+    users = []
+    for n in range(n_users):
+        own = n % N
+        others = random.choice(np.delete(np.arange(N), own), 4, replace=False).tolist()
+        users.append(user([own, others[0], own, others[1], own, *others[2:], own]))
+    return users
+
+
+def test_own_counts_are_used_where_shoppers_come_back_and_items_may() -> None:
+    users = regulars()
+    pasts = [u.known_items for u in users]
+    found = choose_prior(model(), V, pasts, users, ITEMS, 50, 3, mask_owned=False)
+    assert found.own_weight > 0
+    ranks = [
+        rank_users(model_scorer(model(), V, ITEMS, 50, prior), users, ITEMS, 3, mask_owned=False)
+        for prior in (dataclasses.replace(found, own_weight=0.0), found)
+    ]
+    assert ranks[1].rank_B.mean() < ranks[0].rank_B.mean()
+    masked = choose_prior(model(), V, pasts, users, ITEMS, 50, 3, mask_owned=True)
+    assert masked.own_weight == 0
+
+
+def test_where_nobody_ever_came_back_own_counts_get_no_weight() -> None:
+    users = [user([n % N, (n + 1) % N, (n + 2) % N, (n + 3) % N]) for n in range(N)]
+    pasts = [u.known_items for u in users]
+    prior = choose_prior(model(), V, pasts, users, ITEMS, 50, 10, mask_owned=False)
+    assert prior.own_weight == 0
+
+
+def test_own_strengths_by_hand_saved_and_read_again(tmp_path: Path) -> None:
+    prior = Prior(fit_transitions([[0, 1], [1, 2]], N), 0.0, 3.0)
+    assert not prior.adds_nothing
+    expected = np.zeros((2, N))
+    expected[0, [4, 5]] = 3 * np.log([1 + 2, 1 + 1])
+    np.testing.assert_allclose(prior.scores([[4, 5, 4], []]).toarray(), expected)
+    prior.save(tmp_path)
+    again = load_prior(tmp_path, N)
+    assert again is not None
+    assert (again.weight, again.own_weight) == (0.0, 3.0)
+    # A model that was saved before there were own counts has none.
+    written = json.loads((tmp_path / "prior.json").read_text())
+    del written["own_weight"]
+    (tmp_path / "prior.json").write_text(json.dumps(written))
+    before = load_prior(tmp_path, N)
+    assert before is not None
+    assert before.adds_nothing

@@ -1,7 +1,9 @@
 """Lists for users whom the model cannot serve, by the baseline that was chosen on validation.
 
 The baseline is what follows a user's newest items (`markov`, which is also taken where nothing was
-measured), what is chosen by the same users (`item_knn`), or what is popular. A list is the
+measured), what is chosen by the same users (`item_knn`), or what is popular; where items may come
+again also what the user bought most often (`gp_topfreq`), or that and what similar users bought
+(`tifu_knn`). A list is the
 baseline's where it holds an item that was counted with one of the user's; a list that only
 popularity ordered is popularity's. The baseline is fit from the whole past of the consenting users
 as of the night, by the code of the gate's baselines (which leave the held-out events out). It ranks
@@ -13,7 +15,7 @@ Shapes: U users, B users of a batch, I items of the whole catalogue, C candidate
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,21 +23,30 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from pipeline.arrow_columns import Column, Lists, compute
+from pipeline.arrow_columns import Column, Lists, column, compute, numbers
 from pipeline.datasets import HISTORIES
 from pipeline.engine.beam_search import best_in_order
 from pipeline.engine.exclusions import Exclusions, Integers
 from pipeline.engine.ranker import NO_ALLOWED_ITEM, Ranking, empty_ranking
 from pipeline.generation.lists.candidates import Candidates
 from pipeline.generation.sharded_rows import contract_columns, read_batches
+from pipeline.model.list_methods import REPEAT_BASELINES, TIFU_KNN
 from pipeline.model.transitions import Transitions, TransitionShape, transition_counts
-from pipeline.ranking.baselines import SHAPES, Booleans, Markov, popularity_of
+from pipeline.ranking.baselines import SHAPES, Booleans, Floats, Markov, popularity_of
 from pipeline.ranking.best_baseline import DEFAULT
+from pipeline.ranking.visit_baselines import (
+    MAX_REFERENCE,
+    VisitBaseline,
+    fit_visit_baseline,
+    visits_of_events,
+)
+from pipeline.ranking.visits import Visits
 
 # Scores at a time: 16 MB for each of several copies. With 16 million at a time the peak was
 # 1,112 MB, not 741, and the time a third longer (100,000 users, 2,000 items;
 # docs/experiments/fallback.md).
 MAX_SCORES = 2 * 1024 * 1024
+_DAY = 24 * 60 * 60 * 1_000_000  # in the unit of `event_times`
 
 
 @dataclass(frozen=True)
@@ -46,32 +57,42 @@ class CountedRanking(Ranking):
 
 
 @dataclass(frozen=True)
+class Events:
+    """What else is known of each history's events, in their order."""
+
+    types: Lists
+    times: Lists
+
+
+@dataclass(frozen=True)
 class Fallback:
     """The fitted baseline over the whole catalogue, and which of its items may be sold."""
 
     name: str
-    counted: Markov  # popularity is one that has counted no pair
+    counted: Markov | VisitBaseline  # popularity is a Markov that has counted no pair
     item_ids: Column  # the whole catalogue, ascending: items 0 … I-1
     sellable_C: Integers
+    target_event_types: Sequence[str] = ()
 
-    def rank(self, histories: Lists, excluded: Exclusions, k: int) -> CountedRanking:
+    def rank(
+        self, histories: Lists, excluded: Exclusions, k: int, events: Events | None = None
+    ) -> CountedRanking:
         """The K best sellable items of each history.
 
         Args:
             histories: item ids per user, oldest first.
             excluded: candidates that each user may not get.
+            events: types and times of the same events; needed by `REPEAT_BASELINES` alone.
         """
         n, n_items = len(histories), len(self.sellable_C)
         empty = empty_ranking(n, k, {})
         items_UK, scores_UK = empty.items_UK, empty.scores_UK
         counted_UK = np.zeros((n, k), dtype=np.bool_)
-        numbers_U = _item_numbers(histories, self.item_ids)
+        score = self._scorer(histories, events)
         step = max(1, MAX_SCORES // max(1, len(self.item_ids)))
         for start in range(0, n, step):
             users_B = np.arange(start, min(n, start + step))
-            shares_BI, counted_BI = self.counted.scores_and_counted(
-                [numbers_U[user] for user in users_B]
-            )
+            shares_BI, counted_BI = score(start, start + len(users_B))
             scores_BC = torch.from_numpy(shares_BI[:, self.sellable_C])
             rows, items = excluded.pairs_of(users_B)
             scores_BC[torch.from_numpy(rows), torch.from_numpy(items)] = -torch.inf
@@ -85,6 +106,19 @@ class Fallback:
         nothing = np.flatnonzero(items_UK[:, 0] < 0)
         errors = {int(user): NO_ALLOWED_ITEM for user in nothing}
         return CountedRanking(items_UK, scores_UK, errors, counted_UK)
+
+    def _scorer(
+        self, histories: Lists, events: Events | None
+    ) -> Callable[[int, int], tuple[Floats, Booleans]]:
+        """Shares of a run of users, and which of them were counted."""
+        counted = self.counted
+        if isinstance(counted, Markov):
+            numbers_U = _item_numbers(histories, self.item_ids)
+            return lambda start, stop: counted.scores_and_counted(numbers_U[start:stop])
+        assert events is not None
+        targets = () if counted.every_event else self.target_event_types
+        visits = _visits(histories, events, self.item_ids, targets)
+        return lambda start, stop: counted.scores_and_counted(visits.of_users(start, stop))
 
 
 def fit_fallback(
@@ -107,7 +141,10 @@ def fit_fallback(
     every_I, targets_I = np.zeros(n_items), np.zeros(n_items)
     shape = SHAPES.get(name)  # popularity has none
     pairs_II = transition_counts([], n_items, shape or TransitionShape())
-    columns = contract_columns(HISTORIES, ("item_ids", "event_types", "consent"))
+    is_repeat = name in REPEAT_BASELINES
+    more = ("user_id", "event_times") if is_repeat else ()
+    columns = contract_columns(HISTORIES, ("item_ids", "event_types", "consent", *more))
+    reference = pa.table({"user_id": []})
     wanted = pa.array(target_event_types, pa.string())
     for batch in read_batches(history_files, columns):
         consenting = batch.filter(compute.fill_null(batch.column("consent"), False))
@@ -119,12 +156,60 @@ def fit_fallback(
         is_target_E = target_E.filter(known_E).to_numpy(zero_copy_only=False).astype(bool)
         every_I += np.bincount(number_E, minlength=n_items)
         targets_I += np.bincount(number_E[is_target_E], minlength=n_items)
+        if name == TIFU_KNN:
+            reference = _first_users(reference, consenting)
         if shape:
             pairs_II += transition_counts(numbers_U, n_items, shape)
     popularity = popularity_of(targets_I if targets_I.any() else every_I)
-    counted = Markov(Transitions(pairs_II, shape or TransitionShape()), popularity)
+    counted: Markov | VisitBaseline
+    if is_repeat:
+        every_event = not targets_I.any()
+        visits = _reference_visits(
+            reference, catalogue_item_ids, () if every_event else target_event_types
+        )
+        counted = fit_visit_baseline(name, popularity, visits, every_event=every_event)
+    else:
+        counted = Markov(Transitions(pairs_II, shape or TransitionShape()), popularity)
     places = compute.index_in(candidates.item_ids, value_set=catalogue_item_ids)
-    return Fallback(name, counted, catalogue_item_ids, np.asarray(places, dtype=np.int64))
+    sellable_C = np.asarray(places, dtype=np.int64)
+    return Fallback(name, counted, catalogue_item_ids, sellable_C, target_event_types)
+
+
+def _first_users(reference: pa.Table, batch: pa.RecordBatch) -> pa.Table:
+    """The first `MAX_REFERENCE` users by id, of those so far and a batch."""
+    more = pa.Table.from_batches([batch])
+    both = pa.concat_tables([reference, more]) if reference.num_rows else more
+    return both.sort_by("user_id").slice(0, MAX_REFERENCE)
+
+
+def _reference_visits(reference: pa.Table, item_ids: Column, targets: Sequence[str]) -> Visits:
+    if not reference.num_rows:
+        none = np.zeros(0, dtype=np.int64)
+        return visits_of_events(none, none, none, 0, len(item_ids))
+    events = Events(column(reference, "event_types"), column(reference, "event_times"))
+    return _visits(column(reference, "item_ids"), events, item_ids, targets)
+
+
+def _visits(histories: Lists, events: Events, item_ids: Column, targets: Sequence[str]) -> Visits:
+    """What each user bought.
+
+    Args:
+        targets: event types that count; every type where there are none.
+    """
+    index_E = compute.index_in(compute.list_flatten(histories), value_set=item_ids)
+    counts_E = compute.is_valid(index_E)
+    if targets:
+        wanted = pa.array(targets, pa.string())
+        is_target_E = compute.is_in(compute.list_flatten(events.types), value_set=wanted)
+        counts_E = compute.and_(counts_E, is_target_E)
+    times_E = compute.list_flatten(events.times).filter(counts_E).cast(pa.int64())
+    return visits_of_events(
+        numbers(compute.list_parent_indices(histories).filter(counts_E)),
+        numbers(index_E.filter(counts_E)),
+        numbers(times_E) // _DAY,
+        len(histories),
+        len(item_ids),
+    )
 
 
 def _item_numbers(histories: Lists, item_ids: Column) -> list[Integers]:

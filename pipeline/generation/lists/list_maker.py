@@ -31,7 +31,7 @@ from pipeline.generation.lists.deadline_lists import (
     put_last_night_first,
 )
 from pipeline.generation.lists.earlier_lists import EarlierLists
-from pipeline.generation.lists.fallback import Fallback
+from pipeline.generation.lists.fallback import Events, Fallback
 from pipeline.generation.lists.list_batch import MODEL, ListBatch
 from pipeline.generation.lists.model_lists import ModelLists
 from pipeline.generation.lists.ranked_table import ranked_table
@@ -161,7 +161,9 @@ class ListMaker:
     ) -> None:
         """Put the fallback's lists into the rows of the users who need them."""
         histories = column(users, "item_ids").take(pa.array(fallen))
-        lists = self.fallback.rank(histories, excluded.for_users(fallen), size)
+        columns = (column(users, name) for name in ("event_types", "event_times"))
+        events = Events(*(lists.take(pa.array(fallen)) for lists in columns))
+        lists = self.fallback.rank(histories, excluded.for_users(fallen), size, events)
         batch.items_UK[fallen], batch.scores_UK[fallen] = lists.items_UK, lists.scores_UK
         batch.methods[fallen], batch.counted_UK[fallen] = self.fallback.name, lists.counted_UK
         batch.reasons |= {int(fallen[row]): NOTHING_LEFT for row in lists.errors}

@@ -36,12 +36,12 @@ def history_prompts(
 def prior_weights(
     users: pa.Table, checkpoint: Checkpoint, known: KnownItems
 ) -> scipy.sparse.csr_array | None:
-    """The champion's prior on each user's items; none where it has none, or one of weight 0.
+    """The champion's prior on each user's items; none where it has none, or one that adds nothing.
 
     The histories are those of evaluation, so that what was measured is what is sent.
     """
     prior, vocabulary = checkpoint.prior, checkpoint.vocabulary
-    if prior is None or not prior.weight:
+    if prior is None or prior.adds_nothing:
         return None
     index = vocabulary.item_index
     histories = [
