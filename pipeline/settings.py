@@ -137,6 +137,8 @@ class Training:
     weight_decay: float = 0.01
     warmup_share: float = 0.05
     sampled_items: int = 3000  # items that each batch's targets are told from; 0: all of them
+    # Items whose words an epoch learns, new and met ones first; 0: all of the catalogue.
+    catalogue_items: int = 5000
     later_weight: float = 0.25  # of the item after the next one, beside the next
     # Where new items that nobody has met stand: at this quantile of the met ones; 0: as learned.
     new_item_quantile: float = 0.75
