@@ -13,11 +13,12 @@ import argparse
 import datetime as dt
 import logging
 import time
-from zoneinfo import ZoneInfo
 
 from pipeline.errors import InputError, NotYetError
+from pipeline.night_dates import refuse_the_future
 from pipeline.retention.expired import refuse_expired
 from pipeline.sources.delivered_files import missing_files
+from pipeline.sources.required import refuse_missing_datasets
 from pipeline.sources.source_yaml import load_source
 from pipeline.stage import Report, Stage, run_stage, stage_parser
 from pipeline.stages import WAIT_FOR_RAW
@@ -35,6 +36,7 @@ def work(stage: Stage, arguments: argparse.Namespace) -> Report:
     refuse_expired(stage.lake, stage.run.run_date)
     refuse_the_future(stage.run.run_date, stage.settings.shop.timezone, dt.datetime.now(dt.UTC))
     source = load_source(stage.settings.shop.source)
+    refuse_missing_datasets(source)
     raw, date = stage.settings.paths.raw, stage.run.run_date
     started = time.monotonic()
     deadline = started + 60 * arguments.timeout_minutes
@@ -59,22 +61,6 @@ def work(stage: Stage, arguments: argparse.Namespace) -> Report:
     waited = time.monotonic() - started
     log.info("all files of %s are in %s", date, raw)
     return {"source": source.name, "waited_seconds": round(waited, 1)}
-
-
-def refuse_the_future(date: dt.date, timezone: str, now: dt.datetime) -> None:
-    """Refuse a night of a day that has not begun in the shop's zone.
-
-    It would be the newest for good: readers would see none of the real nights after it.
-
-    Raises:
-        InputError: the date is after the shop's today.
-    """
-    today = now.astimezone(ZoneInfo(timezone)).date()
-    if date > today:
-        raise InputError(
-            f"{date} has not begun: the shop's today is {today} ({timezone}). Readers would be "
-            "kept on that night until it comes; give a date that is over"
-        )
 
 
 def main(argv: list[str] | None = None) -> int:

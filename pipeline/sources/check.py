@@ -40,7 +40,6 @@ from pipeline.sources.readers import read_rows
 from pipeline.sources.source import (
     KEY_COLUMN,
     TIME_COLUMN,
-    Source,
     SourceDataset,
     columns_read,
     with_timezone,
@@ -360,23 +359,6 @@ _NUMBERS = {
     r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?": '; write numbers: {{{}: {{group: ","}}}}',
     r"[+-]?\d+\.\d+": "; {} is a whole number",
 }
-
-
-def missing_datasets(source: Source) -> list[str]:
-    """Faults of a source that lacks a dataset without which no night publishes a list."""
-    faults = []
-    if "users" not in source.datasets:
-        faults.append(
-            "users is not among datasets: nobody's consent is known, so nobody may be written to "
-            "and a night ends without a list. Map users with user_id and consent; where the "
-            'events name them, same_files_as: events with consent: "true" if all have agreed'
-        )
-    if "items" not in source.datasets:
-        faults.append(
-            "items is not among datasets: without a catalogue there is nothing to recommend. Map "
-            "items with item_id and title; where the events name them, same_files_as: events"
-        )
-    return faults
 
 
 def _own_refusal(dataset: SourceDataset) -> Column:
