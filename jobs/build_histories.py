@@ -13,6 +13,7 @@ import argparse
 import logging
 
 from pipeline.histories.build import build
+from pipeline.histories.consent_check import refuse_no_consent
 from pipeline.ledger import write_ledger
 from pipeline.spark_scratch import scratch_root
 from pipeline.spark_session import open_spark
@@ -24,6 +25,7 @@ log = logging.getLogger("nightcart")
 
 def work(stage: Stage, arguments: argparse.Namespace) -> Report:
     """Build the datasets and write what became of every row."""
+    refuse_no_consent(stage.lake, stage.run.run_date)  # before an engine starts
     spark = open_spark(
         stage.settings.spark, f"{BUILD_HISTORIES} {stage.run.run_date}", scratch_root(stage.lake)
     )

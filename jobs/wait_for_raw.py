@@ -21,9 +21,11 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from pipeline.errors import TRANSIENT_ERROR, InputError, NightcartError, NotYetError, SettingsError
+from pipeline.night_dates import refuse_the_future
 from pipeline.retention.expired import refuse_expired
 from pipeline.settings import Settings
 from pipeline.sources.delivered_files import missing_files
+from pipeline.sources.required import refuse_missing_datasets
 from pipeline.sources.shop_source import shop_source
 from pipeline.sources.source import Source
 from pipeline.stage import Report, Stage, run_stage, stage_parser
@@ -45,6 +47,7 @@ def work(stage: Stage, arguments: argparse.Namespace) -> Report:
     refuse_expired(stage.lake, stage.run.run_date)
     refuse_the_future(stage.run.run_date, stage.settings.shop.timezone, dt.datetime.now(dt.UTC))
     source = shop_source(stage.settings)
+    refuse_missing_datasets(source)
     if arguments.fetch_again and not has_tables(source):
         raise SettingsError(
             f"--fetch-again: source {source.name} has no tables; a file is delivered again by "
@@ -141,22 +144,6 @@ def _spark(stage: Stage, sessions: list[SparkSession]) -> SparkSession:
         session = open_spark(stage.settings.spark, WAIT_FOR_RAW, scratch_root(stage.lake))
         sessions.append(with_jars(session, stage.settings.spark.jars))
     return sessions[0]
-
-
-def refuse_the_future(date: dt.date, timezone: str, now: dt.datetime) -> None:
-    """Refuse a night of a day that has not begun in the shop's zone.
-
-    It would be the newest for good: readers would see none of the real nights after it.
-
-    Raises:
-        InputError: the date is after the shop's today.
-    """
-    today = now.astimezone(ZoneInfo(timezone)).date()
-    if date > today:
-        raise InputError(
-            f"{date} has not begun: the shop's today is {today} ({timezone}). Readers would be "
-            "kept on that night until it comes; give a date that is over"
-        )
 
 
 def main(argv: list[str] | None = None) -> int:

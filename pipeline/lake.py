@@ -263,6 +263,13 @@ class Lake:
                 pass
         return newest is partition
 
+    def point_latest(self, partition: Partition) -> None:
+        """Make `<name>/latest.json` name a published partition, also an older one."""
+        name = partition.path.parent.parent.name
+        latest = {"run_date": partition.run_date.isoformat(), "run_id": partition.directory_id}
+        with self._alone(name), storage_errors(f"cannot point readers at {partition.path}"):
+            _put_sealed(self.dataset(name) / LATEST, latest)
+
     def _open_directory(self, name: str, run: Run) -> Path:
         """The one after the last of a run's directories that a manifest closes."""
         closed = self._closed_directories(name, run)

@@ -140,6 +140,8 @@ class Training:
     weight_decay: float = 0.01
     warmup_share: float = 0.05
     sampled_items: int = 3000  # items that each batch's targets are told from; 0: all of them
+    # Items whose words an epoch learns, new and met ones first; 0: all of the catalogue.
+    catalogue_items: int = 5000
     later_weight: float = 0.25  # of the item after the next one, beside the next
     # Where new items that nobody has met stand: at this quantile of the met ones; 0: as learned.
     new_item_quantile: float = 0.75
@@ -180,8 +182,8 @@ class Generation:
     k: int = 10
     shards: int = 4  # doubled until none has more than 20,000 users
     batch_users: int = 256
-    # Evaluation ranks under the same rule. False: what is held out, the baselines and the prior know
-    # that items are bought again (docs/adr/0074-where-items-come-again.md).
+    # Evaluation ranks under the same rule. False: what is held out, the baselines and the prior
+    # know that items are bought again (docs/adr/0074-where-items-come-again.md).
     exclude_owned: bool = True
     max_error_share: float = 0.01
     # "process": this one; "spark": spark.master's workers, a shard a task (the lake must be shared)

@@ -98,6 +98,7 @@ ALLOWED: Mapping[str, Allowed] = {
     ),
     "training.weight_decay": _at_least(0),
     "training.sampled_items": _at_least(0),
+    "training.catalogue_items": _at_least(0),
     "training.later_weight": _at_least(0),
     "training.new_item_quantile": Allowed(
         "must be at least 0 and below 1", lambda value: 0 <= value < 1

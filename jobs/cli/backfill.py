@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -100,6 +100,7 @@ def execute(arguments: argparse.Namespace) -> int:
     """Plan, say, do, follow; 0 only if every night that was due succeeded."""
     from jobs.server.scheduler import find_scheduler
     from pipeline.lake import Lake
+    from pipeline.night_dates import refuse_the_future
     from pipeline.settings import load_settings, shop_timezone
 
     if arguments.first > arguments.last:
@@ -113,6 +114,7 @@ def execute(arguments: argparse.Namespace) -> int:
     config = theirs or chosen_config(arguments)
     settings = load_settings(config, os.environ)
     restrict(settings.paths.group_readable)
+    refuse_the_future(arguments.last, settings.shop.timezone, datetime.now(UTC))
     lake, zone = Lake(settings.paths.lake), shop_timezone(settings)
     dates = _dates(arguments)
     before = (

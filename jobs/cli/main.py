@@ -22,6 +22,7 @@ from jobs.cli import (
     models,
     quarantine,
     query,
+    readers,
     recommend,
     redo,
     run,
@@ -39,6 +40,7 @@ COMMANDS = (
     run,
     backfill,
     redo,
+    readers,
     status,
     server,
     demo,
@@ -63,6 +65,7 @@ EXAMPLES = """\
 first steps:
   nightcart demo --small              a simulated shop and one night of it, in ./demo
   nightcart status                    what the last nights did
+  nightcart readers --to 2026-03-01   readers see that night's lists
   nightcart query "SELECT * FROM recommendations_latest LIMIT 5"
 your own shop:
   nightcart source check my_shop.yaml which of your columns map, and to what

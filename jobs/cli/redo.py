@@ -6,6 +6,7 @@ import argparse
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,6 +62,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from jobs.cli.backfill import config_of
     from jobs.server.scheduler import find_scheduler
     from pipeline.lake import Lake
+    from pipeline.night_dates import refuse_the_future
     from pipeline.settings import load_settings, shop_timezone
 
     scheduler = None if arguments.in_process else find_scheduler(arguments.state, os.environ)
@@ -70,6 +72,7 @@ def execute(arguments: argparse.Namespace) -> int:
     config = theirs or chosen_config(arguments)
     settings = load_settings(config, os.environ)
     restrict(settings.paths.group_readable)
+    refuse_the_future(arguments.date, settings.shop.timezone, datetime.now(UTC))
     lake = Lake(settings.paths.lake)
     if scheduler is not None:
         zone = shop_timezone(settings)

@@ -6,6 +6,7 @@ import argparse
 import os
 import signal
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
@@ -75,11 +76,17 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def execute(arguments: argparse.Namespace) -> int:
     """Run the night; 0 only if every task succeeded."""
+    from pipeline.night_dates import refuse_the_future
     from pipeline.settings import load_settings
+    from pipeline.sources.required import refuse_missing_datasets
+    from pipeline.sources.source_yaml import load_source
 
     config = chosen_config(arguments)
     settings = load_settings(config, os.environ)
     restrict(settings.paths.group_readable)
+    refuse_the_future(arguments.date, settings.shop.timezone, datetime.now(UTC))
+    refuse_missing_datasets(load_source(settings.shop.source))
+    _say_which_shop(settings, config)
     order = NightOrder(
         arguments.date,
         arguments.from_stage,
@@ -87,6 +94,27 @@ def execute(arguments: argparse.Namespace) -> int:
         fetch_again=arguments.fetch_again,
     )
     return run_night(settings, config, order, os.environ)
+
+
+def _say_which_shop(settings: Settings, config: Path | None) -> None:
+    """Without a settings file it is the simulated shop: that is said, or refused without its files.
+
+    Raises:
+        SettingsError: there is no settings file, and nothing was simulated here.
+    """
+    from pipeline.errors import SettingsError
+    from pipeline.settings import Settings as Defaults
+
+    if config is not None or settings.shop.source != Defaults().shop.source:
+        return
+    here = f"there is no nightcart.toml in {Path.cwd()} and no --config"
+    raw = Path(settings.paths.raw)
+    if not raw.is_dir():
+        raise SettingsError(
+            f"{here}, so this would be the simulated shop, of which there are no files in {raw}. "
+            "Go to your shop's folder, or pass --config FILE; nightcart demo simulates a shop"
+        )
+    print(f"NOTE: {here}: this is a night of the SIMULATED shop in {raw}, not of yours")
 
 
 def run_night(

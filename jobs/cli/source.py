@@ -52,7 +52,8 @@ def execute_check(arguments: argparse.Namespace) -> int:
     """Print the check's findings; 0 if the source maps."""
     from jobs.cli.terminal import console
     from pipeline.errors import DATA_ERROR
-    from pipeline.sources.check import check_source, missing_datasets
+    from pipeline.sources.check import check_source
+    from pipeline.sources.required import missing_datasets
     from pipeline.sources.source_yaml import load_source
     from pipeline.sources.tables.spark_jars import with_jars
     from pipeline.spark_session import open_spark

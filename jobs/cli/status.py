@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 from typing import TYPE_CHECKING
 
 from jobs.cli.invocation import command_line
+from jobs.cli.readers import unseen_lines
 from jobs.cli.settings_choice import add_config_argument, chosen_settings
 from pipeline.stages import EVALUATE, PUBLISH, WAIT_FOR_RAW
 
@@ -47,6 +49,8 @@ def execute(arguments: argparse.Namespace) -> int:
     from jobs.cli.terminal import console
     from pipeline.datasets import RECOMMENDATIONS
     from pipeline.lake import Lake
+    from pipeline.night_dates import shops_today
+    from pipeline.publishing.readers import unseen_nights
 
     settings = chosen_settings(arguments)
     lake = Lake(settings.paths.lake)
@@ -60,6 +64,9 @@ def execute(arguments: argparse.Namespace) -> int:
             f"Readers see the night of {latest.run_date}: {latest.rows:,} shoppers, {latest.path}",
             markup=False,
         )
+    today = shops_today(settings.shop.timezone, dt.datetime.now(dt.UTC))
+    for line in unseen_lines(unseen_nights(lake, today)):
+        shown.print(line, markup=False)
     if not nights:
         again = command_line("run", "--date", "YYYY-MM-DD")
         shown.print(f"No night has run. Try: {again}", markup=False)

@@ -472,23 +472,6 @@ _NUMBERS = {
 }
 
 
-def missing_datasets(source: Source) -> list[str]:
-    """Faults of a source that lacks a dataset without which no night publishes a list."""
-    faults = []
-    if "users" not in source.datasets:
-        faults.append(
-            "users is not among datasets: nobody's consent is known, so nobody may be written to "
-            "and a night ends without a list. Map users with user_id and consent; where the "
-            'events name them, same_files_as: events with consent: "true" if all have agreed'
-        )
-    if "items" not in source.datasets:
-        faults.append(
-            "items is not among datasets: without a catalogue there is nothing to recommend. Map "
-            "items with item_id and title; where the events name them, same_files_as: events"
-        )
-    return faults
-
-
 def _own_refusal(dataset: SourceDataset) -> Column:
     """The first contract rule that a row breaks by itself; rules on the context are left out."""
     contract = load_contract(f"raw_{dataset.name}")

@@ -17,7 +17,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from transformers import GPT2LMHeadModel
 
@@ -46,7 +45,7 @@ from pipeline.training.membership import Membership, canary_rows, measure_member
 from pipeline.training.model_files import write_model_files
 from pipeline.training.night_inputs import NightInputs, read_inputs
 from pipeline.training.night_rows import (
-    items_met,
+    met_items,
     night_rows,
     night_vocabulary,
     refuse_nothing_to_learn,
@@ -55,6 +54,7 @@ from pipeline.training.night_rows import (
 from pipeline.training.prior_choice import choose_prior
 from pipeline.training.provenance import code_used, data_read, settings_used
 from pipeline.training.ranking_phase import fit_ranking
+from pipeline.training.rows.catalogue_rows import item_kinds
 from pipeline.training.rows.training_rows import TrainingRow
 from pipeline.training.starting_model import same_network, starting_model
 from pipeline.training.text_phase import fit_text, split_text
@@ -271,6 +271,7 @@ def _train(
     items = [row for of_kind in rows.values() for row in of_kind if not row.is_text]
     texts = [row for of_kind in rows.values() for row in of_kind if row.is_text]
     unmet_I = unmet_items(vocabulary, inputs, ready.night, settings.histories.active_days)
+    kind_I = item_kinds(unmet_I.numpy(), met_items(vocabulary, inputs))
     text = None
     if rows["reason"] and settings.training.text_epochs:
         texts, held_out_texts = split_text(texts)
@@ -284,6 +285,7 @@ def _train(
             settings=settings.training,
             seed=settings.seed,
             unmet_I=unmet_I,
+            kind_I=kind_I,
             context=context,
         )
     warm = ready.champion is not None
@@ -303,6 +305,7 @@ def _train(
         may_keep_start=warm or (text is not None and text.best_epoch > 0),
         features_IF=feature_matrix(inputs.catalogue, vocabulary),
         unmet_I=unmet_I,
+        kind_I=kind_I,
         context=context,
     )
     if context.tensorboard is not None:
@@ -332,8 +335,7 @@ def _with_new_items(ready: _Ready, prior: Prior, settings: Settings) -> Prior:
         return prior
     model, vocabulary, inputs = ready.model, ready.vocabulary, ready.inputs
     new_I = unmet_items(vocabulary, inputs, ready.night, settings.histories.active_days).numpy()
-    met = items_met(inputs)
-    met_I = np.array([item in met for item in vocabulary.item_ids], dtype=np.bool_)
+    met_I = met_items(vocabulary, inputs)
     max_events = settings.histories.max_events
     lift(model, vocabulary, inputs.users, met_I, new_I, quantile, max_events)
     features_IF = feature_matrix(inputs.catalogue, vocabulary)

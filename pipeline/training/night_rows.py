@@ -5,7 +5,9 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Mapping
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from pipeline.errors import BrokenModelError
 from pipeline.model.vocabulary import Vocabulary, build_vocabulary
@@ -101,6 +103,12 @@ def _example(item_ids: Iterable[str]) -> str:
 def items_met(inputs: NightInputs) -> set[str]:
     """Items of somebody's history, held-out events left out."""
     return {item for user in inputs.users for item in user.known_items}
+
+
+def met_items(vocabulary: Vocabulary, inputs: NightInputs) -> NDArray[np.bool_]:
+    """Whether each item of the vocabulary is in somebody's history: `met_I`."""
+    met = items_met(inputs)
+    return np.array([item in met for item in vocabulary.item_ids], dtype=np.bool_)
 
 
 def unmet_items(

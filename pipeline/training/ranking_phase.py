@@ -1,9 +1,10 @@
 """Learning to rank: all rows, until the validation ranking gets no better.
 
-Each epoch takes all item rows, and as many text tokens as there are item tokens. Text counts
-`text_weight` of an item. While training, items' rows are their own plus what their descriptions say
-(`pipeline.training.items.item_descriptions`); what is validated and kept has the sum. The
-validation half decides which epoch is kept; the test half is never looked at.
+Each epoch takes all rows of histories and those of at most `catalogue_items` of the catalogue
+(`pipeline.training.rows.catalogue_rows`), and as many text tokens as there are item tokens. Text
+counts `text_weight` of an item. While training, items' rows are their own plus what their
+descriptions say (`pipeline.training.items.item_descriptions`); what is validated and kept has the
+sum. The validation half decides which epoch is kept; the test half is never looked at.
 
 Shapes: I items, F features of descriptions, D width.
 """
@@ -20,12 +21,14 @@ from transformers import GPT2LMHeadModel
 from pipeline.model.vocabulary import Vocabulary
 from pipeline.settings import Training
 from pipeline.training.items.item_descriptions import DescribedTable
+from pipeline.training.items.touched_rows import touched_rows
 from pipeline.training.loop.learning_rate import warm_up_then_cosine
 from pipeline.training.loop.phases import Phase, RunContext, Trained, train_phase
 from pipeline.training.loop.stepper import Stepper
 from pipeline.training.loop.target_loss import target_loss
 from pipeline.training.loop.weight_decay import parameter_groups
 from pipeline.training.rows.batches import Step, bucketed, make_batch, steps_of
+from pipeline.training.rows.catalogue_rows import Kinds, epochs_of_rows
 from pipeline.training.rows.training_rows import TrainingRow
 
 NAME = "training"
@@ -44,6 +47,7 @@ def fit_ranking(
     may_keep_start: bool = False,
     features_IF: sparse.csr_matrix | None = None,
     unmet_I: torch.Tensor | None = None,
+    kind_I: Kinds | None = None,
     context: RunContext | None = None,
 ) -> Trained:
     """Train in place; the model ends in evaluation mode with its best epoch's weights.
@@ -57,6 +61,8 @@ def fit_ranking(
         features_IF: what descriptions say of the vocabulary's items; none are used without.
         unmet_I: new items of the vocabulary that nobody can have met (`item_softmax`); none
             without.
+        kind_I: of the vocabulary's items, for which come first where an epoch takes a part; all
+            are alike without.
         context: with which processes, and where progress is stored; alone and nowhere without.
 
     Raises:
@@ -65,6 +71,14 @@ def fit_ranking(
     if features_IF is None:
         features_IF = sparse.csr_matrix((len(vocabulary.item_ids), 0))
     described = DescribedTable(model, vocabulary, features_IF)
+    touched = touched_rows(
+        described,
+        features_IF,
+        len(vocabulary.item_ids),
+        settings.sampled_items,
+        betas=BETAS,
+        weight_decay=settings.weight_decay,
+    )
     context = context or RunContext()
 
     def measure() -> float:
@@ -78,24 +92,26 @@ def fit_ranking(
             vocabulary,
             batch,
             described,
+            touched=touched,
             sampled_items=settings.sampled_items,
             later_weight=settings.later_weight,
             unmet_I=unmet_I,
         )
 
     phase = Phase(
-        plan=_plan(rows, settings, np.random.default_rng([seed, 1])),
+        plan=_plan(rows, kind_I, settings, np.random.default_rng([seed, 1])),
         loss=loss_of,
         measure=measure,
         score_name=SCORE_NAME,
         is_better=lambda new, best: new > best or validation_ndcg is None,
         patience=settings.patience,
         worst=None if may_keep_start else -1.0,
-        as_served=described.folded,
+        as_served=touched.folded if touched else described.folded,
     )
     learned = [*model.parameters(), described.vectors_FD]
+    tables = touched.tables if touched else []
     optimizer = torch.optim.AdamW(
-        parameter_groups(learned, settings.weight_decay),
+        parameter_groups(learned, settings.weight_decay, apart=tables),
         lr=settings.learning_rate,
         betas=BETAS,
         fused=True,
@@ -106,6 +122,7 @@ def fit_ranking(
         warm_up_then_cosine(optimizer, settings.warmup_share, phase.n_steps),
         seed=seed,
         phase=NAME,
+        tables=tables,
         group=context.group,
         tensorboard=context.tensorboard,
     )
@@ -113,16 +130,25 @@ def fit_ranking(
 
 
 def _plan(
-    rows: Sequence[TrainingRow], settings: Training, order: np.random.Generator
+    rows: Sequence[TrainingRow],
+    kind_I: Kinds | None,
+    settings: Training,
+    order: np.random.Generator,
 ) -> list[list[Step]]:
     """The steps of every epoch, in their order."""
-    item_rows = [row for row in rows if not row.is_text]
-    text_rows = [row for row in rows if row.is_text]
     return [
         steps_of(
-            _epoch_batches(item_rows, text_rows, settings.batch_tokens, order), settings.accumulate
+            _epoch_batches(
+                [row for row in some if not row.is_text],
+                [row for row in some if row.is_text],
+                settings.batch_tokens,
+                order,
+            ),
+            settings.accumulate,
         )
-        for _ in range(settings.max_epochs)
+        for some in epochs_of_rows(
+            rows, kind_I, settings.catalogue_items, settings.max_epochs, order
+        )
     ]
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from jobs import wait_for_raw
 from pipeline.errors import DATA_ERROR, InputError
+from pipeline.night_dates import refuse_the_future
 
 SOURCE = """\
 source: corner_shop
@@ -26,6 +27,11 @@ datasets:
     format: csv
     columns: [what]
     map: {item_id: what}
+  users:
+    files: "events/{date}.csv"
+    format: csv
+    columns: [who, what]
+    map: {user_id: who, consent: "true"}
   reviews:
     files: "reviews/{date}.csv"
     format: csv
@@ -104,6 +110,18 @@ def test_a_day_that_has_not_begun_is_refused(
     assert wait_for_raw.main(["--date", "9999-12-31", "--config", "nightcart.toml"]) == DATA_ERROR
     assert "9999-12-31 has not begun: the shop's today is" in capsys.readouterr().err
     late = dt.datetime(2026, 3, 1, 20, tzinfo=dt.UTC)
-    wait_for_raw.refuse_the_future(dt.date(2026, 3, 2), "Asia/Tokyo", late)
+    refuse_the_future(dt.date(2026, 3, 2), "Asia/Tokyo", late)
     with pytest.raises(InputError, match="today is 2026-03-01 .UTC."):
-        wait_for_raw.refuse_the_future(dt.date(2026, 3, 2), "UTC", late)
+        refuse_the_future(dt.date(2026, 3, 2), "UTC", late)
+
+
+def test_a_source_without_users_ends_the_night_before_it_begins(
+    corner_shop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not after minutes of cleaning; all files are there."""
+    without = SOURCE[: SOURCE.index("  users:")] + SOURCE[SOURCE.index("  reviews:") :]
+    (corner_shop / "corner_shop.yaml").write_text(without)
+    deliver(corner_shop, "events/2026-03-01.csv")
+    deliver(corner_shop, "items/2026-03-01.csv")
+    assert run() == DATA_ERROR
+    assert "Map users with user_id and consent" in capsys.readouterr().err

@@ -8,7 +8,8 @@ import pytest
 from pyspark.sql import SparkSession
 
 from pipeline.errors import ContractError, InputError
-from pipeline.sources.check import check_source, missing_datasets, proposal
+from pipeline.sources.check import check_source, proposal
+from pipeline.sources.required import missing_datasets
 from pipeline.sources.source_yaml import load_source, parse_source
 
 SHOP = """

@@ -82,11 +82,11 @@ def feature_matrix(items: Sequence[CatalogueItem], vocabulary: Vocabulary) -> sp
     return (sparse.diags(1 / np.maximum(lengths_I, 1e-12)) @ matrix).tocsr()
 
 
-class _SparseProduct(torch.autograd.Function):
+class SparseProduct(torch.autograd.Function):
     """`features_IF @ vectors_FD`; the transposed matrix is made once, not at every step."""
 
     @staticmethod
-    def forward(
+    def forward(  # noqa: D102
         ctx: Any,
         features_IF: torch.Tensor,
         features_FI: torch.Tensor,
@@ -97,7 +97,9 @@ class _SparseProduct(torch.autograd.Function):
         return product_ID
 
     @staticmethod
-    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[None, None, torch.Tensor]:
+    def backward(  # noqa: D102
+        ctx: Any, *gradients: torch.Tensor
+    ) -> tuple[None, None, torch.Tensor]:
         (gradient_ID,) = gradients
         return None, None, torch.mm(ctx.features_FI, gradient_ID)
 
@@ -115,8 +117,8 @@ class DescribedTable(nn.Module):
         own_VD = model.transformer.wte.weight
         self.model = model
         self.first = vocabulary.first_item_token
-        self.features_IF = _sparse_tensor(features_IF, own_VD.device)
-        self.features_FI = _sparse_tensor(features_IF.T.tocsr(), own_VD.device)
+        self.features_IF = sparse_tensor(features_IF, own_VD.device)
+        self.features_FI = sparse_tensor(features_IF.T.tocsr(), own_VD.device)
         self.vectors_FD = nn.Parameter(own_VD.new_zeros((features_IF.shape[1], own_VD.shape[1])))
 
     def table_VD(self) -> torch.Tensor:
@@ -124,7 +126,7 @@ class DescribedTable(nn.Module):
         own_VD: torch.Tensor = self.model.transformer.wte.weight
         if not len(self.vectors_FD):
             return own_VD
-        said_ID: torch.Tensor = _SparseProduct.apply(  # type: ignore[no-untyped-call]
+        said_ID: torch.Tensor = SparseProduct.apply(  # type: ignore[no-untyped-call]
             self.features_IF, self.features_FI, self.vectors_FD
         )
         return torch.cat([own_VD[: self.first], own_VD[self.first :] + said_ID])
@@ -143,7 +145,8 @@ class DescribedTable(nn.Module):
                 weight.copy_(own_VD)
 
 
-def _sparse_tensor(matrix: sparse.csr_matrix, device: torch.device) -> torch.Tensor:
+def sparse_tensor(matrix: sparse.csr_matrix, device: torch.device) -> torch.Tensor:
+    """The same matrix for torch."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
         return torch.sparse_csr_tensor(

@@ -21,6 +21,7 @@ it), D width, I items, C candidates (items of a sample, or all).
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -28,6 +29,8 @@ import torch
 # Logits at a time: what fits in a core's second-level cache, and on an accelerator in its memory.
 CPU_LOGITS = 768 * 1024
 DEVICE_LOGITS = 256 * 1024 * 1024
+# Of so many items a sample is drawn by numbers: putting all in a random order costs more.
+MANY_ITEMS = 20_000
 
 
 class _SoftmaxLoss(torch.autograd.Function):
@@ -80,6 +83,55 @@ class _SoftmaxLoss(torch.autograd.Function):
         return gradient * hidden_gradient_ND, gradient * items_gradient_CD, *[None] * 5
 
 
+@dataclass(frozen=True)
+class Candidates:
+    """The items that places are told from, and where their targets stand among them.
+
+    `chosen_C`: item numbers, None for all items in their order. `bias_C`: the logarithm of how many
+    items each stands for. `apart_C`: places of candidates that are apart (`item_cross_entropy`).
+    """
+
+    chosen_C: torch.Tensor | None
+    place_NK: torch.Tensor
+    bias_C: torch.Tensor | None
+    apart_C: torch.Tensor | None
+
+
+def draw_candidates(
+    target_NK: torch.Tensor,
+    n_items: int,
+    n_sampled: int,
+    is_apart_I: torch.Tensor | None = None,
+) -> Candidates:
+    """The targets and `n_sampled` other items; all items where that is 0 or there are no more."""
+    device = target_NK.device
+    targets_C, place_NK = torch.unique(target_NK, return_inverse=True)
+    n_rest = n_items - len(targets_C)
+    if not 0 < n_sampled < n_rest:
+        return Candidates(None, target_NK, None, _places(is_apart_I))
+    drawn_C = _drawn(targets_C, n_items, n_sampled)
+    bias_C = torch.zeros(len(targets_C) + n_sampled, device=device)
+    bias_C[len(targets_C) :] = math.log(n_rest / n_sampled)
+    chosen_C = torch.cat([targets_C, drawn_C])
+    apart_C = None if is_apart_I is None else is_apart_I[chosen_C]
+    return Candidates(chosen_C, place_NK, bias_C, _places(apart_C))
+
+
+def _drawn(targets_C: torch.Tensor, n_items: int, n_sampled: int) -> torch.Tensor:
+    """`n_sampled` different items that are no targets, each set of them as likely as another."""
+    device = targets_C.device
+    if n_items >= MANY_ITEMS:
+        draws = torch.unique(torch.randint(n_items, (2 * n_sampled,), device=device))
+        draws = draws[~torch.isin(draws, targets_C)]
+        if len(draws) >= n_sampled:  # of a large catalogue few are drawn twice
+            mixed: torch.Tensor = draws[torch.randperm(len(draws), device=device)]
+            return mixed[:n_sampled]
+    is_rest_I = torch.ones(n_items, dtype=torch.bool, device=device)
+    is_rest_I[targets_C] = False
+    order_I = torch.randperm(n_items, device=device)
+    return order_I[is_rest_I[order_I]][:n_sampled]
+
+
 def item_cross_entropy(
     hidden_ND: torch.Tensor,
     items_ID: torch.Tensor,
@@ -100,25 +152,23 @@ def item_cross_entropy(
             told from those items.
     """
     apart_I, apart_N = apart if apart is not None else (None, None)
-    targets_C, place_NK = torch.unique(target_NK, return_inverse=True)
-    n_rest = len(items_ID) - len(targets_C)
-    if not 0 < n_sampled < n_rest:
-        loss: torch.Tensor = _SoftmaxLoss.apply(  # type: ignore[no-untyped-call]
-            hidden_ND, items_ID, None, target_NK, weight_NK, _places(apart_I), apart_N
-        )
-        return loss
-    is_rest_I = torch.ones(len(items_ID), dtype=torch.bool, device=items_ID.device)
-    is_rest_I[targets_C] = False
-    order_I = torch.randperm(len(items_ID), device=items_ID.device)
-    drawn_C = order_I[is_rest_I[order_I]][:n_sampled]
-    bias_C = items_ID.new_zeros(len(targets_C) + n_sampled)
-    bias_C[len(targets_C) :] = math.log(n_rest / n_sampled)
-    chosen_C = torch.cat([targets_C, drawn_C])
-    apart_C = None if apart_I is None else apart_I[chosen_C]
-    sampled: torch.Tensor = _SoftmaxLoss.apply(  # type: ignore[no-untyped-call]
-        hidden_ND, items_ID[chosen_C], bias_C, place_NK, weight_NK, _places(apart_C), apart_N
+    drawn = draw_candidates(target_NK, len(items_ID), n_sampled, apart_I)
+    items_CD = items_ID if drawn.chosen_C is None else items_ID[drawn.chosen_C]
+    return candidates_cross_entropy(hidden_ND, items_CD, drawn, weight_NK, apart_N)
+
+
+def candidates_cross_entropy(
+    hidden_ND: torch.Tensor,
+    items_CD: torch.Tensor,
+    drawn: Candidates,
+    weight_NK: torch.Tensor,
+    apart_N: torch.Tensor | None,
+) -> torch.Tensor:
+    """The same where the candidates are drawn already: `items_CD` has their rows."""
+    loss: torch.Tensor = _SoftmaxLoss.apply(  # type: ignore[no-untyped-call]
+        hidden_ND, items_CD, drawn.bias_C, drawn.place_NK, weight_NK, drawn.apart_C, apart_N
     )
-    return sampled
+    return loss
 
 
 def _places(is_apart_C: torch.Tensor | None) -> torch.Tensor | None:

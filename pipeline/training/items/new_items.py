@@ -48,8 +48,9 @@ def with_stand_ins(
     """
     met, new = np.flatnonzero(met_I), np.flatnonzero(new_I)
     rows, columns, shares = [], [], []
+    met_features_MF = features_IF[met]
     for item in new:
-        likeness = np.asarray((features_IF[met] @ features_IF[item].T).todense()).ravel()
+        likeness = np.asarray((met_features_MF @ features_IF[item].T).todense()).ravel()
         nearest = np.argsort(-likeness, kind="stable")[:N_LIKE]
         nearest = nearest[likeness[nearest] > 0]
         rows += met[nearest].tolist()

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from pipeline.errors import BrokenModelError
+from pipeline.training.items.row_adam import RowAdam, gradients
 from pipeline.training.loop.process_group import ALONE, ProcessGroup
 from pipeline.training.loop.tensorboard import TensorBoard
 from pipeline.training.rows.batches import n_targets
@@ -32,6 +33,7 @@ class Stepper:
         parameters: everything that is learned.
         seed: with `phase`, the key of every step's randomness.
         phase: what is trained, in a word: for messages and TensorBoard.
+        tables: matrices among the parameters that are learned by the row.
     """
 
     def __init__(
@@ -42,10 +44,14 @@ class Stepper:
         *,
         seed: int,
         phase: str,
+        tables: Sequence[RowAdam] = (),
         group: ProcessGroup = ALONE,
         tensorboard: TensorBoard | None = None,
     ) -> None:
         self.parameters = list(parameters)
+        self.tables = list(tables)
+        apart = {id(table.weight) for table in self.tables}
+        self._whole = [p for p in self.parameters if id(p) not in apart]
         self.optimizer = optimizer
         self.schedule = schedule
         self.seed = seed
@@ -78,11 +84,14 @@ class Stepper:
                 value += loss.item()
         value = self.group.sum(value)
         self._must_be_finite(value, f"{self.phase} loss became", where)
-        self.group.sum_gradients(self.parameters)
-        norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, MAX_GRADIENT_NORM))
+        learned = [*self._whole, *gradients(self.tables, of_all=self.group.size > 1)]
+        self.group.sum_gradients(learned)
+        norm = float(torch.nn.utils.clip_grad_norm_(learned, MAX_GRADIENT_NORM))
         self._must_be_finite(norm, "gradients exploded: their norm became", where)
         rate = float(self.schedule.get_last_lr()[0])
         self.optimizer.step()
+        for table in self.tables:
+            table.step(rate)
         self.schedule.step()
         self.n_steps += 1
         if self.tensorboard is not None:

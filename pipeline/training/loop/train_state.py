@@ -84,6 +84,8 @@ class TrainCheckpoints:
                     ours.copy_(theirs)
             stepper.optimizer.load_state_dict(saved["optimizer"])
             stepper.schedule.load_state_dict(saved["schedule"])
+            for table, stored in zip(stepper.tables, saved["tables"], strict=True):
+                table.load_state_dict(stored)
             stepper.n_steps = saved["n_steps"]
             for name, value in counted.items():
                 setattr(state, name, value)
@@ -109,6 +111,7 @@ class TrainCheckpoints:
             "parameters": [parameter.detach() for parameter in stepper.parameters],
             "optimizer": stepper.optimizer.state_dict(),
             "schedule": stepper.schedule.state_dict(),
+            "tables": [table.state_dict() for table in stepper.tables],
             "n_steps": stepper.n_steps,
         }
         with storage_errors(f"cannot write {path}"), durable.in_place(path) as file:

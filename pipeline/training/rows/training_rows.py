@@ -21,7 +21,7 @@ from __future__ import annotations
 import bisect
 import datetime as dt
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.model.catalogue import CatalogueItem
 from pipeline.model.prompt import (
@@ -42,7 +42,8 @@ ANSWERED_WITHIN = dt.timedelta(minutes=30)
 class TrainingRow:
     """At `positions[n]` the row is asked for `targets[n]`: items, or text where `is_text`.
 
-    `is_past`: the targets are what a shopper went on to, not what words describe.
+    `is_past`: the targets are what a shopper went on to, not what words describe. `about`: the
+    vocabulary's number of the item whose catalogue entry the row is made of, if it is.
     """
 
     token_ids: list[int]
@@ -51,6 +52,7 @@ class TrainingRow:
     targets: list[int]
     is_text: bool
     is_past: bool = False
+    about: int | None = None
 
     def __len__(self) -> int:
         return len(self.token_ids)
@@ -129,7 +131,11 @@ def need_rows(
         kind = item.category.rpartition(">")[2].strip()
         said = {kind, f"{item.brand} {kind}".strip(), item.title.strip()} - {"", item.brand}
         if token is not None:
-            rows += [_said(vocabulary, words, None, token, max_tokens) for words in sorted(said)]
+            about = token - vocabulary.first_item_token
+            rows += [
+                replace(_said(vocabulary, words, None, token, max_tokens), about=about)
+                for words in sorted(said)
+            ]
     return rows
 
 
@@ -148,11 +154,11 @@ def title_rows(vocabulary: Vocabulary, titles: Sequence[tuple[str, str]]) -> lis
         if token is None or not title.strip():
             continue
         prompt = title_prompt(vocabulary, title)
-        rows.append(
-            TrainingRow(prompt.token_ids, prompt.type_ids, [len(prompt) - 1], [token], False)
-        )
+        asked = TrainingRow(prompt.token_ids, prompt.type_ids, [len(prompt) - 1], [token], False)
         text = vocabulary.encode_text(title)[:MAX_TITLE_TOKENS]
-        rows.append(text_row(vocabulary, name_prompt(vocabulary, item_id), text))
+        named = text_row(vocabulary, name_prompt(vocabulary, item_id), text)
+        about = token - vocabulary.first_item_token
+        rows += [replace(asked, about=about), replace(named, about=about)]
     return rows
 
 

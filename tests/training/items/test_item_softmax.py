@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from pipeline.training.items import item_softmax
-from pipeline.training.items.item_softmax import item_cross_entropy
+from pipeline.training.items.item_softmax import draw_candidates, item_cross_entropy
 
 
 def loss_of(
@@ -119,3 +119,16 @@ def test_an_item_apart_is_not_pushed_away(n_sampled: int) -> None:
         )
         (gradient,) = torch.autograd.grad(loss, items)
         assert not gradient[9].any()
+
+
+@pytest.mark.parametrize("n_sampled", [7, 3000, 19_990])
+def test_a_sample_of_many_items_has_each_once_and_no_target(n_sampled: int) -> None:
+    torch.manual_seed(3)
+    targets = torch.tensor([[4, 19_999], [0, 4]])
+    drawn = draw_candidates(targets, 20_000, n_sampled)
+    assert drawn.chosen_C is not None
+    chosen = drawn.chosen_C.tolist()
+    assert chosen[:3] == [0, 4, 19_999]
+    assert len(set(chosen)) == len(chosen) == 3 + n_sampled
+    assert 0 <= min(chosen) <= max(chosen) < 20_000
+    assert torch.equal(drawn.chosen_C[drawn.place_NK], targets)

@@ -18,6 +18,7 @@ from pipeline.model.checkpoint import small_config
 from pipeline.model.prompt import reason_prompt
 from pipeline.model.vocabulary import build_vocabulary
 from pipeline.settings import Training
+from pipeline.training.items import touched_rows
 from pipeline.training.loop.phases import RunContext
 from pipeline.training.loop.stepper import Stepper
 from pipeline.training.loop.train_state import TrainCheckpoints, training_fingerprint
@@ -110,7 +111,12 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def test_killed_five_times_and_the_same_to_the_last_bit(tmp_path: Path) -> None:
+@pytest.mark.parametrize("few", [False, True])
+def test_killed_five_times_and_the_same_to_the_last_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, few: bool
+) -> None:
+    """Also where a step reads and moves only some rows of the table."""
+    monkeypatch.setattr(touched_rows, "MIN_ITEMS", 0 if few else 10**9)
     weights, losses, best = train()
     draw = random.Random(20260301)
     kills = 0
