@@ -103,7 +103,7 @@ class DatasetCheck:
 
 def check_source(
     spark: SparkSession,
-    source_path: str | Path,
+    source: str | Path | Source,
     raw_root: str | Path,
     date: dt.date | None = None,
     timezone: str = "UTC",
@@ -122,7 +122,9 @@ def check_source(
             f"{raw_root} is no folder; buckets and databases are not read: copy the files, or "
             "mount the bucket, and give the folder"
         )
-    source = with_timezone(load_source(source_path), timezone)
+    if not isinstance(source, Source):
+        source = load_source(source)
+    source = with_timezone(source, timezone)
     checks = []
     for dataset in source.datasets.values():
         files = _newest(dataset, raw_root, date)
