@@ -18,6 +18,7 @@ import io
 import logging
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import partial
 from typing import cast
 
 import duckdb
@@ -91,12 +92,15 @@ def own_ids(
 
 
 def plain_column(dataset: SourceDataset) -> str | None:
-    """The raw column that is the user id as it stands; none where the mapping says more."""
+    """The raw column that is the user id as it stands; none where the mapping says more.
+
+    A column of a joined file or of an array's element is more: Spark makes it.
+    """
     match = _COLUMN.fullmatch(dataset.mapping[USER_ID].strip())
-    if match is None:
+    if match is None or dataset.layouts:
         return None
     name = match[1] or match[2]
-    return next((column for column in dataset.columns if column.lower() == name.lower()), None)
+    return next((column for column in dataset.own.columns if column.lower() == name.lower()), None)
 
 
 def _ids(
@@ -104,6 +108,9 @@ def _ids(
 ) -> Iterator[Iterable[str]]:
     """The ids in some files, the newest files first; as they are found."""
     column = plain_column(dataset)
+    read_by_spark = partial(by_spark, dataset)
+    if column is not None:
+        dataset = dataset.own
     newest_first = sorted(files, key=lambda file: (str(file.date), file), reverse=True)
     for start in range(0, len(newest_first), _FILES_AT_ONCE):
         some = newest_first[start : start + _FILES_AT_ONCE]
@@ -117,7 +124,7 @@ def _ids(
                 continue
             # All that is left at once: each query of Spark's has its price.
             older = _undamaged(dataset, newest_first[start + _FILES_AT_ONCE :])
-            yield by_spark(dataset, [*whole[done:], *older])
+            yield read_by_spark([*whole[done:], *older])
             return
 
 

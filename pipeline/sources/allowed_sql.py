@@ -113,6 +113,12 @@ def check_sql(spark: SparkSession, source: Source) -> None:
 
 def refused_sql(spark: SparkSession, dataset: SourceDataset) -> list[str]:
     """What of a dataset's expressions is not allowed, one line an expression."""
+    if dataset.layouts:
+        return [
+            f"layouts {n}: {fault}"
+            for n, one in enumerate(dataset.layouts, 1)
+            for fault in refused_sql(spark, one)
+        ]
     parser = spark._jsparkSession.sessionState().sqlParser()
     asked = [(what, sql, dataset.columns) for what, sql in named_expressions(dataset).items()]
     for join in dataset.joins:

@@ -25,9 +25,9 @@ from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from pipeline.contracts.contract import load_contract
-from pipeline.contracts.spark import row_rules
+from pipeline.contracts.spark import quoted, row_rules
 from pipeline.error_words import in_words
-from pipeline.errors import InputError
+from pipeline.errors import ContractError, InputError
 from pipeline.sources.expressions import (
     expression_faults,
     first_true,
@@ -35,11 +35,14 @@ from pipeline.sources.expressions import (
 )
 from pipeline.sources.file_checks import check_files
 from pipeline.sources.file_pattern import DeliveredFile
-from pipeline.sources.reader_columns import LINE, UNKNOWN_KEY
+from pipeline.sources.joined_files import joined_files
+from pipeline.sources.joined_rows import AMBIGUOUS, UNMATCHED, WITHOUT_KEY, look_up_counts
+from pipeline.sources.reader_columns import BROKEN, LINE, NO_ELEMENT, UNKNOWN_KEY, found_column
 from pipeline.sources.readers import read_rows
 from pipeline.sources.source import (
     KEY_COLUMN,
     TIME_COLUMN,
+    Join,
     Source,
     SourceDataset,
     columns_read,
@@ -48,6 +51,7 @@ from pipeline.sources.source import (
 from pipeline.sources.source_yaml import load_source
 
 SAMPLE_ROWS = 10
+_IDS = " (17850.0 is not 17850: ids: {strip_decimal: true})"
 _OUTCOME, ACCEPTED = "__outcome", "accepted"
 MOST_REFUSED = 0.5  # of the rows: beyond it, something is mapped wrongly
 WORTH_A_WARNING = 0.01
@@ -149,6 +153,8 @@ def _check(
         *(rule.when for rule in (*dataset.remove, *dataset.quarantine)),
         dataset.row_time,
         dataset.latest_by,
+        dataset.explode.array if dataset.explode else "",
+        *(ours for join in dataset.joins for ours, _ in join.keys),
     ]
     read = {name for sql in expressions for name in columns_read(sql, dataset.columns)}
     faults = [
@@ -165,30 +171,54 @@ def _check(
         damaged = []
     faults += [str(damage) for damage in damaged]
     files = [file for file in files if file not in [damage.file for damage in damaged]]
-    raw = read_rows(spark, dataset, raw_root, files)
-    faults += [f"{dataset.where}: {fault}" for fault in expression_faults(raw, dataset)]
+    raw = None
+    try:
+        faults += _of_joined_files(dataset, raw_root)
+        raw = read_rows(spark, dataset, raw_root, files)
+        faults += [f"{dataset.where}: {fault}" for fault in expression_faults(raw, dataset)]
+    except (InputError, ContractError) as error:
+        faults.append(str(error))
     check = DatasetCheck(
         dataset=dataset.name,
         files=[file.relative for file in files],
         mapped=dict(dataset.mapping),
         unmapped=[name for name in contract.column_names if name not in dataset.mapping],
-        unused=[name for name in dataset.columns if name not in read],
+        unused=[name for name in dataset.own.columns if name not in read],
         faults=faults,
     )
-    if not faults:
+    if raw is not None and not faults:
         _look_at_rows(check, raw, dataset)
     return check
+
+
+def _of_joined_files(dataset: SourceDataset, raw_root: str | Path) -> list[str]:
+    """What is wrong with the files that a dataset is joined with.
+
+    Raises:
+        InputError: one has other columns than the source says.
+    """
+    tables = joined_files(dataset, raw_root)
+    faults = [str(damage) for table in tables for damage in table.damaged]
+    return faults + [
+        f"with: {join.name}: no file matches {join.table.files!r} below {raw_root}"
+        for join, table in zip(dataset.joins, tables, strict=True)
+        if not table.files and join.table.required
+    ]
 
 
 def _look_at_rows(check: DatasetCheck, raw: DataFrame, dataset: SourceDataset) -> None:
     """Fill in the outcomes, the facts, the sample, and what is wrong with the values."""
     mapped, unparsable = mapped_values(raw, dataset)
+    removed_by, refused_for = first_true(dataset.remove), first_true(dataset.quarantine)
+    if dataset.is_combined:  # as cleaning does
+        removed_by = F.coalesce(F.col(NO_ELEMENT), F.when(F.col(BROKEN).isNull(), removed_by))
+        refused_for = F.coalesce(F.col(BROKEN), refused_for)
     texts = {name: F.expr(f"CAST(({sql}) AS string)") for name, sql in dataset.mapping.items()}
     ruled = raw.select(
         LINE,
         UNKNOWN_KEY,
-        first_true(dataset.remove).alias("__remove"),
-        F.coalesce(first_true(dataset.quarantine), unparsable).alias("__refuse"),
+        removed_by.alias("__remove"),
+        F.coalesce(refused_for, unparsable).alias("__refuse"),
         *(value.alias(name) for name, value in mapped.items()),
         *(text.alias(f"__text_{name}") for name, text in texts.items()),
     )
@@ -205,6 +235,8 @@ def _look_at_rows(check: DatasetCheck, raw: DataFrame, dataset: SourceDataset) -
         accepted = rows.where(F.col(_OUTCOME) == ACCEPTED)
         first = accepted.select(*dataset.mapping).limit(10 * SAMPLE_ROWS).collect()
         conflicts = _conflicts(accepted, dataset)
+        if dataset.is_combined:
+            _judge_joins(check, raw, dataset)
     except (PySparkException, Py4JJavaError) as error:
         check.faults.append(f"an expression fails on a row: {in_words(error)}")
         return
@@ -220,6 +252,41 @@ def _look_at_rows(check: DatasetCheck, raw: DataFrame, dataset: SourceDataset) -
             f"{conflicts:,} values of {KEY_COLUMN[dataset.name]} have rows that differ: where they "
             "are of one day, all but one are quarantined. latest_by says which is the latest"
         )
+
+
+def _judge_joins(check: DatasetCheck, raw: DataFrame, dataset: SourceDataset) -> None:
+    """How many rows found their partner in each joined file, with a key that did not."""
+    counts = look_up_counts(raw, dataset)
+    if dataset.explode:
+        check.facts.append(
+            f"explode: {counts.raw_rows:,} rows of the file, {counts.no_element:,} without "
+            f"{dataset.explode.element}, became {counts.rows:,} rows"
+        )
+    for join in dataset.joins:
+        found = counts.found[join.name]
+        total = sum(found.values())
+        alone = found[UNMATCHED] + found[WITHOUT_KEY]
+        said = f"with {join.name}: {alone:,} of {total:,} rows found none"
+        said += f" ({found[WITHOUT_KEY]:,} have no key)" if found[WITHOUT_KEY] else ""
+        if found[UNMATCHED]:
+            said += f", such as {_unmatched_key(raw, join)}"
+        if alone == total and total:
+            check.faults.append(f"{said}: is on: right? Keys are compared as texts{_IDS}")
+        elif alone > WORTH_A_WARNING * total:
+            check.warnings.append(said)
+        else:
+            check.facts.append(said)
+        if found[AMBIGUOUS]:
+            check.warnings.append(
+                f"with {join.name}: {found[AMBIGUOUS]:,} of {total:,} rows have a key with several "
+                "rows that differ, and would be quarantined; latest_by says which of them counts"
+            )
+
+
+def _unmatched_key(raw: DataFrame, join: Join) -> str:
+    keys = [F.expr(ours).cast("string").alias(f"key_{n}") for n, (ours, _) in enumerate(join.keys)]
+    alone = F.col(quoted(found_column(join.name))) == UNMATCHED
+    return ", ".join(repr(value) for row in raw.where(alone).select(*keys).take(1) for value in row)
 
 
 def _by_outcome(rows: DataFrame, dataset: SourceDataset) -> list[Row]:

@@ -17,6 +17,7 @@ from pipeline.contracts.spark import quoted, spark_schema, sql_string
 from pipeline.sources.allowed_sql import named_expressions, refused_sql
 from pipeline.sources.event_types import event_type_sql
 from pipeline.sources.instants import instant_sql
+from pipeline.sources.layouts import is_of
 from pipeline.sources.numbers import KINDS, number_sql
 from pipeline.sources.source import SourceDataset, SourceRule
 from pipeline.sources.time_formats import DEFAULT_FORMATS, WORDS
@@ -36,6 +37,8 @@ def mapped_values(raw: DataFrame, dataset: SourceDataset) -> tuple[dict[str, Col
     row were quarantined, an older yes of that user would stay in force. A value that is too long
     beside a refusal becomes null, so that it does not get the refusal quarantined.
     """
+    if dataset.layouts:
+        return _of_layouts(raw, dataset)
     values: dict[str, Column] = {}
     unparsable = [F.lit(None).cast("string")]
     contract = load_contract(f"raw_{dataset.name}")
@@ -70,6 +73,20 @@ def mapped_values(raw: DataFrame, dataset: SourceDataset) -> tuple[dict[str, Col
     return values, F.coalesce(*unparsable)
 
 
+def _of_layouts(raw: DataFrame, dataset: SourceDataset) -> tuple[dict[str, Column], Column]:
+    """The values of each row by its own layout's expressions, times and numbers."""
+    made = [mapped_values(raw, one) for one in dataset.layouts]
+    tests = [F.expr(is_of(n)) for n in range(1, len(made) + 1)]
+    values = {
+        name: F.coalesce(
+            *(F.when(test, of[name]) for test, (of, _) in zip(tests, made, strict=True))
+        )
+        for name in made[0][0]
+    }
+    whys = [F.when(test, why) for test, (_, why) in zip(tests, made, strict=True)]
+    return values, F.coalesce(*whys)
+
+
 def consent_unread(dataset: SourceDataset) -> Column:
     """Whether a row of users has no readable answer on consent; false for other rows."""
     sql = dataset.mapping.get(CONSENT)
@@ -92,6 +109,13 @@ def own_day(dataset: SourceDataset, timezone: str) -> Column:
     A day before 1900 or after 2199 stands for none, as 0001-01-01 and 9999-12-31 do; the calendar
     of Python and of a manifest ends at the year 9999.
     """
+    if dataset.layouts:
+        days = [
+            F.when(F.expr(is_of(n)), own_day(one, timezone))
+            for n, one in enumerate(dataset.layouts, 1)
+            if one.own_time
+        ]
+        return F.coalesce(*days)
     time = F.expr(instant_sql(dataset.own_time, dataset.own_time_formats, dataset.timezone))
     day = F.to_date(F.from_utc_timestamp(time, timezone))
     return F.when(day.between(F.lit(FIRST_DAY), F.lit(LAST_DAY)), day)
@@ -103,7 +127,13 @@ def expression_faults(raw: DataFrame, dataset: SourceDataset) -> list[str]:
     if refused:
         return refused  # analysing it would look up what it names
     columns = raw.select(*(F.col(quoted(name)) for name in dataset.columns))
-    faults = []
+    faults = [
+        f"layouts {n}: {fault}"
+        for n, one in enumerate(dataset.layouts, 1)
+        for fault in expression_faults(raw, one)
+    ]
+    if faults:
+        return faults
     for what, sql in named_expressions(dataset).items():
         is_rule = what.startswith(("remove: ", "quarantine: "))
         try:

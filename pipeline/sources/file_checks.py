@@ -50,6 +50,11 @@ def check_files(dataset: SourceDataset, files: Iterable[DeliveredFile]) -> list[
         InputError: a file can be read and has not the source's columns: naming it, what was found
             and what was expected.
     """
+    if dataset.layouts:
+        return sorted(
+            (fault for one, of_it in dataset.by_layout(files) for fault in check_files(one, of_it)),
+            key=lambda fault: fault.file,
+        )
     dataset = dataset.own
     # Decompression releases Python's lock; the first error of another kind is raised here.
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:

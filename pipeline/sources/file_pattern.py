@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from pipeline.errors import ContractError
+from pipeline.errors import ContractError, InputError
 from pipeline.sources.dialect import COMPRESSED
 
 # strftime directive -> (regular expression, the same in Spark's datetime patterns)
@@ -147,3 +147,68 @@ class FilePattern:
 
     def _refuse(self, expected: str) -> None:
         raise ContractError(f"{self.where}: files {self.text!r}: {expected}")
+
+
+@dataclass(frozen=True)
+class FilePatterns:
+    """Several patterns of one dataset, each for its own days; asked as one pattern is."""
+
+    patterns: tuple[FilePattern, ...]
+    spans: tuple[tuple[dt.date | None, dt.date | None], ...]  # first and last day of each
+
+    @property
+    def has_date(self) -> bool:
+        """Whether the day can be read from each file's name."""
+        return all(pattern.has_date for pattern in self.patterns)
+
+    def on(self, date: dt.date) -> str:
+        """The pattern that a day's files have, with the day filled in."""
+        asked = [n for n in range(len(self.patterns)) if self._covers(n, date)]
+        return " or ".join(self.patterns[n].on(date) for n in asked or range(len(self.patterns)))
+
+    def files(self, raw_root: Path | str, date: dt.date | None = None) -> list[DeliveredFile]:
+        """The files that are there, in path order; those of one day, if one is given.
+
+        Raises:
+            InputError: two patterns find the same file on the same day.
+        """
+        return sorted(file for one in self.apart(raw_root, date) for file in one)
+
+    def apart(self, raw_root: Path | str, date: dt.date | None = None) -> list[list[DeliveredFile]]:
+        """The files of each pattern.
+
+        Raises:
+            InputError: two patterns find the same file on the same day.
+        """
+        found = [
+            [file for file in pattern.files(raw_root, date) if self._covers(n, file.date)]
+            for n, pattern in enumerate(self.patterns)
+        ]
+        seen: set[str] = set()
+        for file in (file for one in found for file in one):
+            if file.relative in seen:
+                raise InputError(
+                    f"{file.path} is of two layouts ({self.patterns[0].where}); give them from and "
+                    "to, or patterns that find different files"
+                )
+            seen.add(file.relative)
+        return found
+
+    def number_of(self, file: DeliveredFile) -> int:
+        """Which pattern a file is of."""
+        return next(
+            n
+            for n, pattern in enumerate(self.patterns)
+            if pattern.matches(file.relative, file.date) and self._covers(n, file.date)
+        )
+
+    def matches(self, relative: str, date: dt.date | None = None) -> bool:
+        """Whether a path below the raw root is of one of the patterns."""
+        return any(
+            pattern.matches(relative, date) and self._covers(n, date)
+            for n, pattern in enumerate(self.patterns)
+        )
+
+    def _covers(self, number: int, date: dt.date | None) -> bool:
+        first, last = self.spans[number]
+        return date is None or ((first is None or first <= date) and (last is None or date <= last))

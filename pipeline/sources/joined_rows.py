@@ -17,10 +17,12 @@ of its key up to its own delivery day, and where there is none, the first that c
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import reduce
 
 from pyspark.errors import AnalysisException, ParseException
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 from pyspark.sql.window import Window
 
@@ -31,6 +33,75 @@ from pipeline.sources.reader_columns import BROKEN, DAY, LINE, NO_ELEMENT, found
 from pipeline.sources.source import Explode, Join, SourceDataset, columns_read
 
 FOUND, UNMATCHED, WITHOUT_KEY, AMBIGUOUS = "found", "unmatched", "without_key", "ambiguous"
+_STATUSES = (FOUND, UNMATCHED, WITHOUT_KEY, AMBIGUOUS)
+_COUNTS = (
+    "rows",
+    "raw_rows",
+    "with_elements",
+    "no_element",
+    "unreadable_arrays",
+    "unreadable_lines",
+)
+
+
+@dataclass(frozen=True)
+class LookUpCounts:
+    """What became of some rows as they were joined and their arrays were taken apart.
+
+    `found` is by join and status; `digest` is of the rows with all that was joined, where asked.
+    """
+
+    rows: int
+    found: Mapping[str, Mapping[str, int]]
+    raw_rows: int
+    with_elements: int  # raw rows that stay as rows
+    no_element: int
+    unreadable_arrays: int
+    unreadable_lines: int
+    digest: str = ""
+
+
+def look_up_counts(rows: DataFrame, dataset: SourceDataset) -> LookUpCounts:
+    """The counts of rows as `combined_rows` gives them."""
+    return counts_in(rows.agg(*counts_of(dataset)).collect()[0], dataset)
+
+
+def counts_in(row: Row, dataset: SourceDataset) -> LookUpCounts:
+    """The counts in a row of the aggregates that `counts_of` gives."""
+    of = row.asDict()
+    found = {
+        join.name: {status: of[f"{join.name} {status}"] for status in _STATUSES}
+        for join in dataset.joins
+    }
+    return LookUpCounts(
+        found=found, digest=str(of.get("digest", "")), **{name: of[name] for name in _COUNTS}
+    )
+
+
+def counts_of(dataset: SourceDataset) -> list[Column]:
+    """Aggregates over rows as `combined_rows` gives them."""
+    columns = [
+        F.count_if(F.col(quoted(found_column(join.name))) == status).alias(f"{join.name} {status}")
+        for join in dataset.joins
+        for status in _STATUSES
+    ]
+    is_first = stays = F.lit(True)
+    no_element = unreadable = F.lit(False)
+    if dataset.explode:
+        position = F.col(quoted(dataset.explode.columns[1]))
+        unreadable = F.coalesce(F.col(BROKEN) == dataset.explode.unreadable, F.lit(False))
+        no_element = F.col(NO_ELEMENT).isNotNull()
+        stays = ~unreadable & ~no_element
+        is_first = position.isNull() | (position == "1")
+    return [
+        *columns,
+        F.count("*").alias("rows"),
+        F.count_if(is_first).alias("raw_rows"),
+        F.count_if(is_first & stays & F.col(LINE).isNull()).alias("with_elements"),
+        F.count_if(no_element).alias("no_element"),
+        F.count_if(unreadable).alias("unreadable_arrays"),
+        F.count_if(F.col(LINE).isNotNull()).alias("unreadable_lines"),
+    ]
 
 
 def combined_rows(

@@ -35,7 +35,7 @@ def plain_rows(dataset: SourceDataset, files: Sequence[DeliveredFile]) -> dict[s
     Raises:
         FileDamageError: a file cannot be read.
     """
-    if dataset.format != "jsonl" or dataset.encoding != UTF_8:
+    if dataset.format != "jsonl" or dataset.encoding != UTF_8 or dataset.layouts:
         return None
     if any(file.path.suffix.lower() in COMPRESSED for file in files):
         return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
+from functools import reduce
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -20,14 +21,14 @@ from pipeline.contracts.spark import quoted
 from pipeline.errors import ContractError
 from pipeline.sources.allowed_sql import refused_sql
 from pipeline.sources.csv_reader import read_csv
-from pipeline.sources.file_pattern import DeliveredFile
+from pipeline.sources.file_pattern import DeliveredFile, FilePattern
 from pipeline.sources.joined_files import joined_files
 from pipeline.sources.joined_rows import combined_rows
 from pipeline.sources.json_lines_reader import read_json_lines, read_plain_json_lines
 from pipeline.sources.line_count import count_lines
 from pipeline.sources.parquet_reader import read_parquet
 from pipeline.sources.reader_columns import DAY, FILE, LINE, UNKNOWN_KEY
-from pipeline.sources.source import SourceDataset
+from pipeline.sources.source import LAYOUT, SourceDataset
 
 
 def read_rows(
@@ -55,6 +56,12 @@ def read_rows(
         ContractError: an expression that makes joined rows is refused or is no SQL.
         InputError: a joined file has not the columns that the source says.
     """
+    if dataset.layouts:
+        frames = [
+            _with_layout(read_rows(spark, one, raw_root, of_it), dataset, n)
+            for n, (one, of_it) in enumerate(dataset.by_layout(files), 1)
+        ]
+        return reduce(DataFrame.unionByName, frames)
     if dataset.is_combined:
         if refused := refused_sql(spark, dataset):
             raise ContractError(f"{dataset.where}: " + "; ".join(refused))
@@ -96,6 +103,11 @@ def count_rows(
     Raises:
         FileDamageError: a file cannot be read, though it could be when it was checked.
     """
+    if dataset.layouts:
+        found: dict[str, int] = {}
+        for one, of_it in dataset.by_layout(files):
+            found |= count_rows(spark, one, raw_root, of_it)
+        return found
     dataset = dataset.own
     if not files:
         return {}
@@ -108,6 +120,19 @@ def count_rows(
     headers = 1 if dataset.format == "csv" and dataset.has_header else 0
     comment = dataset.options.get("comment")
     return {file.relative: max(0, count_lines(file, comment) - headers) for file in files}
+
+
+def _with_layout(rows: DataFrame, dataset: SourceDataset, number: int) -> DataFrame:
+    """The rows of one layout with the columns of all."""
+    given = {*rows.columns}
+    values = {
+        name: F.col(quoted(name)) if name in given else F.lit(None).cast("string")
+        for name in dataset.columns
+    }
+    values[LAYOUT] = F.lit(str(number))
+    return rows.select(
+        *(value.alias(name) for name, value in values.items()), FILE, DAY, LINE, UNKNOWN_KEY
+    )
 
 
 def _value(name: str, null_words: Sequence[str]) -> Column:
@@ -142,8 +167,10 @@ def _day(dataset: SourceDataset, files: Sequence[DeliveredFile]) -> Column:
     days = {file.date for file in files}
     if len(days) == 1:
         return F.lit(days.pop()).cast("date")
-    text = F.regexp_extract(F.col(FILE), dataset.pattern.regex, 1)
-    return F.to_date(text, dataset.pattern.spark_date_format)
+    pattern = dataset.pattern
+    assert isinstance(pattern, FilePattern)  # a layout's own
+    text = F.regexp_extract(F.col(FILE), pattern.regex, 1)
+    return F.to_date(text, pattern.spark_date_format)
 
 
 def _relative_path(path: Column, raw_root: str) -> Column:

@@ -12,13 +12,13 @@ import datetime as dt
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from pipeline.sources.closed_days import ClosedDays
 from pipeline.sources.dialect import UTF_8, ends_lines_as_ascii
-from pipeline.sources.file_pattern import FilePattern
+from pipeline.sources.file_pattern import DeliveredFile, FilePattern, FilePatterns
 from pipeline.sources.time_formats import DEFAULT_FORMATS, ROW_TIME
 
 # In the order in which they are cleaned: events and reviews ask what the catalogue knows.
@@ -34,6 +34,7 @@ KEY_COLUMN = {
 # Ids of single acts and visits: a retailer's log or a receipt leads from them to a person.
 ACT_IDS = ("event_id", "review_id", "session_id")
 RESERVED = "__"  # raw columns may not start with it: the cleaner's own columns do
+LAYOUT = "layout"  # the raw column that says which layout a row is of, from 1
 ELEMENT_POSITION = "_position"  # behind an element's name: which of its array it is, from 1
 
 
@@ -131,6 +132,11 @@ class SourceDataset:
     own_columns: tuple[str, ...] = ()
     joins: tuple[Join, ...] = ()
     explode: Explode | None = None
+    # Where files of several layouts are one dataset: each as a dataset of its own. Here `columns`
+    # are those of all, behind LAYOUT, and every expression asks LAYOUT which of theirs counts.
+    layouts: tuple[SourceDataset, ...] = ()
+    since: str = ""  # of a layout: its first and last delivery day, as 2026-03-01
+    until: str = ""
 
     @property
     def is_combined(self) -> bool:
@@ -165,9 +171,25 @@ class SourceDataset:
         return tuple(name for name in self.columns if name in found - {*self.user_columns})
 
     @cached_property
-    def pattern(self) -> FilePattern:
-        """The file pattern, parsed."""
+    def pattern(self) -> FilePattern | FilePatterns:
+        """The file pattern, parsed; that of all layouts, where there are several."""
+        if self.layouts:
+            return FilePatterns(
+                tuple(FilePattern(one.files, one.where) for one in self.layouts),
+                tuple((_day(one.since), _day(one.until)) for one in self.layouts),
+            )
         return FilePattern(self.files, self.where)
+
+    def by_layout(
+        self, files: Iterable[DeliveredFile]
+    ) -> list[tuple[SourceDataset, list[DeliveredFile]]]:
+        """Each layout with its files among some; the dataset itself where it has no layouts."""
+        if not isinstance(self.pattern, FilePatterns):
+            return [(self, list(files))]
+        found: list[tuple[SourceDataset, list[DeliveredFile]]] = [(one, []) for one in self.layouts]
+        for file in files:
+            found[self.pattern.number_of(file)][1].append(file)
+        return found
 
     @property
     def has_header(self) -> bool:
@@ -185,6 +207,8 @@ class SourceDataset:
 
         Fields may hold line breaks, or a line does not end where an ASCII text's would.
         """
+        if self.layouts:
+            return any(one.is_multiline for one in self.layouts)
         return self.options.get("multiline") == "true" or not ends_lines_as_ascii(self.encoding)
 
     @property
@@ -223,6 +247,10 @@ class Source:
     def main(self) -> SourceDataset:
         """Events, or else reviews: the dataset that makes a night worth running."""
         return self.datasets.get("events") or self.datasets["reviews"]
+
+
+def _day(text: str) -> dt.date | None:
+    return dt.date.fromisoformat(text) if text else None
 
 
 def columns_read(sql: str, columns: Sequence[str]) -> tuple[str, ...]:
@@ -289,21 +317,22 @@ def with_timezone(source: Source, shop_timezone: str) -> Source:
     def fill_array(explode: Explode) -> Explode:
         return dataclasses.replace(explode, array=fill(explode.array))
 
+    def fill_dataset(dataset: SourceDataset) -> SourceDataset:
+        return dataclasses.replace(
+            dataset,
+            timezone=zone,
+            joins=tuple(map(fill_join, dataset.joins)),
+            explode=fill_array(dataset.explode) if dataset.explode else None,
+            layouts=tuple(map(fill_dataset, dataset.layouts)),
+            mapping={column: fill(sql) for column, sql in dataset.mapping.items()},
+            row_time=fill(dataset.row_time),
+            latest_by=fill(dataset.latest_by),
+            quarantine=fill_rules(dataset.quarantine),
+            remove=fill_rules(dataset.remove),
+        )
+
     return dataclasses.replace(
         source,
         timezone=zone,
-        datasets={
-            name: dataclasses.replace(
-                dataset,
-                timezone=zone,
-                joins=tuple(map(fill_join, dataset.joins)),
-                explode=fill_array(dataset.explode) if dataset.explode else None,
-                mapping={column: fill(sql) for column, sql in dataset.mapping.items()},
-                row_time=fill(dataset.row_time),
-                latest_by=fill(dataset.latest_by),
-                quarantine=fill_rules(dataset.quarantine),
-                remove=fill_rules(dataset.remove),
-            )
-            for name, dataset in source.datasets.items()
-        },
+        datasets={name: fill_dataset(dataset) for name, dataset in source.datasets.items()},
     )

@@ -24,6 +24,7 @@ from pipeline.sources.event_types import event_types_of
 from pipeline.sources.file_pattern import FilePattern
 from pipeline.sources.internal_users import RULE as INTERNAL_USER
 from pipeline.sources.internal_users import InternalUsers, internal_users_of
+from pipeline.sources.layouts import FROM, TO, layout_entries, of_layouts, with_span
 from pipeline.sources.numbers import ID_COLUMNS, id_sql, numbers_of, strips_decimal
 from pipeline.sources.source import (
     DATASETS,
@@ -58,6 +59,7 @@ _DATASET_KEYS = (
     "numbers",
     "ids",
     *joins.KEYS,
+    "layouts",
 )
 _FILE_KEYS = (
     "files",
@@ -166,6 +168,20 @@ def _with_shared_files(name: str, datasets: Mapping[str, Any], where: str) -> di
 
 
 def _dataset(name: str, given: Mapping[str, Any], where: str) -> SourceDataset:
+    """A dataset by its entry; of several layouts, what they are together."""
+    if "layouts" not in given:
+        return _one_layout(name, given, where)
+    layouts = []
+    for number, one in enumerate(layout_entries(given, where), 1):
+        place = f"{where}: layouts {number}"
+        layout = _one_layout(name, checked(one, (*_DATASET_KEYS, FROM, TO), place), place)
+        layouts.append(with_span(layout, one, place))
+    whole = of_layouts(given, layouts)
+    _check_complete(whole, name)
+    return whole
+
+
+def _one_layout(name: str, given: Mapping[str, Any], where: str) -> SourceDataset:
     combined = joins.combined(name, given, where, _table)
     entry = combined.entry
     file_format = choice_of(entry.get("format"), tuple(FORMATS), f"{where}: format")
@@ -210,15 +226,20 @@ def _dataset(name: str, given: Mapping[str, Any], where: str) -> SourceDataset:
         joins=combined.joins,
         explode=combined.explode,
     )
+    _check_complete(dataset, name)
+    _check_dates(dataset)
+    return dataset
+
+
+def _check_complete(dataset: SourceDataset, name: str) -> None:
+    where = dataset.where
     if dataset.complete not in (True, False):
         raise ContractError(f"{where}: complete must be true or false, found {dataset.complete!r}")
-    if dataset.complete and (name != "items" or delivery != "daily"):
+    if dataset.complete and (name != "items" or dataset.delivery != "daily"):
         raise ContractError(
             f"{where}: complete: true is for a daily delivery of items: one that leaves out an "
             "item to take it off sale"
         )
-    _check_dates(dataset)
-    return dataset
 
 
 def _table(name: str, entry: Mapping[str, Any], where: str) -> SourceDataset:

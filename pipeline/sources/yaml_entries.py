@@ -16,7 +16,9 @@ def name_list(entry: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]
     """A list of names, none twice. Only `columns` has to be there."""
     value = entry.get(key, [] if key != "columns" else None)
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise ContractError(f"{where}: {key} must be a list of names, found {value!r:.80}")
+        has_yes = isinstance(value, list) and any(isinstance(name, bool) for name in value)
+        quotes = "; write no, yes, on and off in quotes" if has_yes else ""
+        raise ContractError(f"{where}: {key} must be a list of names, found {value!r:.80}{quotes}")
     repeated = sorted({name for name in value if value.count(name) > 1})
     if repeated:
         raise ContractError(f"{where}: {key} names {', '.join(repeated)} more than once")

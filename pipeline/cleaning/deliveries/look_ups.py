@@ -33,35 +33,28 @@ from pipeline.lake import Lake
 from pipeline.ledger import ARRAYS, WITH, LedgerLine
 from pipeline.sources.file_pattern import DeliveredFile
 from pipeline.sources.joined_files import TableFiles, joined_files
-from pipeline.sources.joined_rows import AMBIGUOUS, FOUND, UNMATCHED, WITHOUT_KEY
-from pipeline.sources.reader_columns import BROKEN, DAY, FILE, LINE, NO_ELEMENT, found_column
+from pipeline.sources.joined_rows import (
+    AMBIGUOUS,
+    FOUND,
+    UNMATCHED,
+    WITHOUT_KEY,
+    LookUpCounts,
+    counts_in,
+    counts_of,
+)
+from pipeline.sources.reader_columns import DAY, FILE, LINE
 from pipeline.sources.readers import read_rows
 from pipeline.sources.source import SourceDataset
 
-_STATUSES = (FOUND, UNMATCHED, WITHOUT_KEY, AMBIGUOUS)
 _UNREADABLE_LINE = "unreadable_line"
 _UNREADABLE_SHARE_LINES = 1  # a file's only line may be the one that was cut off
-
-
-@dataclass(frozen=True)
-class DayOfLookUps:
-    """The counts of one delivery day."""
-
-    rows: int
-    digest: str
-    found: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # by join, by status
-    raw_rows: int = 0
-    with_elements: int = 0  # raw rows that stay as rows
-    no_element: int = 0
-    unreadable_arrays: int = 0
-    unreadable_lines: int = 0
 
 
 @dataclass(frozen=True)
 class LookUps:
     """What was joined to a delivery's rows and made of its arrays."""
 
-    days: Mapping[dt.date, DayOfLookUps] = field(default_factory=dict)
+    days: Mapping[dt.date, LookUpCounts] = field(default_factory=dict)
     tables: Mapping[str, Any] = field(default_factory=dict)  # as `joined_state` remembers them
     faults: Sequence[InputError] = ()
 
@@ -148,71 +141,12 @@ def day_counts(
     raw_root: Path | str,
     files: Sequence[DeliveredFile],
     calendar: Calendar,
-) -> dict[dt.date, DayOfLookUps]:
+) -> dict[dt.date, LookUpCounts]:
     """The counts of each delivery day that the files have rows of."""
     rows = read_rows(spark, dataset, raw_root, list(files), upto=calendar.days[-1])
     day = delivery_day_of_dump(dataset, calendar) if dataset.delivery == "dump" else F.col(DAY)
-    counted = rows.groupBy(day.alias("day")).agg(
-        F.count("*").alias("rows"), _digest(rows).alias("digest"), *_counts(dataset)
-    )
-    return {
-        row["day"]: DayOfLookUps(
-            rows=row["rows"],
-            digest=str(row["digest"]),
-            found={
-                join.name: {status: row[f"{join.name} {status}"] for status in _STATUSES}
-                for join in dataset.joins
-            },
-            raw_rows=row["raw_rows"],
-            with_elements=row["with_elements"],
-            no_element=row["no_element"],
-            unreadable_arrays=row["unreadable_arrays"],
-            unreadable_lines=row["unreadable_lines"],
-        )
-        for row in counted.collect()
-    }
-
-
-def shares(rows: DataFrame, dataset: SourceDataset) -> DayOfLookUps:
-    """The counts of rows as `read_rows` gives them, whatever their days."""
-    row = rows.agg(F.count("*").alias("rows"), *_counts(dataset)).collect()[0]
-    found = {
-        join.name: {status: row[f"{join.name} {status}"] for status in _STATUSES}
-        for join in dataset.joins
-    }
-    return DayOfLookUps(
-        row["rows"],
-        "",
-        found,
-        row["raw_rows"],
-        row["with_elements"],
-        row["no_element"],
-        row["unreadable_arrays"],
-    )
-
-
-def _counts(dataset: SourceDataset) -> list[Column]:
-    columns = [
-        F.count_if(F.col(quoted(found_column(join.name))) == status).alias(f"{join.name} {status}")
-        for join in dataset.joins
-        for status in _STATUSES
-    ]
-    is_first = stays = F.lit(True)
-    no_element = unreadable = F.lit(False)
-    if dataset.explode:
-        position = F.col(quoted(dataset.explode.columns[1]))
-        unreadable = F.coalesce(F.col(BROKEN) == dataset.explode.unreadable, F.lit(False))
-        no_element = F.col(NO_ELEMENT).isNotNull()
-        stays = ~unreadable & ~no_element
-        is_first = position.isNull() | (position == "1")
-    return [
-        *columns,
-        F.count_if(is_first).alias("raw_rows"),
-        F.count_if(is_first & stays & F.col(LINE).isNull()).alias("with_elements"),
-        F.count_if(no_element).alias("no_element"),
-        F.count_if(unreadable).alias("unreadable_arrays"),
-        F.count_if(F.col(LINE).isNotNull()).alias("unreadable_lines"),
-    ]
+    counted = rows.groupBy(day.alias("day")).agg(_digest(rows).alias("digest"), *counts_of(dataset))
+    return {row["day"]: counts_in(row, dataset) for row in counted.collect()}
 
 
 def _digest(rows: DataFrame) -> Column:

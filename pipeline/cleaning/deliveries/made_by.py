@@ -43,7 +43,7 @@ _CODE = "pipeline.cleaning.dataset_pass"
 # Where the files lie and whether they must be there decides no row.
 _DECIDES_NOTHING = ("where", "files", "required")
 # What most datasets do not have, and days of older versions do not name.
-_IF_ANY = ("own_columns", "joins", "explode")
+_IF_ANY = ("own_columns", "joins", "explode", "layouts", "since", "until")
 _LIMITS = {
     "events": (
         "late_horizon_days",
@@ -179,6 +179,8 @@ def _mapping(dataset: SourceDataset) -> dict[str, Any]:
         of["joins"] = [
             dataclasses.asdict(join) | {"table": _mapping(join.table)} for join in dataset.joins
         ]
+    if dataset.layouts:
+        of["layouts"] = [_mapping(one) for one in dataset.layouts]
     return of
 
 

@@ -160,6 +160,13 @@ def _readable_when_hashed(dataset: SourceDataset) -> SourceDataset:
     left_out = kept_columns(dataset)
     return dataclasses.replace(
         dataset,
+        layouts=tuple(
+            dataclasses.replace(
+                one,
+                mapping={name: sql for name, sql in one.mapping.items() if name not in left_out},
+            )
+            for one in dataset.layouts
+        ),
         mapping={name: sql for name, sql in dataset.mapping.items() if name not in left_out},
         remove=tuple(rule for rule in dataset.remove if is_readable(rule.when)),
         quarantine=tuple(rule for rule in dataset.quarantine if is_readable(rule.when)),
