@@ -276,13 +276,12 @@ def _file_edits(spec: Spec, known: Known) -> Iterator[tuple[int, int, str]]:
     elif is_dataset and wanted == "dump" and files is not None:
         end = files.end_mark.index
         yield end, end, f"\n{indent}delivery: dump"
-    if not is_dataset:
-        return
     options = _child(node, "options")
     chosen = dict(table.options)
     if table.format == "csv" and (_plain(options) or {}).get("multiline") == "true":
         chosen["multiline"] = True  # the platform writes line breaks, whether the sample has any
-    if options is not None or chosen:
+    # A joined file without options would have those of its dataset.
+    if options is not None or chosen or (not is_dataset and table.format == "csv"):
         pairs = ", ".join(f"{key}: {option_text(value)}" for key, value in chosen.items())
         if options is not None:
             yield (*_span(options), f"{{{pairs}}}")
