@@ -10,7 +10,6 @@ a report too. The same lake gives the same bytes.
 from __future__ import annotations
 
 import datetime as dt
-import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +26,7 @@ from pipeline.error_words import in_words
 from pipeline.lake import Lake, Partition, Run, storage_errors
 from pipeline.ledger import read_ledger
 from pipeline.model.list_methods import MODEL, POPULARITY, TEMPLATE, WORDS
+from pipeline.printable_text import printable
 from pipeline.ranking.best_baseline import DEFAULT
 from pipeline.report.charts import (
     METRIC_NAMES,
@@ -191,23 +191,6 @@ def write_report(
     with storage_errors(f"cannot write {path}"):
         durable.put_text(path, text)
     return path, night
-
-
-def printable(text: str | None) -> str:
-    """Hostile text without what could not be written or would break out of its place.
-
-    Control characters, lone surrogates and the marks that reorder neighbouring text become the
-    replacement character; everything else, every script and emoji, stays.
-    """
-    return "".join(
-        "\N{REPLACEMENT CHARACTER}"
-        if unicodedata.category(letter) in ("Cc", "Cs") or letter in _REORDERING
-        else letter
-        for letter in (text or "").replace("\n", " ").replace("\t", " ")
-    )
-
-
-_REORDERING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 class _Collector:

@@ -112,7 +112,7 @@ class DatasetCheck:
 
 def check_source(
     spark: SparkSession,
-    source_path: str | Path,
+    source: str | Path | Source,
     raw_root: str | Path,
     date: dt.date | None = None,
     timezone: str = "UTC",
@@ -128,7 +128,9 @@ def check_source(
     """
     if "://" in str(raw_root):
         raise InputError(f"{raw_root} is no folder: {no_path(str(raw_root))}")
-    source = with_timezone(load_source(source_path), timezone)
+    if not isinstance(source, Source):
+        source = load_source(source)
+    source = with_timezone(source, timezone)
     with tempfile.TemporaryDirectory(prefix="nightcart-check-") as directory:
         samples = _Samples(spark, source, Path(raw_root), Path(directory))
         checks = []

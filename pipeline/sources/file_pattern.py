@@ -84,6 +84,11 @@ class FilePattern:
         return (found.group(1) if found else None) or "%Y-%m-%d"
 
     @cached_property
+    def _any_day(self) -> str:
+        """A glob for the day: of `%Y/%m/%d`, a folder for each part."""
+        return re.sub("%.", "*", self.spelling) if "/" in self.spelling else "*"
+
+    @cached_property
     def spark_date_format(self) -> str:
         """The same spelling for Spark's to_date."""
         parts = re.split("(%.)", self.spelling)
@@ -121,7 +126,7 @@ class FilePattern:
     def files(self, raw_root: Path | str, date: dt.date | None = None) -> list[DeliveredFile]:
         """The files that are there, in path order; those of one day, if one is given."""
         root = Path(raw_root)
-        glob = self.on(date) if date else _PLACEHOLDER.sub("*", self.text)
+        glob = self.on(date) if date else _PLACEHOLDER.sub(self._any_day, self.text)
         glob = glob.replace("[", "[[]")
         found = {path for suffix in ("", *COMPRESSED) for path in root.glob(glob + suffix)}
         files = [self._file(root, path) for path in found if path.is_file()]

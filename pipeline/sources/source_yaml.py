@@ -170,7 +170,10 @@ def _with_shared_files(name: str, datasets: Mapping[str, Any], where: str) -> di
             "that names its own files"
         )
     shared = checked(datasets[other], _DATASET_KEYS, f"{where}: {other}")
-    return {key: shared[key] for key in _FILE_KEYS if key in shared} | entry
+    taken = {key: shared[key] for key in _FILE_KEYS if key in shared} | entry
+    if "explode" in entry and not entry["explode"] and "explode_empty" not in entry:
+        taken.pop("explode_empty", None)  # of the arrays that this dataset does not read
+    return taken
 
 
 def _dataset(name: str, given: Mapping[str, Any], where: str) -> SourceDataset:

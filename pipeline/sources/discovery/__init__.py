@@ -1,0 +1,1 @@
+"""`nightcart source new`: guesses at a stranger's files, written as a source YAML."""
