@@ -30,12 +30,13 @@ from pipeline.datasets import (
     METRICS,
     RECOMMENDATIONS,
     RETRACTIONS,
+    TRIGGERS,
     cleaned,
 )
 from pipeline.errors import InputError
 from pipeline.lake import VIEWS_FILE, Lake, Partition, Run, storage_errors
 from pipeline.publishing.consent import refusing
-from pipeline.publishing.list_origin import input_of
+from pipeline.publishing.list_origin import input_of, triggers_of
 from pipeline.publishing.sql_values import sql_files, sql_text
 from pipeline.retention.expired import expired_until
 from pipeline.verification import seal_lines
@@ -106,6 +107,8 @@ def view_statements(
         "recommendations_latest": _FLAT.format(wide="recommendations_wide_latest"),
         "recommendations_wide": _consenting(_wide(all_nights), refused),
         "recommendations": _FLAT.format(wide="recommendations_wide"),
+        "triggers_latest": _consenting(_triggers(lake, [latest], leaving), refused),
+        "triggers": _consenting(_triggers(lake, all_nights, leaving), refused),
         "catalogue_latest": _input(lake, CATALOGUE, latest),
         "histories_latest": _input(lake, HISTORIES, latest),
         "events": _standing(lake, "events", "event", leaving),
@@ -175,6 +178,12 @@ def _consenting(lists: str, refused: str | None) -> str:
     return f"""
     SELECT lists.* FROM ({lists}) AS lists
     ANTI JOIN ({refused}) AS refused ON lists.user_id = refused.user_id"""  # noqa: S608 (paths are quoted)
+
+
+def _triggers(lake: Lake, nights: Sequence[Partition], leaving: Collection[Path]) -> str:
+    """What was published beside the lists of some nights."""
+    found = [made for night in nights if (made := triggers_of(lake, night)) is not None]
+    return _grown(load_contract(TRIGGERS), _without(leaving, found))
 
 
 def _input(lake: Lake, name: str, lists: Partition) -> str:
