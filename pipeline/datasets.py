@@ -53,6 +53,7 @@ HISTORIES = "histories"
 ITEM_WORDS = "item_words"
 METRICS = "metrics"
 GENERATED = "generated"  # the lists that a run made
+TRIGGERS = "triggers"  # why to write to whom today
 RECOMMENDATIONS = "recommendations"  # the lists that readers see
 LEDGER = "ledger"  # what became of every row, a file a stage
 
@@ -64,6 +65,7 @@ OF_A_NIGHT = (
     ITEM_WORDS,
     METRICS,
     GENERATED,
+    TRIGGERS,
     RECOMMENDATIONS,
     LEDGER,
 )

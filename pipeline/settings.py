@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo
 
 from pipeline.errors import SettingsError
 from pipeline.settings_files import Given, coerce, from_environment, from_toml, refuse_unknown
-from pipeline.settings_ranges import fault
+from pipeline.settings_ranges import TRIGGER_KINDS, fault
 
 # A base_model that starts so is a directory; any other is a name that a hub knows.
 BASE_MODEL_IS_PATH = (".", "~", "/")
@@ -200,6 +200,30 @@ class Generation:
 
 
 @dataclass(frozen=True)
+class Triggers:
+    """Why to write to whom today (docs/triggers.md). A cap of 0 is none."""
+
+    kinds: tuple[str, ...] = TRIGGER_KINDS  # best first; a kind that is not named is not looked for
+    per_shopper: int = 3
+    per_kind: int = 2  # of one shopper
+    per_item: int = 1  # kinds about one item, for one shopper
+    valid_days: int = 3
+    interest_days: int = 30  # views and carts so far back count
+    price_drop_share: float = 0.05  # a price is down by such a share …
+    price_drop_value: float = 0.0  # … or by so much; 0: not asked. Both 0: any drop counts
+    price_days: int = 1  # compared with the lowest price of so many days before
+    cart_left_days: int = 3
+    due_early_days: int = 3  # before the usual time is over
+    due_min_gaps: int = 5  # between purchases of an item, by all shoppers; fewer tell nothing
+    follow_events: int = 3  # of one brand or category: the shopper follows it
+    win_back_times: float = 2.0  # so many times the usual days without a visit
+    win_back_min_days: int = 7
+    win_back_min_visits: int = 4  # days with a visit; fewer are no rhythm
+    quiet_days: int = 7  # the same kind and item is not repeated before
+    quiet_list: str = ""  # a file of shoppers who get none: the shop's own ids, one a line
+
+
+@dataclass(frozen=True)
 class Reasons:
     """The words a recommendation is presented with."""
 
@@ -298,6 +322,7 @@ class Settings:
     training: Training = field(default_factory=Training)
     evaluation: Evaluation = field(default_factory=Evaluation)
     generation: Generation = field(default_factory=Generation)
+    triggers: Triggers = field(default_factory=Triggers)
     reasons: Reasons = field(default_factory=Reasons)
     privacy: Privacy = field(default_factory=Privacy)
     encryption: Encryption = field(default_factory=Encryption)
@@ -392,6 +417,9 @@ def _with_absolute_paths(settings: Settings, base: Path) -> Settings:
     if generation.promotions:
         generation = dataclasses.replace(generation, promotions=absolute(generation.promotions))
     spark = dataclasses.replace(settings.spark, jars=tuple(map(absolute, settings.spark.jars)))
+    triggers = settings.triggers
+    if triggers.quiet_list:
+        triggers = dataclasses.replace(triggers, quiet_list=absolute(triggers.quiet_list))
     model = settings.model
     if model.base_model.startswith(BASE_MODEL_IS_PATH):
         model = dataclasses.replace(model, base_model=absolute(model.base_model))
@@ -401,6 +429,7 @@ def _with_absolute_paths(settings: Settings, base: Path) -> Settings:
         spark=spark,
         model=model,
         generation=generation,
+        triggers=triggers,
         paths=Paths(
             raw=absolute(settings.paths.raw),
             lake=absolute(settings.paths.lake),

@@ -33,6 +33,15 @@ EXPORT_PROFILES = (
     "csv",
     "spreadsheet",
 )
+# What a trigger can be (the triggers contract), best first.
+TRIGGER_KINDS = (
+    "cart_left",
+    "back_in_stock",
+    "price_drop",
+    "due_again",
+    "new_arrival",
+    "win_back",
+)
 OWN, PSEUDONYM = "own", "pseudonym"  # the ids that an export may carry
 
 
@@ -145,6 +154,27 @@ ALLOWED: Mapping[str, Allowed] = {
     ),
     "exports.ids": _matching("own|pseudonym", 'must be "own" or "pseudonym"'),
     "exports.keep_days": _at_least(1),
+    "triggers.kinds": Allowed(
+        f"must be some of {', '.join(TRIGGER_KINDS)}",
+        lambda value: set(value) <= set(TRIGGER_KINDS) and len(set(value)) == len(value),
+    ),
+    "triggers.per_shopper": _at_least(0),
+    "triggers.per_kind": _at_least(0),
+    "triggers.per_item": _at_least(0),
+    "triggers.valid_days": _at_least(1),
+    "triggers.interest_days": _at_least(1),
+    "triggers.price_drop_value": _at_least(0),
+    "triggers.price_days": _at_least(1),
+    "triggers.cart_left_days": _at_least(1),
+    "triggers.due_early_days": _at_least(0),
+    "triggers.due_min_gaps": _at_least(1),
+    "triggers.follow_events": _at_least(1),
+    "triggers.win_back_times": _at_least(1),
+    "triggers.win_back_min_days": _at_least(1),
+    "triggers.win_back_min_visits": _at_least(3),
+    "triggers.quiet_days": Allowed(
+        f"must be between 0 and {MOST_DAYS:,}", lambda value: 0 <= value <= MOST_DAYS
+    ),
     "reasons.max_new_tokens": _at_least(1),
     "reasons.max_prompt_words": _at_least(1),
 }

@@ -34,6 +34,7 @@ from pipeline.datasets import (
     REMOVED_EVENTS,
     RETRACTIONS,
     REVIEW_PHRASES,
+    TRIGGERS,
     USER_ATTRIBUTES,
 )
 
@@ -45,6 +46,7 @@ VALIDATE_HISTORIES = "validate_histories"
 FINE_TUNE = "fine_tune"
 EVALUATE = "evaluate"
 GENERATE = "generate"
+TARGET = "target"
 VALIDATE_GENERATED = "validate_generated"
 PUBLISH = "publish"
 REPORT = "report"
@@ -212,7 +214,16 @@ STAGES = (
         reads_before=(GENERATED, HISTORIES, RECOMMENDATIONS),
         writes=(GENERATED, LEDGER),
     ),
-    _gate(VALIDATE_GENERATED, "Check the lists", "generated", (GENERATED,)),
+    NightStage(
+        TARGET,
+        "Find the triggers",
+        TARGET,
+        # The two of users for consent by now.
+        reads=(HISTORIES, ACTS, CATALOGUE, CATALOGUE_CHANGES, CLEANED_USERS, USER_ATTRIBUTES),
+        reads_before=(RECOMMENDATIONS, TRIGGERS),
+        writes=(TRIGGERS, LEDGER),
+    ),
+    _gate(VALIDATE_GENERATED, "Check the lists", "generated", (GENERATED, TRIGGERS)),
     NightStage(
         PUBLISH,
         "Publish",
@@ -220,6 +231,7 @@ STAGES = (
         # The last five for views.sql alone, which names their files.
         reads=(
             GENERATED,
+            TRIGGERS,
             HISTORIES,
             CATALOGUE,
             CLEANED_USERS,
@@ -230,7 +242,7 @@ STAGES = (
             CATALOGUE_CHANGES,
             METRICS,
         ),
-        reads_before=(RECOMMENDATIONS, LEDGER),
+        reads_before=(RECOMMENDATIONS, TRIGGERS, LEDGER),
         writes=(RECOMMENDATIONS, LEDGER),
     ),
     NightStage(
@@ -244,6 +256,7 @@ STAGES = (
             METRICS,
             CHAMPIONS,
             GENERATED,
+            TRIGGERS,
             RECOMMENDATIONS,
             LEDGER,
         ),

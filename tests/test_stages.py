@@ -19,7 +19,7 @@ by_name = pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
 def test_the_order_of_a_night() -> None:
     assert " ".join(NAMES) == (
         "wait_for_raw clean validate_cleaned build_histories validate_histories fine_tune "
-        "evaluate generate validate_generated publish report"
+        "evaluate generate target validate_generated publish report"
     )
     assert not set(NAMES) & set(stages.BESIDE)
     assert len({stage.title for stage in STAGES}) == len(set(NAMES)) == len(STAGES)
@@ -75,7 +75,7 @@ def test_a_stage_on_a_gpu_runs_a_model() -> None:
 def test_a_gate_checks_what_its_stage_reads() -> None:
     from pipeline.validation.dataset_group import GROUPS
 
-    assert GROUPS["generated"] == {"generated": "recommendations"}
+    assert GROUPS["generated"] == {"generated": "recommendations", "triggers": "triggers"}
     assert list(GROUPS["histories"]) == ["catalogue", "histories", "item_words"]
     assert list(GROUPS["cleaned"]) == [*datasets.CLEANED, "quarantine"]
     # `jobs/validate.py` names the run's record so.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 
-from pipeline.datasets import CATALOGUE, HISTORIES
+from pipeline.datasets import CATALOGUE, HISTORIES, TRIGGERS
 from pipeline.lake import Lake, Partition
 from pipeline.lineage import LISTS_OF, Lineage, lineage_of
 
@@ -25,6 +25,25 @@ def lineage_of_lists(lake: Lake, lists: Partition) -> Lineage:
     """
     night = lists_night(lists).isoformat()
     return Lineage({name: {night: _directory(lake, name, lists)} for name in INPUTS})
+
+
+def with_triggers(lineage: Lineage, triggers: Partition | None) -> Lineage:
+    """The lineage of lists that readers see together with some triggers."""
+    if triggers is None:
+        return lineage
+    beside = {TRIGGERS: {triggers.run_date.isoformat(): triggers.directory_id}}
+    return Lineage({**lineage.inputs, **beside}, lineage.code, lineage.settings)
+
+
+def triggers_of(lake: Lake, lists: Partition) -> Partition | None:
+    """The triggers that were published with some lists; none with lists that stand in.
+
+    Raises:
+        StorageError: they are not there any more.
+    """
+    lineage = lineage_of(lists)
+    known = lineage.directory(TRIGGERS, lists.run_date) if lineage else None
+    return None if known is None else lake.partition(TRIGGERS, lists.run_date, known)
 
 
 def input_of(lake: Lake, name: str, lists: Partition) -> Partition:

@@ -1,7 +1,8 @@
 """Stage `publish`: checked lists become what readers see, all at once or not at all.
 
 Reads `generated` of the same run, what `checks` compares it with, and who has withdrawn consent by
-now, also after the night: they are left out. Writes, in this order:
+now, also after the night: they are left out. The manifest names the run's `triggers`; whoever reads
+them leaves out the same people. Writes, in this order:
 
 1. `recommendations/run_date=D/run_id=R/`: each file linked (or copied, across file systems) under
    a hidden name, its SHA-256 compared with the generated manifest's, then renamed;
@@ -35,7 +36,14 @@ import pyarrow.parquet as pq
 
 from pipeline import durable
 from pipeline.code_version import code_version
-from pipeline.datasets import CATALOGUE, CLEANED_USERS, GENERATED, HISTORIES, RECOMMENDATIONS
+from pipeline.datasets import (
+    CATALOGUE,
+    CLEANED_USERS,
+    GENERATED,
+    HISTORIES,
+    RECOMMENDATIONS,
+    TRIGGERS,
+)
 from pipeline.encryption.parquet_files import is_encrypted, read_table
 from pipeline.errors import GateError, InputError, StorageError
 from pipeline.intact import file_sha256
@@ -43,7 +51,7 @@ from pipeline.lake import Lake, Partition, Run, storage_errors
 from pipeline.ledger import LedgerLine, write_ledger
 from pipeline.publishing.checks import Inputs, check_recommendations
 from pipeline.publishing.consent import known_until, withdrawn_from
-from pipeline.publishing.list_origin import lineage_of_lists
+from pipeline.publishing.list_origin import lineage_of_lists, with_triggers
 from pipeline.publishing.views import views_beside
 from pipeline.settings import Settings
 from pipeline.stages import PUBLISH
@@ -93,7 +101,8 @@ def _publish(lake: Lake, run: Run, settings: Settings) -> Published:
             f"{len(withdrawn):,}",
             run.run_date,
         )
-    made_of = _fingerprint(generated, withdrawn)
+    triggers = lake.committed(TRIGGERS, run)
+    made_of = _fingerprint(generated, withdrawn, triggers)
     partition = _published_before(lake, run, made_of)
     if partition is None:
         _put_files(lake, run, generated, withdrawn)
@@ -111,7 +120,7 @@ def _publish(lake: Lake, run: Run, settings: Settings) -> Published:
             withdrawn=len(withdrawn),
             consent_until=known_until(lake, run.run_date).isoformat(),
             made_of=made_of,
-            **lineage_of_lists(lake, generated).facts(),
+            **with_triggers(lineage_of_lists(lake, generated), triggers).facts(),
         )
     line = LedgerLine(
         run_date=run.run_date,
@@ -179,9 +188,12 @@ def _inputs(lake: Lake, generated: Partition, settings: Settings, scratch: Path)
     )
 
 
-def _fingerprint(generated: Partition, withdrawn: Sequence[str]) -> str:
-    """What says which rows are published: the generated files, and who is left out of them."""
-    text = json.dumps([generated.manifest["files"], list(withdrawn)], sort_keys=True)
+def _fingerprint(generated: Partition, withdrawn: Sequence[str], triggers: Partition | None) -> str:
+    """What says which rows are published: the generated files, who is left out, the triggers."""
+    said: list[object] = [generated.manifest["files"], list(withdrawn)]
+    if triggers is not None:
+        said.append(triggers.directory_id)
+    text = json.dumps(said, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

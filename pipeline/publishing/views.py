@@ -39,13 +39,14 @@ from pipeline.datasets import (
     RECOMMENDATIONS,
     RETRACTIONS,
     RUNS,
+    TRIGGERS,
     cleaned,
 )
 from pipeline.encryption.duckdb_tables import bring, files_of, parquet_source
 from pipeline.errors import InputError
 from pipeline.lake import VIEWS_FILE, Lake, Partition, Run, storage_errors
 from pipeline.publishing.consent import refusing
-from pipeline.publishing.list_origin import input_of
+from pipeline.publishing.list_origin import input_of, triggers_of
 from pipeline.retention.expired import expired_until
 from pipeline.sql_values import sql_files, sql_text
 from pipeline.verification import seal_lines
@@ -122,12 +123,16 @@ def view_statements(
     if adding is not None:
         nights[adding.run_date] = adding
     all_nights = _without(leaving, [nights[date] for date in sorted(nights)])
-    refused = _refused(lake, [*all_nights, latest], for_all=for_all)
+    published = [*all_nights, latest]
+    beside = [made for night in published if (made := triggers_of(lake, night)) is not None]
+    refused = _refused(lake, [*published, *_without(leaving, beside)], for_all=for_all)
     views = {
         "recommendations_wide_latest": _consenting(_wide([latest]), refused),
         "recommendations_latest": _FLAT.format(wide="recommendations_wide_latest"),
         "recommendations_wide": _consenting(_wide(all_nights), refused),
         "recommendations": _FLAT.format(wide="recommendations_wide"),
+        "triggers_latest": _consenting(_triggers(lake, [latest], leaving), refused),
+        "triggers": _consenting(_triggers(lake, all_nights, leaving), refused),
         "catalogue_latest": _input(lake, CATALOGUE, latest),
         "histories_latest": _input(lake, HISTORIES, latest),
         "events": _standing(lake, "events", "event", leaving),
@@ -208,7 +213,7 @@ def _refused(lake: Lake, nights: Sequence[Partition], *, for_all: bool) -> _Refu
     """Who has withdrawn.
 
     Args:
-        nights: whose lists are to be read.
+        nights: whose lists, and triggers, are to be read.
         for_all: also engines without the key are to read them: where entries are encrypted, this
             is digests of those who have lists, and the next publish knows who has withdrawn since.
     """
@@ -226,6 +231,12 @@ def _refused(lake: Lake, nights: Sequence[Partition], *, for_all: bool) -> _Refu
         return None
     values = ", ".join(sql_text(digest) for (digest,) in digests)
     return _Refused(f"SELECT unnest([{values}]) AS user_id", "sha256(lists.user_id)")
+
+
+def _triggers(lake: Lake, nights: Sequence[Partition], leaving: Collection[Path]) -> str:
+    """What was published beside the lists of some nights."""
+    found = [made for night in nights if (made := triggers_of(lake, night)) is not None]
+    return _grown(load_contract(TRIGGERS), _without(leaving, found))
 
 
 def _input(lake: Lake, name: str, lists: Partition) -> str:

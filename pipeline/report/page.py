@@ -21,7 +21,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from pipeline import durable
-from pipeline.datasets import CATALOGUE, CHAMPIONS, HISTORIES, METRICS, MODELS
+from pipeline.datasets import CATALOGUE, CHAMPIONS, HISTORIES, METRICS, MODELS, TRIGGERS
 from pipeline.error_words import in_words
 from pipeline.lake import Lake, Partition, Run, storage_errors
 from pipeline.ledger import read_ledger
@@ -60,6 +60,7 @@ from pipeline.report.night import (
     read_stages,
     run_partition,
 )
+from pipeline.report.triggers import TriggerCounts, read_triggers
 from pipeline.settings import Settings
 
 REPORT_FILE = "report.html"
@@ -85,6 +86,7 @@ class Night:
     lists_run_id: str | None = None
     lists_state: str = UNPUBLISHED
     example_users: list[ExampleUser] = field(default_factory=list)
+    triggers: TriggerCounts | None = None
     data_docs: str | None = None
     airflow_run: str | None = None  # address of its page
     unreadable: list[str] = field(default_factory=list)
@@ -129,6 +131,10 @@ def read_night(lake: Lake, run: Run, settings: Settings) -> Night:
             "the shoppers",
             lambda: read_example_users(made, histories, catalogue, settings.seed),
             [],
+        )
+    if triggers := partition(TRIGGERS):
+        night.triggers = collect.part(
+            "the triggers", lambda: read_triggers(triggers, read_ledger(lake, run)), None
         )
     if (lake.records(run) / DATA_DOCS).is_file():
         night.data_docs = DATA_DOCS

@@ -29,6 +29,7 @@ from pipeline.datasets import (
     MODELS,
     RECOMMENDATIONS,
     RUNS,
+    TRIGGERS,
     USER_ATTRIBUTES,
 )
 from pipeline.errors import InputError
@@ -50,7 +51,7 @@ from pipeline.settings import Retention, Settings
 KEPT_FOR: Mapping[str, tuple[str, ...]] = {
     "deliveries_days": EXPIRING_DELIVERIES,
     "nights_days": (CATALOGUE, USER_ATTRIBUTES, ACTS, HISTORIES, ITEM_WORDS, GENERATED),
-    "lists_days": (RECOMMENDATIONS,),
+    "lists_days": (RECOMMENDATIONS, TRIGGERS),
     "models_days": (MODELS, METRICS, CHAMPIONS),
     "records_days": (RUNS, LEDGER),
 }

@@ -31,7 +31,14 @@ from pipeline.simulator.randomness import stream
 from pipeline.simulator.reviews import Aftermath
 from pipeline.simulator.sessions import Behaviour
 from pipeline.simulator.users import ConsentBook, build_users
-from pipeline.simulator.writer import Delivery, claim, write_delivery, write_world
+from pipeline.simulator.writer import (
+    Delivery,
+    act_truth,
+    claim,
+    market_truth,
+    write_delivery,
+    write_world,
+)
 
 # With 45 days the last one is 1 March 2026.
 DEFAULT_START = dt.date(2026, 1, 16)
@@ -140,7 +147,8 @@ class Shop:
             len(users),
             np.flatnonzero(market.available),
         )
-        events = join_events([lived, self._aftermath.returns(day, clock.seconds), visitors])
+        returned = self._aftermath.returns(day, clock.seconds)
+        events = join_events([lived, returned, visitors])
         events = events.take(np.argsort(events.second, kind="stable"))
         event_page = self._press.events(day, clock, events, market)
         bought = lived.take(lived.kind == PURCHASE)
@@ -154,9 +162,14 @@ class Shop:
                 day, clock, np.union1d(joined, changed), self._consent.consent
             ),
         }
-        return Delivery(
-            clock.date, pages, [fault for page in pages.values() for fault in page.faults]
-        )
+        acts = join_events([lived, returned])
+        acts = acts.take(np.argsort(acts.second, kind="stable"))
+        truth = {
+            "market": market_truth(self.catalogue, market),
+            "acts": act_truth(self.catalogue, users, acts),
+        }
+        faults = [fault for page in pages.values() for fault in page.faults]
+        return Delivery(clock.date, pages, faults, truth)
 
 
 def _check(plan: Plan, days: int) -> None:

@@ -1,7 +1,9 @@
 """Writing a simulation: a day's directory appears whole, its ground truth just before it.
 
 Writes `<out>/date=D/…` and `<out>/_truth/`: `simulation.json` (the plan), `faults/date=D.jsonl`,
-`items.parquet`, `users.parquet`, `complements.parquet`. Sources never read names that begin with
+`market/date=D.parquet` (price and stock of every item at the end of the day),
+`acts/date=D.parquet` (what shoppers did, before anything was broken), `items.parquet`,
+`users.parquet`, `complements.parquet`. Sources never read names that begin with
 `_` or `.`.
 """
 
@@ -23,8 +25,10 @@ from pipeline import durable
 from pipeline.errors import InputError
 from pipeline.simulator.assortment import BRANDS, CATEGORIES, CATEGORY_KEYS
 from pipeline.simulator.catalogue import NEVER, NOBODY, Catalogue, Floats, Ints
+from pipeline.simulator.events import EVENT_TYPES, Events
 from pipeline.simulator.faults import Fault
 from pipeline.simulator.lexicon import LANGUAGES
+from pipeline.simulator.market import Market
 from pipeline.simulator.planting import Page
 from pipeline.simulator.users import Users
 
@@ -38,6 +42,7 @@ class Delivery:
     date: dt.date
     pages: Mapping[str, Page]
     faults: list[Fault]
+    truth: Mapping[str, pa.Table]  # of the day, by the name of its folder
 
 
 def claim(out: Path, plan: Mapping[str, Any]) -> None:
@@ -74,6 +79,9 @@ def write_delivery(out: Path, delivery: Delivery) -> None:
         faults,
         "".join(json.dumps(fault.as_row(), ensure_ascii=False) + "\n" for fault in delivery.faults),
     )
+    for folder, table in delivery.truth.items():
+        (out / TRUTH / folder).mkdir(exist_ok=True)
+        pq.write_table(table, out / TRUTH / folder / f"{name}.parquet")
     aside = out / f".{name}.partial"
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir()
@@ -83,6 +91,32 @@ def write_delivery(out: Path, delivery: Delivery) -> None:
     durable.sync_files(aside.iterdir())
     durable.sync_directory(aside)
     durable.rename(aside, out / name)
+
+
+def market_truth(catalogue: Catalogue, market: Market) -> pa.Table:
+    """What every known item is at the end of a day."""
+    known = np.flatnonzero(market.known)
+    return pa.table(
+        {
+            "item": [catalogue.sku[item] for item in known.tolist()],
+            "price": pa.array(market.price[known]),
+            "stock": pa.array(market.stock[known]),
+            "listed": pa.array(market.listed[known]),
+        }
+    )
+
+
+def act_truth(catalogue: Catalogue, users: Users, events: Events) -> pa.Table:
+    """What shoppers did with items on a day, in its order; bots are none."""
+    acts = events.take(events.item >= 0)
+    return pa.table(
+        {
+            "user": [users.user_id[user] for user in acts.user.tolist()],
+            "item": [catalogue.sku[item] for item in acts.item.tolist()],
+            "kind": [EVENT_TYPES[kind] for kind in acts.kind.tolist()],
+            "second": pa.array(acts.second),
+        }
+    )
 
 
 def write_world(out: Path, catalogue: Catalogue, users: Users) -> None:

@@ -19,6 +19,7 @@ from pipeline.contracts.contract import load_contract
 from pipeline.errors import InputError
 from pipeline.lake import Lake, Run
 from pipeline.ledger import LedgerLine, write_ledger
+from pipeline.publishing.degrade import degrade
 from pipeline.publishing.query import TABLE_ROWS, run_query, write_result
 from tests.lake_rows import user_id_of, write_again, write_rows
 from tests.publishing.conftest import NIGHT, Night, catalogue_row, entry, list_row
@@ -341,3 +342,54 @@ def test_events_that_a_later_delivery_took_back_are_not_seen(night: Night) -> No
         ("stays", day, day),
     ]
     assert rows(lake, "SELECT count(*) FROM reviews") == [(0,)]
+
+
+def test_triggers_are_shown_with_the_lists_that_they_were_published_with(night: Night) -> None:
+    def found(view: str) -> list[tuple[object, ...]]:
+        return rows(night.lake, f"SELECT run_date, user_id, kind FROM {view} ORDER BY ALL")
+
+    older = night.on(YESTERDAY, "r0")
+    older.generate()
+    older.publish()
+    assert found("triggers_latest") == found("triggers") == []
+    write_rows(night.lake, "triggers", night.run, [trigger_row("ann"), trigger_row("bob")])
+    assert found("triggers") == []  # made, and published with nothing yet
+    night.publish()
+    ann, bob = ((NIGHT, user, "price_drop") for user in sorted(map(user_id_of, ("ann", "bob"))))
+    assert found("triggers_latest") == found("triggers") == [ann, bob]
+    with duckdb.connect() as connection:
+        connection.execute((night.lake.root / "views.sql").read_text(encoding="utf-8"))
+        assert len(connection.execute("FROM triggers_latest").fetchall()) == 2
+    # Another run of the date that publishes none, and lists that stand in, show none.
+    rerun = night.on(NIGHT, "r2")
+    rerun.generate()
+    rerun.publish()
+    assert found("triggers_latest") == []
+    write_rows(night.lake, "triggers", rerun.run, [trigger_row("ann")])
+    rerun.publish()
+    assert len(found("triggers_latest")) == 1
+    tomorrow = Run(NIGHT + dt.timedelta(days=1), "r3")
+    degrade(night.lake, tomorrow, "failed", "a test says so")
+    assert found("triggers_latest") == []
+
+
+def test_triggers_that_were_made_again_are_published_beside_the_first(night: Night) -> None:
+    write_rows(night.lake, "triggers", night.run, [trigger_row("ann")])
+    first = night.publish().partition
+    write_rows(night.lake, "triggers", night.run, [trigger_row("bob")])
+    again = night.publish().partition
+    assert first.path != again.path
+    assert rows(night.lake, "SELECT user_id FROM triggers_latest") == [(user_id_of("bob"),)]
+
+
+def trigger_row(name: str) -> dict[str, object]:
+    return {
+        "user_id": user_id_of(name),
+        "rank": 1,
+        "kind": "price_drop",
+        "item_id": "a",
+        "because": "view",
+        "since": dt.datetime(2026, 2, 28, tzinfo=dt.UTC),
+        "valid_from": NIGHT,
+        "valid_until": NIGHT,
+    }

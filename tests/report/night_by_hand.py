@@ -30,6 +30,7 @@ STAGES = (
     "fine_tune",
     "evaluate",
     "generate",
+    "target",
     "validate_generated",
     "publish",
 )

@@ -13,14 +13,19 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jobs.report import main
+from pipeline.datasets import HISTORIES, TRIGGERS
 from pipeline.lake import Lake, Run, write_json
+from pipeline.ledger import LedgerLine, write_ledger
 from pipeline.report.page import printable, read_night, render, write_report
 from pipeline.settings import Settings
+from pipeline.stages import TARGET
+from tests.lake_rows import write_rows
 from tests.report.night_by_hand import (
     HOSTILE,
     N_ITEMS,
     NIGHT,
     STAGES,
+    user_id_of,
     write_counts,
     write_good_night,
     write_lists,
@@ -303,3 +308,30 @@ def test_a_night_that_another_stands_in_for_says_so(
     text = page_of(lake, run, settings).text
     assert "Not made in time" in text
     assert "Readers see the lists of Saturday 28 February 2026 in place of this night’s" in text
+
+
+def test_the_triggers_are_counted(good_night: Lake, run: Run, settings: Settings) -> None:
+    assert "Why to write today" not in page_of(good_night, run, settings).text
+    row = {
+        "user_id": user_id_of(1),
+        "rank": 1,
+        "kind": "price_drop",
+        "item_id": "i1",
+        "price": 2.0,
+        "because": "view",
+        "since": dt.datetime(2026, 3, 1, tzinfo=dt.UTC),
+        "price_before": 3.0,
+        "valid_from": NIGHT,
+        "valid_until": NIGHT,
+    }
+    write_rows(good_night, TRIGGERS, run, [row], kinds={"price_drop": 1})
+    shoppers, candidates = {"inactive": 6, "nothing_to_say": 5}, {"sent_before": 3}
+    lines = [
+        LedgerLine(NIGHT, run.run_id, TARGET, HISTORIES, 12, 1, removed=shoppers),
+        LedgerLine(NIGHT, run.run_id, TARGET, TRIGGERS, 4, 1, removed=candidates),
+    ]
+    write_ledger(good_night, run, TARGET, lines)
+    text = page_of(good_night, run, settings).text
+    assert "1 trigger for 1 of 12 shoppers" in text
+    for words in ("price drop", "sent before", "inactive", "nothing to say"):
+        assert words in text

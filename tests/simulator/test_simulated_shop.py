@@ -15,6 +15,7 @@ from pipeline.errors import InputError
 from pipeline.simulator.shop import simulate_shop
 
 DAY_FILES = {"events.jsonl", "items.csv", "reviews.jsonl", "users.csv"}
+DAY_TRUTHS = {"acts", "faults", "market"}
 
 
 def files_of(out: Path) -> dict[str, bytes]:
@@ -45,7 +46,7 @@ def test_a_longer_simulation_begins_with_the_shorter_one(tmp_path: Path) -> None
     short = files_of(small(tmp_path / "short", days=8))
     long = files_of(small(tmp_path / "long", days=15))
     assert {name: long[name] for name in short} == short
-    assert len(long) == len(short) + 7 * (len(DAY_FILES) + 1)
+    assert len(long) == len(short) + 7 * (len(DAY_FILES) + len(DAY_TRUTHS))
 
 
 def test_a_simulation_can_be_made_longer_in_place(tmp_path: Path) -> None:

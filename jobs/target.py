@@ -1,0 +1,36 @@
+"""Find the night's triggers: why to write to which shopper, about which item.
+
+Reads the date's histories, acts and catalogue, and how prices and stock were before; writes the
+dataset `triggers`. Only shoppers who are active and agree get any; `[triggers]` in the settings
+says which kinds there are and how many. A retry makes them again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+
+from pipeline.ledger import write_ledger
+from pipeline.stage import Report, Stage, run_stage, stage_parser
+from pipeline.stages import TARGET
+from pipeline.targeting.triggers import make_triggers
+
+log = logging.getLogger("nightcart")
+
+
+def target(stage: Stage, _arguments: argparse.Namespace) -> Report:
+    """Find them, then account for every shopper and every candidate."""
+    made = make_triggers(stage.lake, stage.run, stage.settings)
+    write_ledger(stage.lake, stage.run, stage.name, made.lines)
+    for line in made.lines:
+        log.info("%s", line)
+    return made.report
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the stage; returns the process's exit code."""
+    return run_stage(TARGET, stage_parser(TARGET, __doc__), target, argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""Whom to write to today, and about what: triggers of shoppers who are active and agree."""

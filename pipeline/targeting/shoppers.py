@@ -1,0 +1,82 @@
+"""Who may be written to, by everything that the lake knows now; and who asked to be left in peace.
+
+A shopper may be who is in the night's histories, active and agreeing as of the night, has not
+withdrawn since, and is not on the shop's quiet list. Erased shoppers are in no history.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from pipeline.encryption.duckdb_tables import bring, parquet_source
+from pipeline.errors import InputError
+from pipeline.lake import Lake, Partition
+from pipeline.lake_key import key_of_lake
+from pipeline.pseudonym import PSEUDONYM_LENGTH, pseudonym
+from pipeline.publishing.consent import refusing
+from pipeline.settings import Settings
+
+# Why a shopper of the histories gets nothing; the first that holds. `due` has the others.
+INACTIVE, NO_CONSENT = "inactive", "no_consent"
+WITHDRAWN, ON_QUIET_LIST = "consent_withdrawn", "on_quiet_list"
+
+_SHOPPERS = """
+CREATE TEMP TABLE shoppers AS
+SELECT user_id, CASE
+    WHEN NOT active THEN 'inactive'
+    WHEN NOT consent THEN 'no_consent'
+    WHEN user_id IN (SELECT user_id FROM ({refused})) THEN 'consent_withdrawn'
+    WHEN user_id IN (SELECT user_id FROM quiet) THEN 'on_quiet_list'
+END AS fate
+FROM {histories};
+CREATE TEMP VIEW due AS SELECT user_id FROM shoppers WHERE fate IS NULL
+"""
+
+
+def make_shoppers(
+    connection: duckdb.DuckDBPyConnection, lake: Lake, histories: Partition, quiet: set[str]
+) -> dict[str, int]:
+    """Make the tables `shoppers` and `due`; returns how many get nothing, by reason."""
+    quiet_ids = pa.table({"user_id": pa.array(sorted(quiet), pa.string())})
+    connection.register("quiet", quiet_ids)
+    refused = refusing(lake) or "SELECT NULL::VARCHAR AS user_id WHERE false"
+    made = _SHOPPERS.format(refused=refused, histories=parquet_source(histories.files))
+    connection.execute(bring(connection, made))
+    counted = connection.execute(
+        "SELECT fate, count(*) FROM shoppers WHERE fate IS NOT NULL GROUP BY fate ORDER BY fate"
+    )
+    return dict(counted.fetchall())
+
+
+def read_quiet_list(lake: Lake, settings: Settings) -> set[str]:
+    """The pseudonyms of a file of the shop's own ids, one a line; empty where there is no file.
+
+    A line that is a pseudonym of the lake counts as such. Blank lines do not count.
+
+    Raises:
+        InputError: the file is not there, or is no text.
+        SettingsError: there is no key, or another one.
+    """
+    if not settings.triggers.quiet_list:
+        return set()
+    path = Path(settings.triggers.quiet_list)
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise InputError(
+            f"cannot read the quiet list {path} (triggers.quiet_list): {why}. Without it shoppers "
+            "who asked for quiet would be written to; bring the file, or clear the setting"
+        ) from None
+    ids = [line for line in lines if line.strip()]
+    if not ids:
+        return set()
+    key = key_of_lake(lake, settings.privacy.key_file)
+    return {pseudonym(name, key) for name in ids} | {name for name in ids if _is_pseudonym(name)}
+
+
+def _is_pseudonym(text: str) -> bool:
+    return len(text) == PSEUDONYM_LENGTH and set(text) <= set("0123456789abcdef")
