@@ -234,7 +234,7 @@ def test_what_is_kept_and_when_it_is_taken_again(
         assert "the first snapshot is of 2026-03-04" in warning
     users = shop.store("users")
     assert users.said() == (
-        "1 snapshots kept for 2 nights since 2026-03-04; the newest is of 2026-03-05, unchanged "
+        "1 snapshot kept for 2 nights since 2026-03-04; the newest is of 2026-03-05, unchanged "
         "since 2026-03-04"
     )
 
