@@ -203,7 +203,9 @@ def test_each_date_sees_the_file_as_it_was(shop: Shop) -> None:
         return {user for user, answer in users[day].items() if answer == "Y"}
 
     for day in days:
-        counts(night, "items", day)  # balances
+        before = items[day - 1] if day > days[0] else items[day]  # the first is of an earlier day
+        same = len(items[day].items() & before.items())
+        assert counts(night, "items", day)[2].get("unchanged", 0) == same, day
         assert shop.known("items", day) == sold(day), day
         assert shop.agree(day) == agree(day), day
     # Days before the first snapshot are known from that one.
