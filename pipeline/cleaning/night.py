@@ -27,6 +27,7 @@ from pipeline.cleaning.commit_days import commit_days
 from pipeline.cleaning.dataset_pass import CleanedDataset, clean_dataset
 from pipeline.cleaning.deliveries.delivery import Delivery, inspect_delivery
 from pipeline.cleaning.deliveries.delivery_days import (
+    days_of_snapshots,
     days_to_clean,
     delivery_calendar,
     no_longer_dated,
@@ -102,6 +103,7 @@ def clean_night(
         night=run.run_date,
         first=first or _first_day(settings),
         expired=expired_until(lake),
+        of_snapshots=days_of_snapshots(lake, source),
     )
     key = key_file_of_lake(lake, settings.privacy.key_file)
     noted = read_erased(lake)

@@ -55,6 +55,7 @@ from pipeline.errors import DamagedError, InputError
 from pipeline.intact import FaultError, file_sha256, sealed_json
 from pipeline.lake import MANIFEST, Lake, Partition, storage_errors
 from pipeline.lake_key import key_of_lake, lake_fingerprint
+from pipeline.sources.snapshots import all_snapshots
 from pipeline.sources.source import TIME_COLUMN
 from pipeline.spark_scratch import scratch_root, sweep
 
@@ -166,7 +167,7 @@ class _Erasure:
         digests = (digest_of(user, self.asked.key) for user in self.wanted.pseudonyms)
         add_erased(self.lake, digests, learned, started.date(), self.asked.user_ids)
         self._apply(plan)
-        self._kept()
+        self._kept(plan)
         exported = self.asked.exported()
         for found in exported:
             assert self.asked.exports is not None
@@ -225,10 +226,17 @@ class _Erasure:
             self.progress(f"writing {directory.dataset} {directory.date} again")
             self._directory(directory, plan)
 
-    def _kept(self) -> None:
+    def _kept(self, plan: Plan) -> None:
         if self.asked.snapshots is None:
             return
         sweep_kept(self.asked.snapshots)
+        for store in all_snapshots(self.asked.snapshots):
+            searched = plan.searched[f"snapshots of {store.root.name}"]
+            for path in store.snapshots():
+                files = store.named(path.name).files
+                searched.directories += 1
+                searched.files += len(files)
+                searched.bytes += sum(file.stat().st_size for file in files)
         for found in self.asked.kept():
             self.progress(f"writing the snapshot of {found.name} again")
             with found.store.alone():

@@ -21,7 +21,7 @@ from pipeline.arrow_columns import compute as pc
 from pipeline.erasure.tables import rewrite
 from pipeline.erasure.wanted import Wanted
 from pipeline.errors import DamagedError
-from pipeline.sources.snapshots import USER, Snapshot, Snapshots, all_snapshots
+from pipeline.sources.snapshots import Snapshot, Snapshots, all_snapshots
 
 
 @dataclass(frozen=True)
@@ -102,9 +102,6 @@ def _held(rows: pa.Table, snapshot: Snapshot, wanted: Wanted) -> Column:
     held: Column = pa.array([False] * rows.num_rows, pa.bool_())
     for name in rows.column_names:
         column = rows[name].combine_chunks()
-        if name == USER:
-            held = pc.or_(held, pc.fill_null(pc.is_in(column, value_set=wanted.values), False))
-            continue
         if name in by_id:
             held = pc.or_(held, pc.fill_null(pc.is_in(column, value_set=ids), False))
         values = column.cast(pa.large_binary()).to_pylist()

@@ -31,7 +31,8 @@ def _refuse_a_wrong_place(settings: Settings) -> None:
     root = Path(settings.paths.snapshots).resolve()
     for name in ("lake", "raw"):
         folder = Path(getattr(settings.paths, name)).resolve()
-        if root.is_relative_to(folder) or folder.is_relative_to(root):
+        # A lake may lie in the folder of the files, and what is kept beside it too.
+        if folder.is_relative_to(root) or (name == "lake" and root.is_relative_to(folder)):
             raise SettingsError(
                 f"paths.snapshots is {root}, and paths.{name} is {folder}: they must lie apart, "
                 "because snapshots hold the shop's own ids; leave paths.snapshots empty, and they "

@@ -273,7 +273,8 @@ class Snapshots:
         last = f"the newest is of {dates[-1]}"
         if since != dates[-1]:
             last += f", unchanged since {since}"
-        return f"{len({*names})} snapshots kept for {len(dates)} nights since {dates[0]}; {last}"
+        kept = _number(len({*names}), "snapshot")
+        return f"{kept} kept for {_number(len(dates), 'night')} since {dates[0]}; {last}"
 
     def _named_on(self, date: dt.date) -> str:
         try:
@@ -288,6 +289,10 @@ class Snapshots:
 def all_snapshots(root: Path | str) -> list[Snapshots]:
     """The snapshots of each dataset that there are any of, in name order."""
     return [Snapshots(root, path.name) for path in sorted(Path(root).glob("[a-z]*/"))]
+
+
+def _number(n: int, of: str) -> str:
+    return f"{n} {of}" if n == 1 else f"{n} {of}s"
 
 
 def _sum(file: Path) -> dict[str, Any]:

@@ -153,7 +153,14 @@ def _combined(  # noqa: PLR0917
 def _inspect_snapshot(night: NightContext, dataset: SourceDataset) -> Delivery:
     """What the days delivered of a file that is overwritten, from what was kept of it."""
     try:
-        changes = snapshot_changes(night.spark, night.lake, dataset, night.days, night.key)
+        changes = snapshot_changes(
+            night.spark,
+            night.lake,
+            dataset,
+            night.days,
+            night.key,
+            emptied=night.calendar.emptied,
+        )
     except (PySparkException, Py4JJavaError) as error:
         explain(error, dataset)
         raise

@@ -37,11 +37,13 @@ def delivery_calendar(
     night: dt.date,
     first: dt.date | None,
     expired: dt.date | None = None,
+    of_snapshots: Iterable[dt.date] = (),
 ) -> Calendar:
     """All delivery days up to and including the night; the night is the last.
 
     A source of daily files delivers on the days of its files. One of dumps alone delivers, as far
-    as a night can tell, on each day that a row is dated, and on the night itself.
+    as a night can tell, on each day that a row is dated, and on the night itself. So does one of
+    snapshots on the days (`of_snapshots`) on which the lake has taken in one.
 
     Raises:
         InputError: the night's required files are not there.
@@ -60,9 +62,20 @@ def delivery_calendar(
         if not days:
             raise InputError(f"source {source.name} has no row dated on or before {night}")
         days = {day for day in days if not first or day >= first}
+    days |= {day for day in of_snapshots if day <= night and (not first or day >= first)}
     # Rows of a dump up to the day that expired last are of that day, and are left aside with it.
     days |= {expired} if expired and expired < night else set()
     return Calendar(timezone, tuple(sorted(days | {night})), exact, expired)
+
+
+def days_of_snapshots(lake: Lake, source: Source) -> set[dt.date]:
+    """The days in the lake whose night has read a snapshot."""
+    return {
+        day
+        for name, dataset in source.datasets.items()
+        if dataset.delivery == "snapshot"
+        for day in {*dataset.snapshots.dates()} & {*lake.dates(cleaned(name))}
+    }
 
 
 def days_to_clean(

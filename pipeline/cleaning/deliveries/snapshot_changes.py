@@ -100,6 +100,8 @@ class DayChanges:
         """For the log; empty where the day's night has read nothing."""
         if self.seen is None:
             return ""
+        if not (self.delivers or self.gone):
+            return "unchanged"
         if self.whole:
             return f"all {self.delivers:,} rows of the snapshot {self.seen.name}"
         changed = len(self.delivered) - self.new
@@ -167,8 +169,18 @@ def snapshot_changes(
     dataset: SourceDataset,
     days: Collection[dt.date],
     key: KeyFile,
+    *,
+    emptied: Collection[dt.date] = (),
 ) -> Changes:
     """What each of some days delivered, compared with the day before it that is known.
+
+    Args:
+        spark: the session.
+        lake: whose cleaned days name the snapshots that they are known from.
+        dataset: of the source.
+        days: which the pass cleans.
+        key: of the hash.
+        emptied: those of the days that are none any more (`Calendar.emptied`): they bring nothing.
 
     Raises:
         InputError: a snapshot was kept without a column that the source reads now.
@@ -178,8 +190,11 @@ def snapshot_changes(
     taken = {*store.dates()}
     pairs: list[DayChanges] = []
     for day in sorted(days):
+        if day in emptied:
+            pairs.append(DayChanges(day, None, None, read=False))
+            continue
         seen = store.as_of(day)
-        before = _before(lake, dataset, day, pairs)
+        before = _before(lake, dataset, day, pairs, emptied)
         pairs.append(DayChanges(day, seen, before, read=day in taken))
     changes = Changes(dataset, tuple(pairs), key)
     for one in pairs:
@@ -199,12 +214,16 @@ def snapshot_changes(
 
 
 def _before(
-    lake: Lake, dataset: SourceDataset, day: dt.date, pass_days: Collection[DayChanges]
+    lake: Lake,
+    dataset: SourceDataset,
+    day: dt.date,
+    pass_days: Collection[DayChanges],
+    emptied: Collection[dt.date],
 ) -> Snapshot | None:
     """The snapshot that the newest day before a day is known from."""
     in_pass = {one.day: one for one in pass_days}
     committed = lake.dates(cleaned(dataset.name), day - dt.timedelta(days=1))
-    earlier = sorted({*in_pass, *committed}, reverse=True)
+    earlier = sorted({*in_pass, *committed} - {*emptied}, reverse=True)
     for date in earlier:
         if date in in_pass:
             return in_pass[date].seen

@@ -204,7 +204,9 @@ def test_each_date_sees_the_file_as_it_was(shop: Shop) -> None:
         return {user for user, answer in users[day].items() if answer == "Y"}
 
     for day in days:
-        counts(night, "items", day)  # balances
+        before = items[day - 1] if day > days[0] else items[day]  # the first is of an earlier day
+        same = len(items[day].items() & before.items())
+        assert counts(night, "items", day)[2].get("unchanged", 0) == same, day
         assert shop.known("items", day) == sold(day), day
         assert shop.agree(day) == agree(day), day
     # Days before the first snapshot are known from that one.
@@ -235,7 +237,7 @@ def test_what_is_kept_and_when_it_is_taken_again(
         assert "the first snapshot is of 2026-03-04" in warning
     users = shop.store("users")
     assert users.said() == (
-        "1 snapshots kept for 2 nights since 2026-03-04; the newest is of 2026-03-05, unchanged "
+        "1 snapshot kept for 2 nights since 2026-03-04; the newest is of 2026-03-05, unchanged "
         "since 2026-03-04"
     )
 
