@@ -175,7 +175,7 @@ def test_params_have_titles_and_descriptions_and_refuse_nonsense(dag: Any) -> No
         assert param.schema["title"], name
         param.resolve()
     wrongs = [("run_date", "1 March"), ("wait_minutes", -1), ("config", 7)]
-    wrongs += [("retrain", "monthly"), ("wake_export", "yes")]
+    wrongs += [("retrain", "monthly"), ("wake_export", "yes"), ("fetch_again", "yes")]
     assert {name for name, _ in wrongs} == set(dag.params)
     for name, wrong in wrongs:
         with pytest.raises(ParamValidationError):

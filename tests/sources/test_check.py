@@ -104,11 +104,11 @@ def test_a_source_without_users_or_items_cannot_be_green(tmp_path: Path) -> None
 
 
 def test_buckets_and_databases_are_named(spark: SparkSession, tmp_path: Path) -> None:
-    for files, said in (
-        ("s3a://bucket/events.csv", "buckets are not read"),
-        ("jdbc:postgresql://host/shop", "write format: jdbc"),
+    for files, words in (
+        ("s3a://bucket/events.csv", "buckets are not read: copy the files, or mount the bucket"),
+        ("jdbc:postgresql://host/shop", "write format: jdbc and table"),
     ):
-        with pytest.raises(ContractError, match=said):
+        with pytest.raises(ContractError, match=words):
             _ = parse_source(SHOP.replace("events.csv", files), "here").main.pattern
     with pytest.raises(InputError, match="mount the bucket"):
         check_source(spark, shop(tmp_path), "s3a://bucket")
