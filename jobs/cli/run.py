@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 EXAMPLES = """\
 examples:
   nightcart run --date 2026-03-01
+  nightcart run --date 2026-03-01 --dry-run   what it would do, and what is missing
   nightcart run --date 2026-03-01 --config shop.toml
   nightcart run --date 2026-03-01 --from-stage generate   the model of an earlier run of the date
   nightcart run --date 2026-03-01 --fetch-again           with the rows that its tables have now
@@ -70,12 +71,21 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="where the source reads tables: ask them again for a date whose rows were fetched "
         "before; without it a rerun sees the same rows",
     )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="say what would be cleaned and run, what is missing and how long it will take; "
+        "write nothing (65 if the night could not end with lists)",
+    )
     add_config_argument(parser)
     parser.set_defaults(execute=execute)
 
 
 def execute(arguments: argparse.Namespace) -> int:
     """Run the night; 0 only if every task succeeded."""
+    from jobs.cli.dry_run import would_do
+    from pipeline.errors import DATA_ERROR, OK
+    from pipeline.lake import Lake
     from pipeline.night_dates import refuse_the_future
     from pipeline.settings import load_settings
     from pipeline.sources.required import refuse_missing_datasets
@@ -83,16 +93,21 @@ def execute(arguments: argparse.Namespace) -> int:
 
     config = chosen_config(arguments)
     settings = load_settings(config, os.environ)
-    restrict(settings.paths.group_readable)
-    refuse_the_future(arguments.date, settings.shop.timezone, datetime.now(UTC))
-    refuse_missing_datasets(load_source(settings.shop.source))
-    _say_which_shop(settings, config)
     order = NightOrder(
         arguments.date,
         arguments.from_stage,
         arguments.wait_minutes,
         fetch_again=arguments.fetch_again,
     )
+    if not arguments.dry_run:
+        restrict(settings.paths.group_readable)
+    refuse_the_future(arguments.date, settings.shop.timezone, datetime.now(UTC))
+    _say_which_shop(settings, config)
+    if arguments.dry_run:
+        lines, may_end_well = would_do(settings, Lake(settings.paths.lake), order)
+        print("\n".join(lines))
+        return OK if may_end_well else DATA_ERROR
+    refuse_missing_datasets(load_source(settings.shop.source))
     return run_night(settings, config, order, os.environ)
 
 

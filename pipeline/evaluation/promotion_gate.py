@@ -56,7 +56,7 @@ def decide(ndcg_B_of: Mapping[str, Floats], tolerance: float, seed: int) -> Deci
     level = above.low <= 0 <= above.high
     by = f"difference {above.mean:+.4f} [{above.low:+.4f}, {above.high:+.4f}]"
     if not candidate > bar:
-        beside = f"is level with {best} {bar:.4f} and not above it" if level else ""
+        beside = f"is level with {best} {bar:.4f} and does not beat it" if level else ""
         return Decision(
             False,
             f"NDCG {candidate:.4f} {beside or f'does not beat {best} {bar:.4f}'} on {n_users:,} "

@@ -25,7 +25,7 @@ _LATE_DAYS = 5
 _BOT_EVENTS = (320, 900)
 _STRANGE_TYPES = ("hover", "wishlist_add", "page_view_v2", "??")
 _STRANGE_QUANTITIES = ("0", "-1", "-3", "1000000000")
-_STRANGE_PRICES = ("0", "0.0", "-9.99", "-1")
+_STRANGE_PRICES = ("-0.01", "-0.5", "-9.99", "-1")
 _STRANGE_STARS = ("0", "6", "-1", "11", "100")
 _CONTACTS = {
     "en": "You can reach me at {needle}.",

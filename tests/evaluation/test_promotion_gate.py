@@ -46,10 +46,10 @@ def judged(
             0.30,
             None,
             False,
-            "level with markov 0.3000 and not above",
+            "level with markov 0.3000 and does not beat it",
         ),  # a tie is no win
         (0.30, 0.40, 0.20, 0.10, False, "does not beat popularity 0.4000"),
-        (0.00, 0.00, 0.00, None, False, "level with popularity 0.0000 and not above"),
+        (0.00, 0.00, 0.00, None, False, "level with popularity 0.0000 and does not beat it"),
     ],
 )
 def test_outcomes_without_noise(
@@ -100,7 +100,7 @@ def test_what_noise_explains_is_level_and_the_mean_decides(lead: float, promoted
     decision = judged(spread(0.0232 + lead, 119, noise=0.1), 0.01, 0.0232, None)
     assert decision.promoted is promoted
     assert "level with" in decision.why
-    assert "beat" not in decision.why
+    assert "beats" not in decision.why
     assert f"difference {lead:+.4f}" in decision.why
 
 
