@@ -114,8 +114,10 @@ def map_rows(
     row_id = values[KEY_COLUMN[dataset.name]]
     if dataset.name == "events":
         # Scrubbed apart: Python is handed one column of each row, and Spark keeps the rows.
-        raw = raw.withColumns({_text(name): values[name] for name in FREE_TEXT["events"]})
-        values |= {name: scrub(F.col(_text(name))) for name in FREE_TEXT["events"]}
+        # Not of a source that has none: Python would be handed a null for each row.
+        texts = [name for name in FREE_TEXT["events"] if name in dataset.mapping]
+        raw = raw.withColumns({_text(name): values[name] for name in texts})
+        values |= {name: scrub(F.col(_text(name))) for name in texts}
     mapped = raw.select(
         *(F.col(quoted(name)) for name in dataset.columns),
         *(F.col(name) for name in READER_COLUMNS if name != DAY),
