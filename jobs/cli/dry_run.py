@@ -29,13 +29,15 @@ def would_do(settings: Settings, lake: Lake, order: NightOrder) -> tuple[list[st
     """Lines to print, and whether the night could end with lists as far as can be told."""
     from pipeline.sources.delivered_files import missing_files
     from pipeline.sources.required import missing_datasets
-    from pipeline.sources.source_yaml import load_source
+    from pipeline.sources.shop_source import shop_source
     from pipeline.stages import NAMES
 
-    source = load_source(settings.shop.source)
+    source = shop_source(settings)
     date, raw = order.run_date, Path(settings.paths.raw)
     faults = [*missing_datasets(source)]
-    faults += [f"missing in {raw}: {name}" for name in missing_files(source, raw, date)]
+    faults += [
+        f"missing in {raw}: {name}" for name in missing_files(source, raw, date, of_tables=False)
+    ]
     stages = NAMES[NAMES.index(order.from_stage) :] if order.from_stage else NAMES
     days = _days(source, lake, raw, date)
     rows = 0
