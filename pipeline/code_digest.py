@@ -55,6 +55,7 @@ DECIDES_NOTHING: Mapping[str, str] = MappingProxyType(
         "pipeline.encryption.arrow_keys": "as above",
         "pipeline.encryption.parquet_files": "reads and writes what it is given",
         "pipeline.encryption.duckdb_tables": "hands over files as they are",
+        "pipeline.sql_values": "quotes names of files",
         "pipeline.error_words": "says what is wrong, and then nothing is written",
         "pipeline.file_modes": "says who may read files",
         "pipeline.retention.expired": "says which deliveries are left; those read are named beside",
