@@ -177,8 +177,8 @@ class Generation:
     k: int = 10
     shards: int = 4  # doubled until none has more than 20,000 users
     batch_users: int = 256
-    # Evaluation ranks under the same rule. False: what is held out, the baselines and the prior know
-    # that items are bought again (docs/adr/0074-where-items-come-again.md).
+    # Evaluation ranks under the same rule. False: what is held out, the baselines and the prior
+    # know that items are bought again (docs/adr/0074-where-items-come-again.md).
     exclude_owned: bool = True
     max_error_share: float = 0.01
     # "process": this one; "spark": spark.master's workers, a shard a task (the lake must be shared)
