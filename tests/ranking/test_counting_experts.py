@@ -49,13 +49,25 @@ def test_tifu_vector_of_three_visits_in_two_groups() -> None:
 
 
 def test_tifu_takes_the_nearest_by_euclidean_distance() -> None:
-    shape = TifuShape(neighbours=1, groups=2, own_weight=0.25)
-    fitted = fit_tifu_knn(VISITS, shape)
-    own = personal_frequencies(ASKED, shape).toarray()
+    rng = np.random.default_rng(2)
+
+    def some(n_users: int) -> Visits:
+        """Long and short pasts: their vectors differ in length and in direction."""
+        return visits_of(
+            [
+                [rng.integers(0, 8, rng.integers(1, 6)).tolist() for _ in range(rng.integers(1, 6))]
+                for _ in range(n_users)
+            ],
+            8,
+        )
+
+    shape = TifuShape(neighbours=4, groups=2, own_weight=0.25)
+    fitted, asked = fit_tifu_knn(some(40), shape), some(25)
+    own = personal_frequencies(asked, shape).toarray()
     reference = fitted.reference_RI.toarray()
     distance = ((own[:, None] - reference[None]) ** 2).sum(axis=2)
-    expected = 0.25 * own + 0.75 * reference[distance.argmin(axis=1)]
-    np.testing.assert_allclose(fitted.scores(ASKED), expected)
+    near = reference[np.argsort(distance, axis=1)[:, :4]].mean(axis=1)
+    np.testing.assert_allclose(fitted.scores(asked), 0.25 * own + 0.75 * near)
 
 
 def test_more_neighbours_than_users_are_all_of_them() -> None:
