@@ -23,6 +23,7 @@ from pathlib import Path
 from pipeline import durable
 from pipeline.contracts.contract import Contract, load_contract
 from pipeline.datasets import (
+    BOUGHT_TOGETHER,
     CATALOGUE,
     CATALOGUE_CHANGES,
     HISTORIES,
@@ -30,13 +31,14 @@ from pipeline.datasets import (
     METRICS,
     RECOMMENDATIONS,
     RETRACTIONS,
+    SIMILAR_ITEMS,
     TRIGGERS,
     cleaned,
 )
 from pipeline.errors import InputError
 from pipeline.lake import VIEWS_FILE, Lake, Partition, Run, storage_errors
 from pipeline.publishing.consent import refusing
-from pipeline.publishing.list_origin import input_of, triggers_of
+from pipeline.publishing.list_origin import beside_lists, input_of
 from pipeline.publishing.sql_values import sql_files, sql_text
 from pipeline.retention.expired import expired_until
 from pipeline.verification import seal_lines
@@ -107,8 +109,10 @@ def view_statements(
         "recommendations_latest": _FLAT.format(wide="recommendations_wide_latest"),
         "recommendations_wide": _consenting(_wide(all_nights), refused),
         "recommendations": _FLAT.format(wide="recommendations_wide"),
-        "triggers_latest": _consenting(_triggers(lake, [latest], leaving), refused),
-        "triggers": _consenting(_triggers(lake, all_nights, leaving), refused),
+        "triggers_latest": _consenting(_beside(lake, TRIGGERS, [latest], leaving), refused),
+        "triggers": _consenting(_beside(lake, TRIGGERS, all_nights, leaving), refused),
+        "similar_items_latest": _beside(lake, SIMILAR_ITEMS, [latest], leaving),
+        "bought_together_latest": _beside(lake, BOUGHT_TOGETHER, [latest], leaving),
         "catalogue_latest": _input(lake, CATALOGUE, latest),
         "histories_latest": _input(lake, HISTORIES, latest),
         "events": _standing(lake, "events", "event", leaving),
@@ -180,10 +184,10 @@ def _consenting(lists: str, refused: str | None) -> str:
     ANTI JOIN ({refused}) AS refused ON lists.user_id = refused.user_id"""  # noqa: S608 (paths are quoted)
 
 
-def _triggers(lake: Lake, nights: Sequence[Partition], leaving: Collection[Path]) -> str:
+def _beside(lake: Lake, name: str, nights: Sequence[Partition], leaving: Collection[Path]) -> str:
     """What was published beside the lists of some nights."""
-    found = [made for night in nights if (made := triggers_of(lake, night)) is not None]
-    return _grown(load_contract(TRIGGERS), _without(leaving, found))
+    found = [made for night in nights if (made := beside_lists(lake, name, night)) is not None]
+    return _grown(load_contract(name), _without(leaving, found))
 
 
 def _input(lake: Lake, name: str, lists: Partition) -> str:
