@@ -50,13 +50,13 @@ from benchmarks.quality_data import (
 from benchmarks.quality_networks import NETWORKS
 from pipeline.errors import InputError
 from pipeline.model.checkpoint import load_checkpoint, save_checkpoint
+from pipeline.model.item_features import feature_matrix
 from pipeline.model.transitions import Prior, fit_transitions
 from pipeline.model.user_history import UserHistory
 from pipeline.model.vocabulary import Vocabulary
 from pipeline.ranking.held_out_ranks import Items, Scorer, held_out_ranks, measurable, model_scorer
 from pipeline.ranking.metrics import ndcg, recall
 from pipeline.settings import Settings, load_settings
-from pipeline.training.items.item_descriptions import feature_matrix
 from pipeline.training.prior_choice import choose_prior
 from pipeline.training.ranking_phase import fit_ranking
 from pipeline.training.rows.training_rows import history_rows
@@ -120,7 +120,7 @@ def train(
         validation_ndcg if validate else None,
         settings=settings.training,
         seed=settings.seed,
-        features_IF=feature_matrix(data.catalogue, vocabulary),
+        features_IF=feature_matrix(data.catalogue, vocabulary.item_ids),
     )
     prior = Prior(fit_transitions([], len(vocabulary.item_ids)), 0.0)
     if validate:

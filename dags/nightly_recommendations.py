@@ -32,9 +32,10 @@ promotes or not \
 | a candidate that loses is **not** a failure: the champion generates, and the report says so |
 | `generate` | top-K and a reason for every active, consenting user; shard by shard \
 | a retry makes only the shards that are missing |
-| `target` | triggers: why to write to whom today, from prices, stock, carts and visits \
+| `target` | triggers: why to write to whom today, from prices, stock, carts and visits; which \
+items stand for which, and which are bought together \
 | the quiet list (`triggers.quiet_list`) cannot be read; or the disk, which is retried |
-| `validate_generated` | Great Expectations over the lists and the triggers \
+| `validate_generated` | Great Expectations over the lists, the triggers and the lists of items \
 | nothing is published; yesterday's stays what readers see |
 | `publish` | immutable run directory, manifest, then one pointer \
 | nothing was switched: clear this task when there is room or permission |

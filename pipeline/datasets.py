@@ -53,6 +53,8 @@ HISTORIES = "histories"
 ITEM_WORDS = "item_words"
 METRICS = "metrics"
 GENERATED = "generated"  # the lists that a run made
+SIMILAR_ITEMS = "similar_items"  # what may be offered in an item's place
+BOUGHT_TOGETHER = "bought_together"
 TRIGGERS = "triggers"  # why to write to whom today
 RECOMMENDATIONS = "recommendations"  # the lists that readers see
 LEDGER = "ledger"  # what became of every row, a file a stage
@@ -66,9 +68,14 @@ OF_A_NIGHT = (
     METRICS,
     GENERATED,
     TRIGGERS,
+    SIMILAR_ITEMS,
+    BOUGHT_TOGETHER,
     RECOMMENDATIONS,
     LEDGER,
 )
+
+# Made by the stage `target`, and published beside the lists.
+BESIDE_LISTS = (TRIGGERS, SIMILAR_ITEMS, BOUGHT_TOGETHER)
 
 # -- of a night, and no tables: no contract ----------------------------------------------------
 

@@ -224,6 +224,15 @@ class Triggers:
 
 
 @dataclass(frozen=True)
+class ItemLists:
+    """Lists of items beside an item: alternatives, and what is bought together."""
+
+    similar: int = 10  # alternatives of an item; 0: none
+    together: int = 10
+    min_buyers: int = 3  # that two items have in common, to be bought together
+
+
+@dataclass(frozen=True)
 class Reasons:
     """The words a recommendation is presented with."""
 
@@ -323,6 +332,7 @@ class Settings:
     evaluation: Evaluation = field(default_factory=Evaluation)
     generation: Generation = field(default_factory=Generation)
     triggers: Triggers = field(default_factory=Triggers)
+    item_lists: ItemLists = field(default_factory=ItemLists)
     reasons: Reasons = field(default_factory=Reasons)
     privacy: Privacy = field(default_factory=Privacy)
     encryption: Encryption = field(default_factory=Encryption)

@@ -175,6 +175,9 @@ ALLOWED: Mapping[str, Allowed] = {
     "triggers.quiet_days": Allowed(
         f"must be between 0 and {MOST_DAYS:,}", lambda value: 0 <= value <= MOST_DAYS
     ),
+    "item_lists.similar": _at_least(0),
+    "item_lists.together": _at_least(0),
+    "item_lists.min_buyers": _at_least(1),
     "reasons.max_new_tokens": _at_least(1),
     "reasons.max_prompt_words": _at_least(1),
 }

@@ -15,6 +15,7 @@ from enum import Enum
 
 from pipeline.datasets import (
     ACTS,
+    BESIDE_LISTS,
     CATALOGUE,
     CATALOGUE_CHANGES,
     CHAMPIONS,
@@ -216,14 +217,23 @@ STAGES = (
     ),
     NightStage(
         TARGET,
-        "Find the triggers",
+        "Triggers and item lists",
         TARGET,
         # The two of users for consent by now.
-        reads=(HISTORIES, ACTS, CATALOGUE, CATALOGUE_CHANGES, CLEANED_USERS, USER_ATTRIBUTES),
+        reads=(
+            HISTORIES,
+            ACTS,
+            CATALOGUE,
+            CATALOGUE_CHANGES,
+            CHAMPIONS,
+            MODELS,
+            CLEANED_USERS,
+            USER_ATTRIBUTES,
+        ),
         reads_before=(RECOMMENDATIONS, TRIGGERS),
-        writes=(TRIGGERS, LEDGER),
+        writes=(*BESIDE_LISTS, LEDGER),
     ),
-    _gate(VALIDATE_GENERATED, "Check the lists", "generated", (GENERATED, TRIGGERS)),
+    _gate(VALIDATE_GENERATED, "Check the lists", "generated", (GENERATED, *BESIDE_LISTS)),
     NightStage(
         PUBLISH,
         "Publish",
@@ -231,7 +241,7 @@ STAGES = (
         # The last five for views.sql alone, which names their files.
         reads=(
             GENERATED,
-            TRIGGERS,
+            *BESIDE_LISTS,
             HISTORIES,
             CATALOGUE,
             CLEANED_USERS,
@@ -242,7 +252,7 @@ STAGES = (
             CATALOGUE_CHANGES,
             METRICS,
         ),
-        reads_before=(RECOMMENDATIONS, TRIGGERS, LEDGER),
+        reads_before=(RECOMMENDATIONS, *BESIDE_LISTS, LEDGER),
         writes=(RECOMMENDATIONS, LEDGER),
     ),
     NightStage(

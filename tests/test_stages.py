@@ -75,7 +75,8 @@ def test_a_stage_on_a_gpu_runs_a_model() -> None:
 def test_a_gate_checks_what_its_stage_reads() -> None:
     from pipeline.validation.dataset_group import GROUPS
 
-    assert GROUPS["generated"] == {"generated": "recommendations", "triggers": "triggers"}
+    beside = {name: name for name in datasets.BESIDE_LISTS}
+    assert GROUPS["generated"] == {"generated": "recommendations", **beside}
     assert list(GROUPS["histories"]) == ["catalogue", "histories", "item_words"]
     assert list(GROUPS["cleaned"]) == [*datasets.CLEANED, "quarantine"]
     # `jobs/validate.py` names the run's record so.

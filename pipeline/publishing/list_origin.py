@@ -8,10 +8,11 @@ were made from, and what is shown beside lists is read from there. Nothing is wr
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterable
 
-from pipeline.datasets import CATALOGUE, HISTORIES, TRIGGERS
+from pipeline.datasets import CATALOGUE, HISTORIES
 from pipeline.lake import Lake, Partition
-from pipeline.lineage import LISTS_OF, Lineage, lineage_of
+from pipeline.lineage import LISTS_OF, Lineage, inputs_of, lineage_of
 
 INPUTS = (HISTORIES, CATALOGUE)
 DEGRADED = "degraded"  # why they do
@@ -27,23 +28,21 @@ def lineage_of_lists(lake: Lake, lists: Partition) -> Lineage:
     return Lineage({name: {night: _directory(lake, name, lists)} for name in INPUTS})
 
 
-def with_triggers(lineage: Lineage, triggers: Partition | None) -> Lineage:
-    """The lineage of lists that readers see together with some triggers."""
-    if triggers is None:
-        return lineage
-    beside = {TRIGGERS: {triggers.run_date.isoformat(): triggers.directory_id}}
-    return Lineage({**lineage.inputs, **beside}, lineage.code, lineage.settings)
+def with_beside(lineage: Lineage, beside: Iterable[Partition]) -> Lineage:
+    """The lineage of lists that readers see together with other datasets of their night."""
+    parts = {str(part.manifest["dataset"]): part for part in beside}
+    return Lineage({**lineage.inputs, **inputs_of(parts)}, lineage.code, lineage.settings)
 
 
-def triggers_of(lake: Lake, lists: Partition) -> Partition | None:
-    """The triggers that were published with some lists; none with lists that stand in.
+def beside_lists(lake: Lake, name: str, lists: Partition) -> Partition | None:
+    """What of a dataset was published with some lists; none with lists that stand in.
 
     Raises:
-        StorageError: they are not there any more.
+        StorageError: it is not there any more.
     """
     lineage = lineage_of(lists)
-    known = lineage.directory(TRIGGERS, lists.run_date) if lineage else None
-    return None if known is None else lake.partition(TRIGGERS, lists.run_date, known)
+    known = lineage.directory(name, lists.run_date) if lineage else None
+    return None if known is None else lake.partition(name, lists.run_date, known)
 
 
 def input_of(lake: Lake, name: str, lists: Partition) -> Partition:

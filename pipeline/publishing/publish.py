@@ -1,8 +1,9 @@
 """Stage `publish`: checked lists become what readers see, all at once or not at all.
 
 Reads `generated` of the same run, what `checks` compares it with, and who has withdrawn consent by
-now, also after the night: they are left out. The manifest names the run's `triggers`; whoever reads
-them leaves out the same people. Writes, in this order:
+now, also after the night: they are left out. The manifest names what the run made beside the lists
+(triggers, lists of items); whoever reads the triggers leaves out the same people. Writes, in this
+order:
 
 1. `recommendations/run_date=D/run_id=R/`: each file linked (or copied, across file systems) under
    a hidden name, its SHA-256 compared with the generated manifest's, then renamed;
@@ -37,12 +38,12 @@ import pyarrow.parquet as pq
 from pipeline import durable
 from pipeline.code_version import code_version
 from pipeline.datasets import (
+    BESIDE_LISTS,
     CATALOGUE,
     CLEANED_USERS,
     GENERATED,
     HISTORIES,
     RECOMMENDATIONS,
-    TRIGGERS,
 )
 from pipeline.encryption.parquet_files import is_encrypted, read_table
 from pipeline.errors import GateError, InputError, StorageError
@@ -51,7 +52,7 @@ from pipeline.lake import Lake, Partition, Run, storage_errors
 from pipeline.ledger import LedgerLine, write_ledger
 from pipeline.publishing.checks import Inputs, check_recommendations
 from pipeline.publishing.consent import known_until, withdrawn_from
-from pipeline.publishing.list_origin import lineage_of_lists, with_triggers
+from pipeline.publishing.list_origin import lineage_of_lists, with_beside
 from pipeline.publishing.views import views_beside
 from pipeline.settings import Settings
 from pipeline.stages import PUBLISH
@@ -101,8 +102,9 @@ def _publish(lake: Lake, run: Run, settings: Settings) -> Published:
             f"{len(withdrawn):,}",
             run.run_date,
         )
-    triggers = lake.committed(TRIGGERS, run)
-    made_of = _fingerprint(generated, withdrawn, triggers)
+    made = (lake.committed(name, run) for name in BESIDE_LISTS)
+    beside = [partition for partition in made if partition is not None]
+    made_of = _fingerprint(generated, withdrawn, beside)
     partition = _published_before(lake, run, made_of)
     if partition is None:
         _put_files(lake, run, generated, withdrawn)
@@ -120,7 +122,7 @@ def _publish(lake: Lake, run: Run, settings: Settings) -> Published:
             withdrawn=len(withdrawn),
             consent_until=known_until(lake, run.run_date).isoformat(),
             made_of=made_of,
-            **with_triggers(lineage_of_lists(lake, generated), triggers).facts(),
+            **with_beside(lineage_of_lists(lake, generated), beside).facts(),
         )
     line = LedgerLine(
         run_date=run.run_date,
@@ -188,11 +190,12 @@ def _inputs(lake: Lake, generated: Partition, settings: Settings, scratch: Path)
     )
 
 
-def _fingerprint(generated: Partition, withdrawn: Sequence[str], triggers: Partition | None) -> str:
-    """What says which rows are published: the generated files, who is left out, the triggers."""
+def _fingerprint(
+    generated: Partition, withdrawn: Sequence[str], beside: Sequence[Partition]
+) -> str:
+    """What says which rows are published: the generated files, who is left out, what is beside."""
     said: list[object] = [generated.manifest["files"], list(withdrawn)]
-    if triggers is not None:
-        said.append(triggers.directory_id)
+    said += [[part.manifest["dataset"], part.directory_id] for part in beside]
     text = json.dumps(said, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -31,6 +31,7 @@ import duckdb
 from pipeline import durable
 from pipeline.contracts.contract import Contract, load_contract
 from pipeline.datasets import (
+    BOUGHT_TOGETHER,
     CATALOGUE,
     CATALOGUE_CHANGES,
     HISTORIES,
@@ -39,6 +40,7 @@ from pipeline.datasets import (
     RECOMMENDATIONS,
     RETRACTIONS,
     RUNS,
+    SIMILAR_ITEMS,
     TRIGGERS,
     cleaned,
 )
@@ -46,7 +48,7 @@ from pipeline.encryption.duckdb_tables import bring, files_of, parquet_source
 from pipeline.errors import InputError
 from pipeline.lake import VIEWS_FILE, Lake, Partition, Run, storage_errors
 from pipeline.publishing.consent import refusing
-from pipeline.publishing.list_origin import input_of, triggers_of
+from pipeline.publishing.list_origin import beside_lists, input_of
 from pipeline.retention.expired import expired_until
 from pipeline.sql_values import sql_files, sql_text
 from pipeline.verification import seal_lines
@@ -124,15 +126,19 @@ def view_statements(
         nights[adding.run_date] = adding
     all_nights = _without(leaving, [nights[date] for date in sorted(nights)])
     published = [*all_nights, latest]
-    beside = [made for night in published if (made := triggers_of(lake, night)) is not None]
+    beside = [
+        made for night in published if (made := beside_lists(lake, TRIGGERS, night)) is not None
+    ]
     refused = _refused(lake, [*published, *_without(leaving, beside)], for_all=for_all)
     views = {
         "recommendations_wide_latest": _consenting(_wide([latest]), refused),
         "recommendations_latest": _FLAT.format(wide="recommendations_wide_latest"),
         "recommendations_wide": _consenting(_wide(all_nights), refused),
         "recommendations": _FLAT.format(wide="recommendations_wide"),
-        "triggers_latest": _consenting(_triggers(lake, [latest], leaving), refused),
-        "triggers": _consenting(_triggers(lake, all_nights, leaving), refused),
+        "triggers_latest": _consenting(_beside(lake, TRIGGERS, [latest], leaving), refused),
+        "triggers": _consenting(_beside(lake, TRIGGERS, all_nights, leaving), refused),
+        "similar_items_latest": _beside(lake, SIMILAR_ITEMS, [latest], leaving),
+        "bought_together_latest": _beside(lake, BOUGHT_TOGETHER, [latest], leaving),
         "catalogue_latest": _input(lake, CATALOGUE, latest),
         "histories_latest": _input(lake, HISTORIES, latest),
         "events": _standing(lake, "events", "event", leaving),
@@ -233,10 +239,10 @@ def _refused(lake: Lake, nights: Sequence[Partition], *, for_all: bool) -> _Refu
     return _Refused(f"SELECT unnest([{values}]) AS user_id", "sha256(lists.user_id)")
 
 
-def _triggers(lake: Lake, nights: Sequence[Partition], leaving: Collection[Path]) -> str:
+def _beside(lake: Lake, name: str, nights: Sequence[Partition], leaving: Collection[Path]) -> str:
     """What was published beside the lists of some nights."""
-    found = [made for night in nights if (made := triggers_of(lake, night)) is not None]
-    return _grown(load_contract(TRIGGERS), _without(leaving, found))
+    found = [made for night in nights if (made := beside_lists(lake, name, night)) is not None]
+    return _grown(load_contract(name), _without(leaving, found))
 
 
 def _input(lake: Lake, name: str, lists: Partition) -> str:

@@ -18,6 +18,7 @@ from pathlib import Path
 from pipeline.datasets import (
     ACTS,
     ALL,
+    BESIDE_LISTS,
     CATALOGUE,
     CHAMPIONS,
     EXPIRING_DELIVERIES,
@@ -29,7 +30,6 @@ from pipeline.datasets import (
     MODELS,
     RECOMMENDATIONS,
     RUNS,
-    TRIGGERS,
     USER_ATTRIBUTES,
 )
 from pipeline.errors import InputError
@@ -51,7 +51,7 @@ from pipeline.settings import Retention, Settings
 KEPT_FOR: Mapping[str, tuple[str, ...]] = {
     "deliveries_days": EXPIRING_DELIVERIES,
     "nights_days": (CATALOGUE, USER_ATTRIBUTES, ACTS, HISTORIES, ITEM_WORDS, GENERATED),
-    "lists_days": (RECOMMENDATIONS, TRIGGERS),
+    "lists_days": (RECOMMENDATIONS, *BESIDE_LISTS),
     "models_days": (MODELS, METRICS, CHAMPIONS),
     "records_days": (RUNS, LEDGER),
 }

@@ -32,6 +32,8 @@ SELECT user_id, CASE
     WHEN user_id IN (SELECT user_id FROM quiet) THEN 'on_quiet_list'
 END AS fate
 FROM {histories};
+CREATE TEMP TABLE agreeing AS
+SELECT user_id FROM {histories} ANTI JOIN ({refused}) USING (user_id) WHERE consent;
 CREATE TEMP VIEW due AS SELECT user_id FROM shoppers WHERE fate IS NULL
 """
 
@@ -39,7 +41,11 @@ CREATE TEMP VIEW due AS SELECT user_id FROM shoppers WHERE fate IS NULL
 def make_shoppers(
     connection: duckdb.DuckDBPyConnection, lake: Lake, histories: Partition, quiet: set[str]
 ) -> dict[str, int]:
-    """Make the tables `shoppers` and `due`; returns how many get nothing, by reason."""
+    """Make `shoppers`, `due` and `agreeing` (active or not).
+
+    Returns:
+        how many get nothing, by reason.
+    """
     quiet_ids = pa.table({"user_id": pa.array(sorted(quiet), pa.string())})
     connection.register("quiet", quiet_ids)
     refused = refusing(lake) or "SELECT NULL::VARCHAR AS user_id WHERE false"

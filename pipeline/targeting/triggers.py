@@ -77,14 +77,14 @@ def make_triggers(lake: Lake, run: Run, settings: Settings) -> Triggers:
     """
     night = run.run_date
     histories, catalogue = lake.require(HISTORIES, night), lake.require(CATALOGUE, night)
-    acts = _acts_of(lake, histories)
+    acts = acts_of(lake, histories)
     past = _past(lake, night)
     before = _before(night, past)
     quiet = read_quiet_list(lake, settings)
     changes = lake.past(CATALOGUE_CHANGES, before)
     scratch = lake.work(TARGET, run)
     directory = lake.begin(TRIGGERS, run)
-    with _engine(scratch) as connection:
+    with engine(scratch) as connection:
         without = make_shoppers(connection, lake, histories, quiet)
         make_items(connection, catalogue, changes, before, settings.triggers.price_days)
         _make_past(connection, past)
@@ -177,7 +177,8 @@ class _Names:
 
 
 @contextmanager
-def _engine(scratch: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+def engine(scratch: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """DuckDB in UTC, spilling to a scratch directory; what it says of the disk, as ours."""
     with storage_errors(f"cannot write {scratch}"):
         scratch.mkdir(parents=True, exist_ok=True)
     try:
@@ -192,7 +193,7 @@ def _engine(scratch: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         ) from error
 
 
-def _acts_of(lake: Lake, histories: Partition) -> Partition:
+def acts_of(lake: Lake, histories: Partition) -> Partition:
     """The acts that the histories were made from; where they do not say it, the night's."""
     lineage = lineage_of(histories)
     known = lineage.directory(ACTS, histories.run_date) if lineage else None

@@ -27,6 +27,7 @@ from pipeline.errors import NightcartError
 from pipeline.lake import Lake, Partition, Run, storage_errors
 from pipeline.model.champion import champion_before
 from pipeline.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from pipeline.model.item_features import feature_matrix
 from pipeline.model.transitions import Prior
 from pipeline.model.user_history import held_out
 from pipeline.model.vocabulary import Vocabulary
@@ -34,7 +35,6 @@ from pipeline.settings import Settings
 from pipeline.stages import FINE_TUNE
 from pipeline.training.base_model import load_base_model
 from pipeline.training.cost import Meter
-from pipeline.training.items.item_descriptions import feature_matrix
 from pipeline.training.items.new_items import lift, with_stand_ins
 from pipeline.training.loop.learning_rate import refined
 from pipeline.training.loop.phases import RunContext, Trained
@@ -303,7 +303,7 @@ def _train(
         settings=refined(settings.training) if warm else settings.training,
         seed=settings.seed,
         may_keep_start=warm or (text is not None and text.best_epoch > 0),
-        features_IF=feature_matrix(inputs.catalogue, vocabulary),
+        features_IF=feature_matrix(inputs.catalogue, vocabulary.item_ids),
         unmet_I=unmet_I,
         kind_I=kind_I,
         context=context,
@@ -338,5 +338,5 @@ def _with_new_items(ready: _Ready, prior: Prior, settings: Settings) -> Prior:
     met_I = met_items(vocabulary, inputs)
     max_events = settings.histories.max_events
     lift(model, vocabulary, inputs.users, met_I, new_I, quantile, max_events)
-    features_IF = feature_matrix(inputs.catalogue, vocabulary)
+    features_IF = feature_matrix(inputs.catalogue, vocabulary.item_ids)
     return with_stand_ins(prior, features_IF, met_I, new_I)

@@ -333,5 +333,5 @@ def test_the_triggers_are_counted(good_night: Lake, run: Run, settings: Settings
     write_ledger(good_night, run, TARGET, lines)
     text = page_of(good_night, run, settings).text
     assert "1 trigger for 1 of 12 shoppers" in text
-    for words in ("price drop", "sent before", "inactive", "nothing to say"):
+    for words in ("price drop", "Found and left out", "Shoppers without any", "nothing to say"):
         assert words in text

@@ -20,7 +20,7 @@ from pipeline.datasets import (
 )
 from pipeline.lake import Lake, Run
 from pipeline.lineage import Lineage, inputs_of
-from pipeline.publishing.list_origin import with_triggers
+from pipeline.publishing.list_origin import with_beside
 from pipeline.settings import Settings
 from pipeline.targeting.triggers import Triggers, make_triggers
 from tests.lake_rows import Row, read_rows, user_id_of, write_rows
@@ -132,7 +132,7 @@ class Shop:
         night = made.partition.run_date
         run = Run(night, made.partition.run_id)
         lists = write_rows(self.lake, GENERATED, run, [], contract=RECOMMENDATIONS)
-        lineage = with_triggers(Lineage(inputs_of({GENERATED: lists})), made.partition)
+        lineage = with_beside(Lineage(inputs_of({GENERATED: lists})), [made.partition])
         lists = write_rows(self.lake, RECOMMENDATIONS, run, [], **lineage.facts())
         self.lake.publish(RECOMMENDATIONS, lists)
 

@@ -9,13 +9,10 @@ from transformers import GPT2LMHeadModel
 
 from pipeline.model.catalogue import CatalogueItem
 from pipeline.model.checkpoint import small_config
+from pipeline.model.item_features import description_features, feature_matrix
 from pipeline.model.vocabulary import build_vocabulary
 from pipeline.settings import Training
-from pipeline.training.items.item_descriptions import (
-    DescribedTable,
-    description_features,
-    feature_matrix,
-)
+from pipeline.training.items.item_descriptions import DescribedTable
 from pipeline.training.ranking_phase import fit_ranking
 from pipeline.training.rows.training_rows import TrainingRow
 
@@ -48,18 +45,18 @@ def test_features_by_hand() -> None:
 
 
 def test_rows_are_of_the_vocabulary_and_of_length_one() -> None:
-    matrix = feature_matrix(ITEMS, V)
+    matrix = feature_matrix(ITEMS, V.item_ids)
     # Two items of the vocabulary each: red, kettle, brand acme, category kitchen and kettles.
     # "toys" and "car" are of one item only, for "gone" is no item of the vocabulary.
     assert matrix.shape == (4, 5)
     lengths = np.sqrt(matrix.multiply(matrix).sum(axis=1)).ravel()
     np.testing.assert_allclose(np.asarray(lengths).ravel(), [1, 1, 1, 0])
-    assert feature_matrix([], V).shape == (4, 0)
+    assert feature_matrix([], V.item_ids).shape == (4, 0)
 
 
 def test_the_table_is_the_sum_and_folds_back_bit_for_bit() -> None:
     gpt2 = model()
-    features = feature_matrix(ITEMS, V)
+    features = feature_matrix(ITEMS, V.item_ids)
     described = DescribedTable(gpt2, V, features)
     before = gpt2.transformer.wte.weight.detach().clone()
     assert torch.equal(described.table_VD(), before)
@@ -75,7 +72,7 @@ def test_the_table_is_the_sum_and_folds_back_bit_for_bit() -> None:
 
 def test_gradients_reach_rows_and_features_as_through_a_dense_product() -> None:
     gpt2 = model()
-    features = feature_matrix(ITEMS, V)
+    features = feature_matrix(ITEMS, V.item_ids)
     described = DescribedTable(gpt2, V, features)
     weight = torch.randn(V.size, 8)
     (described.table_VD() * weight).sum().backward()
@@ -96,7 +93,7 @@ def test_what_is_learned_of_an_item_moves_its_like() -> None:
 
     def likeness(with_features: bool) -> float:
         gpt2 = model()
-        features = feature_matrix(ITEMS, V) if with_features else None
+        features = feature_matrix(ITEMS, V.item_ids) if with_features else None
         fit_ranking(gpt2, V, [row] * 8, None, settings=settings, seed=1, features_IF=features)
         rows = gpt2.transformer.wte.weight.detach()
         return float(torch.cosine_similarity(rows[a], rows[b], 0))
@@ -114,7 +111,13 @@ def test_the_same_seed_gives_the_same_weights(sampled: int) -> None:
     for _ in range(2):
         gpt2 = model()
         fit_ranking(
-            gpt2, V, rows, None, settings=settings, seed=1, features_IF=feature_matrix(ITEMS, V)
+            gpt2,
+            V,
+            rows,
+            None,
+            settings=settings,
+            seed=1,
+            features_IF=feature_matrix(ITEMS, V.item_ids),
         )
         made.append(gpt2.state_dict())
     for name, tensor in made[0].items():
