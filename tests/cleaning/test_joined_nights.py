@@ -339,8 +339,8 @@ def test_olists_tables_are_joined_to_the_row(
 
     def stored(name: str, *columns: str) -> Counter[tuple[str, str, dt.datetime, float]]:
         files = [f for day in cleaned.days for f in lake.require(f"cleaned_{name}", day).files]
-        tables = [pq.ParquetFile(file).read(columns) for file in files]
-        return Counter(tuple(row.values()) for row in pa.concat_tables(tables).to_pylist())
+        rows = [row for f in files for row in pq.ParquetFile(f).read(columns).to_pylist()]
+        return Counter(tuple(row[name] for name in columns) for row in rows)
 
     def expected(sql: str) -> Counter[tuple[str, str, dt.datetime, float]]:
         return Counter(
