@@ -26,13 +26,13 @@ from transformers import GPT2LMHeadModel
 
 from pipeline.model.catalogue import CatalogueItem
 from pipeline.model.checkpoint import small_config
+from pipeline.model.item_features import feature_matrix
 from pipeline.model.next_item import next_item_logits
 from pipeline.model.prompt import Prompt, history_prompt
 from pipeline.model.vocabulary import Vocabulary, build_vocabulary
 from pipeline.ranking.metrics import hits_of, ndcgs, target_ranks
 from pipeline.settings import Training
 from pipeline.training.items import touched_rows
-from pipeline.training.items.item_descriptions import feature_matrix
 from pipeline.training.ranking_phase import fit_ranking
 from pipeline.training.rows.catalogue_rows import item_kinds
 from pipeline.training.rows.training_rows import TrainingRow, need_rows, title_rows

@@ -31,7 +31,7 @@ from pipeline.lineage import Lineage, inputs_of
 from pipeline.model.catalogue import CatalogueItem, read_catalogue
 from pipeline.model.item_features import feature_matrix
 from pipeline.settings import Settings
-from pipeline.sql_values import sql_files, sql_text
+from pipeline.sql_values import sql_text
 from pipeline.stages import TARGET
 from pipeline.targeting.alike import REASONS, Items, Neighbours, alternatives, together
 from pipeline.targeting.item_vectors import item_vectors
@@ -43,7 +43,7 @@ log = logging.getLogger("nightcart")
 _WORD = re.compile(r"\w+")
 
 _BOUGHT = """
-SELECT DISTINCT item_id, user_id FROM read_parquet({files}) SEMI JOIN agreeing USING (user_id)
+SELECT DISTINCT item_id, user_id FROM {files} SEMI JOIN agreeing USING (user_id)
 WHERE event_type IN ('purchase', 'rating') AND NOT cancelled AND event_date <= {night}
 """
 
@@ -111,9 +111,8 @@ def _buyers(
     with engine(lake.work(TARGET, run)) as connection:
         make_shoppers(connection, lake, histories, set())
         for file in acts.files:
-            pairs: Any = connection.sql(
-                _BOUGHT.format(files=sql_files([file]), night=night)
-            ).to_arrow_table()
+            bought = _BOUGHT.format(files=parquet_source([file]), night=night)
+            pairs: Any = connection.sql(bring(connection, bought)).to_arrow_table()
             found = pa.compute.index_in(pairs["item_id"].combine_chunks(), value_set=order)
             who: Any = pairs["user_id"].combine_chunks().dictionary_encode()
             place = np.asarray(pa.compute.fill_null(found, -1), dtype=np.int64)
