@@ -162,7 +162,8 @@ def main() -> None:
             )
         )
         touched_rows.MIN_ITEMS = 10**9 if whole else 8_000
-        features_IF = feature_matrix(shop.catalogue, shop.vocabulary)  # once a night, not an epoch
+        # Once a night, not once an epoch.
+        features_IF = feature_matrix(shop.catalogue, shop.vocabulary.item_ids)
         before, clock = os.times(), time.monotonic()
         fit_ranking(
             model,

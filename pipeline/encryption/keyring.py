@@ -20,7 +20,14 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from pipeline.datasets import CATALOGUE, CATALOGUE_CHANGES, METRICS, PROFILES, RECOMMENDATIONS
+from pipeline.datasets import (
+    BESIDE_LISTS,
+    CATALOGUE,
+    CATALOGUE_CHANGES,
+    METRICS,
+    PROFILES,
+    RECOMMENDATIONS,
+)
 from pipeline.encryption.master_keys import (
     make_master_key,
     note_key,
@@ -32,7 +39,7 @@ from pipeline.lake import Lake
 from pipeline.settings import Encryption, Settings
 
 # Tables that are never encrypted: what marketing's engines read, and what is of no shopper.
-PLAIN = (RECOMMENDATIONS, CATALOGUE, CATALOGUE_CHANGES, METRICS, PROFILES)
+PLAIN = (RECOMMENDATIONS, *BESIDE_LISTS, CATALOGUE, CATALOGUE_CHANGES, METRICS, PROFILES)
 ENTRY_POINTS = "nightcart.kms"
 KEY_BITS = 256
 _SPARK_FACTORY = "org.apache.parquet.crypto.keytools.PropertiesDrivenCryptoFactory"

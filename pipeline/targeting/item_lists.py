@@ -25,6 +25,7 @@ from scipy import sparse
 from pipeline.contracts.arrow import arrow_schema, check_table
 from pipeline.contracts.contract import load_contract
 from pipeline.datasets import ACTS, BOUGHT_TOGETHER, CATALOGUE, HISTORIES, SIMILAR_ITEMS
+from pipeline.encryption.duckdb_tables import bring, parquet_source
 from pipeline.lake import Lake, Partition, Run, storage_errors
 from pipeline.ledger import LedgerLine
 from pipeline.lineage import Lineage, inputs_of
