@@ -117,6 +117,7 @@ def test_the_ledger_balances_to_the_row_for_every_stage_and_day(
             "fine_tune",
             "evaluate",
             "generate",
+            "target",
             "publish",
         }
         assert [line for line in lines if line.unaccounted] == []
