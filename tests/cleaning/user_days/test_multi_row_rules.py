@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +27,7 @@ from pipeline.cleaning.user_days.multi_row_rules import (
 )
 from pipeline.cleaning.user_days.placement import place
 from pipeline.cleaning.user_days.row_arrays import ACT_TYPES, Acts, Rows
+from pipeline.pseudonym import KeyFile, key_fingerprint, read_or_make_key
 from pipeline.settings import Cleaning
 from pipeline.sources.source_yaml import load_source
 from tests.cleaning.user_days.user_days_by_hand import DATE, event, rules_of, with_row_outcomes
@@ -258,6 +260,9 @@ def test_of_several_deliveries_the_later_wins_before_the_order_of_the_source(
     assert {row["item_id"]: row[REASON] for row in resolved} == {"7": None, "9": "superseded"}
 
 
-def test_no_worker_is_sent_the_key_that_hides_users() -> None:
-    rules = replace(EVENTS, key=b"a key that is nobody's business")
-    assert rules.key not in dumps(outcome_function(rules, is_ranked=False))
+def test_no_worker_is_sent_the_key_that_hides_users(tmp_path: Path) -> None:
+    key = read_or_make_key(tmp_path / "key")
+    rules = replace(EVENTS, key=KeyFile(str(tmp_path / "key"), key_fingerprint(key)))
+    sent = dumps(outcome_function(rules, is_ranked=False))
+    assert key not in sent
+    assert key.hex().encode() not in sent
