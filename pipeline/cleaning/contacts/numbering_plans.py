@@ -125,3 +125,15 @@ def is_mobile_with_country(groups: tuple[str, ...], digits: str) -> bool:
     if not code or not 11 <= len(digits) <= 13 or (len(groups) > 1 and groups[0] != code):
         return False
     return any(plan.mobile.fullmatch(digits[len(code) :]) for plan in _plans() if plan.code == code)
+
+
+@lru_cache(maxsize=65_536)
+def is_mobile_in(digits: str, regions: tuple[str, ...]) -> bool:
+    """Whether digits, dialled at home, are a mobile number of one of the regions."""
+    for plan in _plans() if regions else ():
+        if plan.region in regions:
+            # Lithuania dialled 8 before 2026, and people still write it.
+            trunks = (plan.trunk, "8") if plan.region == "LT" else (plan.trunk,)
+            if any(plan.mobile.fullmatch(digits.removeprefix(trunk)) for trunk in trunks):
+                return True
+    return False

@@ -31,6 +31,7 @@ _PARCEL = re.compile(
 _ORDER = re.compile(
     r"(?<![0-9+\-])(?:[0-9]{3}-[0-9]{7}-[0-9]{7}|[0-9]{2}-[0-9]{5}-[0-9]{5}|[A-Z]{1,6}[\-/]?[0-9]{2,4}[\-/][0-9\-/]{3,})(?![0-9\-])"
 )
+_APPROVAL = re.compile(r"\bECE[ \-]?R ?[0-9]{1,3}(?:[/.\-][0-9]{2})?[ ,]{1,2}[0-9]{6,9}(?![0-9])")
 _YEAR = r"(?:1[89]|20)[0-9]{2}"
 _DAY, _MONTH = r"(?:0?[1-9]|[12][0-9]|3[01])", r"(?:0?[1-9]|1[0-2])"
 _TIME = r"[0-2]?[0-9][:.h][0-5][0-9](?:[:.][0-5][0-9](?:[.,][0-9]{1,9})?)?"
@@ -65,7 +66,18 @@ _CALLS = re.compile(
     r"(?:wa\.me/|phone=|tel[:=]|text=|whatsapp\.com/|mobile=|msisdn=|callto:|/tel/|number=)",
     re.IGNORECASE,
 )
-_ANY = (_PARCEL, _ORDER, _DATE, _CLOCK, _HOST, _COORDINATES, _DECIMAL, _SIZE, _GROUPED_AMOUNT)
+_ANY = (
+    _PARCEL,
+    _ORDER,
+    _APPROVAL,
+    _DATE,
+    _CLOCK,
+    _HOST,
+    _COORDINATES,
+    _DECIMAL,
+    _SIZE,
+    _GROUPED_AMOUNT,
+)
 
 
 def stays_first(text: str) -> Iterator[tuple[int, int]]:

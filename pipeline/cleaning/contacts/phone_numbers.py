@@ -8,8 +8,9 @@ written:
 - with a leading zero: a valid number of one of them
 - otherwise: valid, and in groups as that country writes it; bare digits only as mobile numbers of
   countries where they are written so
-- with a word for something else beside it (order, parcel, model), a currency or a unit: a country
-  code only
+- with a word for something else right beside it (order, parcel, model), a currency or a unit: a
+  country code only; with a word for orders or parcels farther away: also a mobile number of a
+  country where that word is spoken
 
 Source: `numbering_plans`.
 
@@ -21,10 +22,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from pipeline.cleaning.contacts.labels import OTHER, PHONE, is_amount, label
+from pipeline.cleaning.contacts.labels import OTHER, PHONE, is_amount, label, regions_spoken
 from pipeline.cleaning.contacts.numbering_plans import (
     country_of,
     has_country,
+    is_mobile_in,
     is_mobile_with_country,
     is_possible,
     valid_in,
@@ -192,7 +194,9 @@ def _is_phone(run: Run, first: int, last: int) -> bool:  # noqa: PLR0911
                 and _is_even(run, first, last)
             )
         )
-    return _is_national(run, first, last, written, digits)
+    return _is_national(run, first, last, written, digits) or (
+        not re.search("[,/]", written) and is_mobile_in(digits, regions_spoken(text, start, end))
+    )
 
 
 def _is_even(run: Run, first: int, last: int) -> bool:

@@ -52,6 +52,27 @@ def test_each_kind_has_its_mark_and_nothing_around_it_changes() -> None:
     assert len(other) <= 0.005 * len(CORPUS), other
 
 
+@pytest.mark.parametrize(
+    ("order", "lost", "number", "call"),
+    [
+        ("Lieferschein Nr.", "Lieferschein fehlt,", "0171 2345678", "bitte anrufen"),
+        ("kargo takip numarası", "Kargo gelmedi,", "0532 123 45 67", "beni arayin"),
+        ("tilausnumero", "tilaus myohassa,", "040 123 4567", "soittakaa"),
+        ("comanda nr.", "comanda nu a ajuns", "0722 123 456", "sunati-ma"),
+        ("bestilling nr.", "bestilling mangler", "912 34 567", "ring meg"),
+        ("订单号是", "订单没收到,", "13812345678", "请打电话"),
+    ],
+)
+def test_a_word_for_orders_counts_only_beside_the_number(
+    order: str, lost: str, number: str, call: str
+) -> None:
+    """An order's number stays, whatever follows; a phone goes, with a word for it or without."""
+    assert without_contacts(f"{order} {number}") == f"{order} {number}"
+    assert without_contacts(f"{order} {number}, {call}") == f"{order} {number}, {call}"
+    assert without_contacts(f"{lost} {number}") == f"{lost} [phone]"
+    assert without_contacts(f"{lost} {number} {call}") == f"{lost} [phone] {call}"
+
+
 @pytest.mark.parametrize("region", REGIONS)
 def test_an_international_number_of_any_region_is_found(region: str) -> None:
     """With its country code; and at home with a word for phones beside it."""
