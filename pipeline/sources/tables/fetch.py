@@ -11,10 +11,11 @@ whose rows had their watermark before the last fetch and were committed after it
 shows since when the oldest open transaction has been writing, the next fetch begins there, if that
 is earlier. Rows of one watermark that come at different times are told by their columns.
 
-Which day. Events and reviews lie in the day of their time; one that comes after its day's fetch, in
-the night that takes it. Items and users say how something is now, whenever that was written: the
-first fetch puts them into the first day that has events, for nothing older is known, and later ones
-into the day of their watermark. A table without a watermark is taken whole by each night.
+Which day. Events and reviews lie in the shop's day of their time; one that comes after its day's
+fetch, in the night that takes it. Items and users say how something is now, whenever that was
+written: the first fetch puts them into the first day that has events, for nothing older is known,
+and later ones into the day of their watermark. A table without a watermark is taken whole by each
+night.
 
 Gives up: a row without a watermark is taken by the first fetch only (of events and reviews never),
 which counts such rows; a row that is deleted is not noticed; a transaction that stays open for
@@ -30,7 +31,6 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
@@ -42,7 +42,7 @@ from pipeline.sources.tables.folder import DayWriter, TableFolder
 from pipeline.sources.tables.open_table import Access, opened
 from pipeline.sources.tables.reader import NotOfTypeError, TableReader
 from pipeline.sources.tables.taken import Taken
-from pipeline.sources.tables.window import NUMBER, TIMES, Column, Value, Window, column_of
+from pipeline.sources.tables.window import NUMBER, TIMES, Column, Value, Window, Zones, column_of
 
 log = logging.getLogger("nightcart")
 
@@ -56,14 +56,14 @@ class Asked:
     Attributes:
         night: the day whose end it takes rows up to.
         now: when it asks.
-        zone: of the source, for local times and for the days of instants.
+        zones: of the source, for its local times, and of the shop, for the days.
         first_day: rows of days before are not taken; None: all are.
         again: whether to ask though the night has its rows.
     """
 
     night: dt.date
     now: dt.datetime
-    zone: ZoneInfo
+    zones: Zones
     first_day: dt.date | None = None
     again: bool = False
 
@@ -209,8 +209,8 @@ class _Fetch:
         return record
 
     def _column(self, name: str) -> Column | None:
-        zone = self._asked.zone
-        return column_of(self._reader.schema, name, zone, self._table) if name else None
+        zones = self._asked.zones
+        return column_of(self._reader.schema, name, zones, self._table) if name else None
 
     def _refuse_what_does_not_fit(self) -> None:
         """What earlier fetches kept must have the columns that the source has now."""

@@ -15,7 +15,7 @@ from pipeline.sources.table import Table
 from pipeline.sources.tables.folder import DayWriter, TableFolder
 from pipeline.sources.tables.open_table import Access, opened
 from pipeline.sources.tables.reader import NotOfTypeError, TableReader
-from pipeline.sources.tables.window import Window, column_of
+from pipeline.sources.tables.window import Window, Zones, column_of
 
 SAMPLE_ROWS = 10_000
 DAY = dt.date(2000, 1, 1)  # of the directory; nothing that is checked depends on it
@@ -30,7 +30,7 @@ def write_sample(dataset: SourceDataset, table: Table, access: Access) -> int:
     folder = TableFolder(access.scratch, dataset.name)
     with opened(table, dataset.columns, access) as reader:
         for name in dict.fromkeys(name for name in (table.watermark, table.day) if name):
-            column_of(reader.schema, name, dt.UTC, table)
+            column_of(reader.schema, name, Zones(dt.UTC, dt.UTC), table)
         while True:
             folder.clear_aside()
             try:

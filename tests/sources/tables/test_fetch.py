@@ -26,10 +26,11 @@ from pipeline.sources.tables.fetch import Asked, Fetched, fetch_tables
 from pipeline.sources.tables.folder import TableFolder
 from pipeline.sources.tables.open_table import Access
 from pipeline.sources.tables.postgres import PostgresTable
-from pipeline.sources.tables.window import Window
+from pipeline.sources.tables.window import Window, Zones
 from tests.postgres import CONNECTION, PASSWORD, Cluster, cluster
 
 ZONE = ZoneInfo("Europe/Berlin")
+ZONES = Zones(ZONE, ZONE)
 DAY = dt.timedelta(days=1)
 FIRST = dt.date(2026, 3, 1)
 
@@ -90,7 +91,7 @@ def access(raw: Path, variable: str) -> Access:
 def fetch(shop: Cluster, raw: Path, night: dt.date, text: str = SOURCE, **more: Any) -> Fetched:
     source = source_of(text.format(url=shop.url))
     now = more.pop("now", dt.datetime.combine(night + DAY, dt.time(3), ZONE))
-    return fetch_tables(source, access(raw, shop.variable()), Asked(night, now, ZONE, **more))
+    return fetch_tables(source, access(raw, shop.variable()), Asked(night, now, ZONES, **more))
 
 
 def rows(raw: Path, dataset: str, column: str) -> dict[dt.date, list[Any]]:
@@ -339,7 +340,7 @@ def test_names_are_only_names(shop: Cluster, tmp_path: Path) -> None:
     )
     source = source_of(text)
     now = dt.datetime(2026, 3, 2, tzinfo=ZONE)
-    fetch_tables(source, access(tmp_path, shop.variable()), Asked(FIRST, now, ZONE))
+    fetch_tables(source, access(tmp_path, shop.variable()), Asked(FIRST, now, ZONES))
     assert rows(tmp_path, "events", column) == {FIRST: ["x"]}
     with shop.connect() as connection:
         assert connection.execute(b"SELECT count(*) FROM users").fetchone() == (2,)
@@ -372,7 +373,7 @@ def test_what_cannot_be_read_is_said_in_one_line(
 def test_a_database_that_refuses_or_is_not_there(shop: Cluster, tmp_path: Path) -> None:
     """The password is in no message; what may be tried again has another exit code."""
     source = source_of(SOURCE.format(url=shop.url))
-    asked = Asked(FIRST, dt.datetime(2026, 3, 2, tzinfo=ZONE), ZONE)
+    asked = Asked(FIRST, dt.datetime(2026, 3, 2, tzinfo=ZONE), ZONES)
 
     def refused(variable: str, of: Source = source) -> NightcartError:
         with pytest.raises(NightcartError) as raised:
