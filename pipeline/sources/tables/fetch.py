@@ -103,6 +103,7 @@ def _fetch(
 ) -> tuple[dict[str, Any] | None, str]:
     folder = TableFolder(access.raw_root, dataset.name)
     with folder.alone():
+        folder.end_exchange()
         if _is_there(folder, dataset, asked):
             return None, ""
         folder.clear_aside()

@@ -284,24 +284,19 @@ def test_rows_without_a_watermark_are_counted_and_said(
 def test_a_fetch_that_was_cut_off_is_made_again(
     shop: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whichever rename was the last."""
+    """Before all rows lie aside: nothing of it is kept."""
     shop.run(*[order(day, f"2026-03-0{day} 10:00+01") for day in (1, 2, 3)])
-    whole, third = folder.durable.rename, FIRST + 2 * DAY
-    for allowed in range(3):
-        left = [None] * allowed
+    third = FIRST + 2 * DAY
 
-        def cut(aside: Path, path: Path, left: list[None] = left) -> None:
-            if not left:
-                raise KeyboardInterrupt
-            left.pop()
-            whole(aside, path)
+    def cut(path: Path, text: str) -> None:
+        raise KeyboardInterrupt
 
-        monkeypatch.setattr(folder.durable, "rename", cut)
-        with pytest.raises(KeyboardInterrupt):
-            fetch(shop, tmp_path, third)
-        assert TableFolder(tmp_path, "events").nights() == []
+    monkeypatch.setattr(folder.durable, "put_text", cut)
+    with pytest.raises(KeyboardInterrupt):
+        fetch(shop, tmp_path, third)
+    assert rows(tmp_path, "events", "id") == {}
     monkeypatch.undo()
-    shop.run("DELETE FROM orders WHERE id = 2")  # its day was left by the fetch that was cut off
+    shop.run("DELETE FROM orders WHERE id = 2")
     fetch(shop, tmp_path, third)
     assert rows(tmp_path, "events", "id") == {FIRST: [1], third: [3]}
 

@@ -18,6 +18,7 @@ from pyspark.sql import SparkSession
 from pipeline.errors import InputError, NightcartError, SettingsError
 from pipeline.sources.source import Source, with_timezone
 from pipeline.sources.source_yaml import parse_source
+from pipeline.sources.tables import folder
 from pipeline.sources.tables.fetch import Asked, fetch_tables
 from pipeline.sources.tables.folder import TableFolder
 from pipeline.sources.tables.open_table import Access
@@ -65,12 +66,10 @@ def fetch(
 
 
 def taken(raw: Path, column: str = "id") -> dict[dt.date, list[Any]]:
-    folder = TableFolder(raw, "events")
+    kept = TableFolder(raw, "events")
     return {
-        day: sorted(
-            v for file in folder.files(day) for v in pq.read_table(file)[column].to_pylist()
-        )
-        for day in folder.days()
+        day: sorted(v for file in kept.files(day) for v in pq.read_table(file)[column].to_pylist())
+        for day in kept.days()
     }
 
 
@@ -141,6 +140,43 @@ def test_days_are_the_shops_though_times_are_the_sources(
     raw, zones = tmp_path / "raw", Zones(dt.UTC, ZONE)
     assert fetch(raw, of, FIRST, zones=zones) == {FIRST: [0, 1]}
     assert fetch(raw, of, FIRST + DAY, zones=zones)[FIRST + DAY] == [2]
+
+
+def test_a_fetch_that_was_killed_loses_no_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever in the exchange of an older night's days: the next night ends it."""
+    load = sqlite_loader(tmp_path / "shop.db", "TEXT")
+    load("CREATE TABLE orders (id INTEGER, created TIMES);")
+    for number in range(1, 6):
+        load(f"INSERT INTO orders VALUES ({number}, '2026-03-0{number} 10:00:00');")
+    of = source("{path: ../shop.db, name: orders, watermark: created}")
+    second, whole = FIRST + DAY, folder.durable.rename
+    for allowed in range(10):
+        raw = tmp_path / f"raw{allowed}"
+        fetch(raw, of, FIRST)
+        fetch(raw, of, FIRST + 2 * DAY)  # of two days
+        fetch(raw, of, FIRST + 3 * DAY)
+        left = [None] * allowed
+
+        def cut(aside: Path, path: Path, left: list[None] = left) -> None:
+            if not left:
+                raise KeyboardInterrupt
+            left.pop()
+            whole(aside, path)
+
+        monkeypatch.setattr(folder.durable, "rename", cut)
+        try:
+            fetch(raw, of, FIRST + 2 * DAY, again=True)
+        except KeyboardInterrupt:
+            monkeypatch.undo()
+            expected = {FIRST + day * DAY: [day + 1] for day in range(5)}
+            assert fetch(raw, of, FIRST + 4 * DAY) == expected, allowed
+            assert not list(raw.glob("tables/events/.[!f]*"))
+        else:
+            break
+    assert 5 < allowed < 9
+    assert taken(raw)[second] == [2]
 
 
 def test_types_of_duckdb_are_kept_or_are_text(tmp_path: Path) -> None:
