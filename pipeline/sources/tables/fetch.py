@@ -40,7 +40,7 @@ from pipeline.sources.source import KEY_COLUMN, Source, SourceDataset, columns_r
 from pipeline.sources.table import Table
 from pipeline.sources.tables.folder import DayWriter, TableFolder
 from pipeline.sources.tables.open_table import Access, opened
-from pipeline.sources.tables.reader import NotOfTypeError, TableReader
+from pipeline.sources.tables.reader import NotOfTypeError, TableReader, take_as_text
 from pipeline.sources.tables.taken import Taken
 from pipeline.sources.tables.window import NUMBER, TIMES, Column, Value, Window, Zones, column_of
 
@@ -187,12 +187,12 @@ class _Fetch:
                 break
             except NotOfTypeError as error:
                 # Once a column: as text it has a place for everything.
+                take_as_text(self._reader, error, self._table)
                 log.info(
                     "%s: %s has values that its type has no place for, and is taken as text",
                     self._dataset.name,
                     error.column,
                 )
-                self._reader.take_as_text(error.column)
                 self._folder.clear_aside()
         record = self._record(written) | {
             "rows": sum(written.values()),

@@ -14,7 +14,7 @@ from pipeline.sources.source import SourceDataset
 from pipeline.sources.table import Table
 from pipeline.sources.tables.folder import DayWriter, TableFolder
 from pipeline.sources.tables.open_table import Access, opened
-from pipeline.sources.tables.reader import NotOfTypeError, TableReader
+from pipeline.sources.tables.reader import NotOfTypeError, TableReader, take_as_text
 from pipeline.sources.tables.window import Window, Zones, column_of
 
 SAMPLE_ROWS = 10_000
@@ -37,7 +37,7 @@ def write_sample(dataset: SourceDataset, table: Table, access: Access) -> int:
                 rows = _write(reader, table, folder)
                 break
             except NotOfTypeError as error:
-                reader.take_as_text(error.column)
+                take_as_text(reader, error, table)
     (folder.aside / f"date={DAY}").rename(folder.of(DAY))
     return rows
 

@@ -8,6 +8,7 @@ Memory: about 150 bytes a row of the overlap.
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
@@ -18,6 +19,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.dataset as ds
 
+from pipeline.sources.tables.reader import NOT_OF_TYPE
 from pipeline.sources.tables.window import Value
 
 _Columns = Sequence[str]
@@ -87,5 +89,8 @@ def _batches(
         if lower is not None:
             kind = rows.schema.field(watermark).type
             least = Decimal(lower) if pa.types.is_decimal(kind) else lower
-            wanted = ds.field(watermark) >= pa.scalar(least, kind)
+            # A number before all that the type can hold, such as -1 where it is unsigned, leaves
+            # out none.
+            with contextlib.suppress(*NOT_OF_TYPE):
+                wanted = ds.field(watermark) >= pa.scalar(least, kind)
         yield from rows.to_batches(columns=list(columns), filter=wanted, use_threads=False)

@@ -22,6 +22,7 @@ from pipeline.sources.tables import folder
 from pipeline.sources.tables.fetch import Asked, fetch_tables
 from pipeline.sources.tables.folder import TableFolder
 from pipeline.sources.tables.open_table import Access
+from pipeline.sources.tables.sample import write_sample
 from pipeline.sources.tables.spark_jars import with_jars
 from pipeline.sources.tables.window import Zones
 
@@ -223,6 +224,43 @@ def test_sqlite_holds_anything_in_any_column(tmp_path: Path) -> None:
     )
     assert fetch(tmp_path / "raw", of, FIRST) == {FIRST: ["2", "A-1"]}
     assert taken(tmp_path / "raw", "price") == {FIRST: [2.0, 2.5]}
+
+
+@pytest.mark.parametrize(
+    ("watermark", "created", "value"),
+    [
+        ("created", ["2026-03-01 10:00:00", "2026-03-01T11:00:00Z"], "2026-03-01 10:00:00"),
+        ("created", ["2026-03-01 10:00:00", "10:30"], "10:30"),
+        ("id, day: created", ["2026-03-01 10:00:00", "10:30"], "10:30"),
+    ],
+)
+def test_a_time_that_is_written_another_way_is_said(
+    tmp_path: Path, watermark: str, created: list[str], value: str
+) -> None:
+    load = sqlite_loader(tmp_path / "shop.db", "TEXT")
+    load("CREATE TABLE orders (id INTEGER, created TIMES);")
+    for number, time in enumerate(created):
+        load(f"INSERT INTO orders VALUES ({number}, '{time}');")
+    of = source(f"{{path: ../shop.db, name: orders, watermark: {watermark}}}")
+    with pytest.raises(InputError, match=f"created of orders has the value '{value}'") as raised:
+        fetch(tmp_path / "raw", of, FIRST)
+    assert "\n" not in str(raised.value)
+    table = of.datasets["events"].table
+    assert table is not None
+    access = Access(tmp_path / "raw", {}, no_spark, tmp_path / "sample")
+    with pytest.raises(InputError, match=f"has the value '{value}'"):
+        write_sample(of.datasets["events"], table, access)
+
+
+def test_a_watermark_of_an_unsigned_type(tmp_path: Path) -> None:
+    """The overlap begins before all numbers that it has."""
+    load = duckdb_loader(tmp_path / "shop.db", "DATE")
+    load("CREATE TABLE orders (id UINTEGER, created TIMES);")
+    load("INSERT INTO orders VALUES (1, '2026-03-01')")
+    of = source("{path: ../shop.db, name: orders, watermark: id, day: created}")
+    fetch(tmp_path / "raw", of, FIRST)
+    load("INSERT INTO orders VALUES (2, '2026-03-02')")
+    assert fetch(tmp_path / "raw", of, FIRST + DAY) == {FIRST: [1], FIRST + DAY: [2]}
 
 
 @pytest.mark.parametrize("name", ["/etc/passwd", "x.csv", "outside"])
