@@ -109,7 +109,7 @@ def _fetch(
         folder.clear_aside()
         try:
             scratch = dataclasses.replace(access, scratch=folder.aside)
-            with opened(table, dataset.columns, scratch) as reader:
+            with opened(table, dataset.own.columns, scratch) as reader:
                 fetch = _Fetch(source, dataset, table, folder, reader, asked)
                 if missing := fetch.missing():
                     return None, missing
@@ -223,7 +223,7 @@ class _Fetch:
         if self._before is None:
             return
         mark = None if self._mark is None else [self._mark.name, self._mark.kind]
-        now = {"columns": [*self._dataset.columns], "watermark": mark}
+        now = {"columns": [*self._dataset.own.columns], "watermark": mark}
         for what, value in now.items():
             if self._before[what] != value:
                 raise InputError(
@@ -326,7 +326,9 @@ class _Fetch:
             others = []
         key = () if is_of_acts else key_of(self._dataset, self._table)
         files = [file for day in others for file in folder.files(day)]
-        return Taken(files, self._dataset.columns, key, self._table.watermark, self._window.lower)
+        return Taken(
+            files, self._dataset.own.columns, key, self._table.watermark, self._window.lower
+        )
 
     def _record(self, written: Counter[dt.date]) -> dict[str, Any]:
         mark, day, window = self._mark, self._day, self._window
@@ -334,7 +336,7 @@ class _Fetch:
             "table": self._table.words,
             "night": self._asked.night.isoformat(),
             "fetched_at": self._asked.now.astimezone(dt.UTC).isoformat(timespec="seconds"),
-            "columns": [*self._dataset.columns],
+            "columns": [*self._dataset.own.columns],
             "watermark": None if mark is None else [mark.name, mark.kind],
             "from": None if mark is None else mark.text(window.lower),
             "day": None if day is None else day.name,
@@ -400,7 +402,7 @@ class _Places:
 def key_of(dataset: SourceDataset, table: Table) -> tuple[str, ...]:
     """The raw columns that tell a row from another: `key`, else those that the id is made of."""
     return table.key or columns_read(
-        dataset.mapping.get(KEY_COLUMN[dataset.name], ""), dataset.columns
+        dataset.mapping.get(KEY_COLUMN[dataset.name], ""), dataset.own.columns
     )
 
 

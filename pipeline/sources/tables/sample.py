@@ -28,7 +28,7 @@ def write_sample(dataset: SourceDataset, table: Table, access: Access) -> int:
         InputError, SettingsError, StartError: the table cannot be read; what to do is said.
     """
     folder = TableFolder(access.scratch, dataset.name)
-    with opened(table, dataset.columns, access) as reader:
+    with opened(table, dataset.own.columns, access) as reader:
         for name in dict.fromkeys(name for name in (table.watermark, table.day) if name):
             column_of(reader.schema, name, Zones(dt.UTC, dt.UTC), table)
         while True:

@@ -16,6 +16,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from pipeline.errors import InputError, NightcartError, SettingsError
+from pipeline.sources.check import check_source
 from pipeline.sources.source import Source, with_timezone
 from pipeline.sources.source_yaml import parse_source
 from pipeline.sources.tables import folder
@@ -224,6 +225,47 @@ def test_sqlite_holds_anything_in_any_column(tmp_path: Path) -> None:
     )
     assert fetch(tmp_path / "raw", of, FIRST) == {FIRST: ["2", "A-1"]}
     assert taken(tmp_path / "raw", "price") == {FIRST: [2.0, 2.5]}
+
+
+def test_a_table_is_joined_with_files_and_its_arrays_become_rows(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    """A fetch asks for the table's own columns; `source check` sees the files that are there."""
+    load = sqlite_loader(tmp_path / "shop.db", "TEXT")
+    load("CREATE TABLE orders (id INTEGER, created TIMES, lines TEXT);")
+    insert = "INSERT INTO orders VALUES ({0}, '2026-03-0{0} 10:00:00', '[{{\"sku\": \"a{0}\"}}]');"
+    load(insert.format(1))
+    text = """
+source: shop
+description: A table.
+timezone: Europe/Berlin
+datasets:
+  events:
+    format: duckdb
+    table: {path: ../shop.db, name: orders, watermark: created}
+    columns: [id, created, lines]
+    with:
+      buyers: {files: buyers.csv, format: csv, columns: [id, buyer], on: {id: id}}
+    explode: {lines: line}
+    map:
+      event_id: concat(id, line_position)
+      event_time: created
+      event_type: "'purchase'"
+      user_id: buyers.buyer
+      item_id: line.sku
+"""
+    of = with_timezone(parse_source(text, "shop.yaml"), "UTC")
+    raw = tmp_path / "raw"
+    fetch(raw, of, FIRST)
+    load(insert.format(2))
+    assert fetch(raw, of, FIRST + DAY) == {FIRST: [1], FIRST + DAY: [2]}
+    (raw / "buyers.csv").write_text("id,buyer\n1,ann\n2,bob\n")
+    (check,) = check_source(spark, of, raw)
+    assert check.faults == []
+    assert sorted((row["user_id"], row["item_id"]) for row in check.rows) == [
+        ("ann", "a1"),
+        ("bob", "a2"),
+    ]
 
 
 @pytest.mark.parametrize(
