@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import sqlite3
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -25,6 +26,7 @@ from pipeline.sources.tables.folder import TableFolder
 from pipeline.sources.tables.open_table import Access
 from pipeline.sources.tables.sample import write_sample
 from pipeline.sources.tables.spark_jars import with_jars
+from pipeline.sources.tables.taken import Taken
 from pipeline.sources.tables.window import Zones
 
 ZONE = ZoneInfo("Europe/Berlin")
@@ -303,6 +305,28 @@ def test_a_watermark_of_an_unsigned_type(tmp_path: Path) -> None:
     fetch(tmp_path / "raw", of, FIRST)
     load("INSERT INTO orders VALUES (2, '2026-03-02')")
     assert fetch(tmp_path / "raw", of, FIRST + DAY) == {FIRST: [1], FIRST + DAY: [2]}
+
+
+def test_a_column_that_became_text_holds_the_same(tmp_path: Path) -> None:
+    """PostgreSQL's spelling of what Arrow held before one value had no place in the type."""
+    utc = dt.datetime(2026, 3, 1, 10, tzinfo=dt.UTC)
+    half = dt.datetime.fromisoformat("2026-03-01 10:00:00.5")
+    values = {
+        "at": [utc, utc.replace(microsecond=120_000), None],
+        "local": [half, half.replace(microsecond=0), None],
+        "price": [Decimal("0.0000000"), Decimal("19.9000000"), None],
+        "words": [["a", "é", None], [], None],
+    }
+    texts = {
+        "at": ["2026-03-01 10:00:00+00", "2026-03-01 10:00:00.12+00", "infinity"],
+        "local": ["2026-03-01 10:00:00.5", "2026-03-01 10:00:00", "infinity"],
+        "price": ["0.0000000", "19.9000000", "NaN"],
+        "words": ['["a","é",null]', "[]", "[[1]]"],
+    }
+    pq.write_table(pa.table(values), tmp_path / "x.parquet")
+    before = Taken([tmp_path / "x.parquet"], list(values), (), "", None)
+    new = before.without(pa.RecordBatch.from_pydict(texts))
+    assert new.to_pydict()["at"] == ["infinity"]
 
 
 @pytest.mark.parametrize("name", ["/etc/passwd", "x.csv", "outside"])
