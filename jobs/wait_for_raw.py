@@ -23,7 +23,7 @@ from zoneinfo import ZoneInfo
 from pipeline.errors import TRANSIENT_ERROR, InputError, NightcartError, NotYetError, SettingsError
 from pipeline.night_dates import refuse_the_future
 from pipeline.retention.expired import refuse_expired
-from pipeline.settings import Settings
+from pipeline.settings import Settings, shop_timezone
 from pipeline.sources.delivered_files import missing_files
 from pipeline.sources.required import refuse_missing_datasets
 from pipeline.sources.shop_source import shop_source
@@ -101,6 +101,7 @@ def _ask_tables(
         return []
     from pipeline.sources.tables.fetch import Asked, fetch_tables
     from pipeline.sources.tables.open_table import Access
+    from pipeline.sources.tables.window import Zones
 
     sessions: list[SparkSession] = []
     raw = Path(stage.settings.paths.raw)
@@ -108,7 +109,7 @@ def _ask_tables(
     asked = Asked(
         stage.run.run_date,
         dt.datetime.now(dt.UTC),
-        ZoneInfo(source.timezone),
+        Zones(ZoneInfo(source.timezone), shop_timezone(stage.settings)),
         _first_day(stage.settings),
         arguments.fetch_again,
     )

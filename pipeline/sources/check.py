@@ -137,7 +137,7 @@ def check_source(
         for dataset in source.datasets.values():
             root = samples.root_of(dataset)
             files = _newest(dataset, root, date if root == raw_root else None)
-            check = _check(spark, dataset, root, files, samples.fault_of(dataset))
+            check = _check(spark, dataset, (root, raw_root), files, samples.fault_of(dataset))
             checks.append(samples.described(dataset, check))
     return checks
 
@@ -189,10 +189,12 @@ def _newest(
 def _check(
     spark: SparkSession,
     dataset: SourceDataset,
-    raw_root: str | Path,
+    roots: tuple[str | Path, str | Path],
     files: list[DeliveredFile],
     fault: str | None = None,
 ) -> DatasetCheck:
+    """Of a table, its sample lies below the first root, and joined files below the second."""
+    raw_root, joined_root = roots
     contract = load_contract(f"raw_{dataset.name}")
     faults = [
         f"map: {column.name} is required by the contract and not mapped"
@@ -212,8 +214,8 @@ def _check(
     files = [file for file in files if file not in [damage.file for damage in damaged]]
     raw = None
     try:
-        faults += _of_joined_files(dataset, raw_root)
-        raw = read_rows(spark, dataset, raw_root, files)
+        faults += _of_joined_files(dataset, joined_root)
+        raw = read_rows(spark, dataset, raw_root, files, joined_root=joined_root)
         faults += [f"{dataset.where}: {fault}" for fault in expression_faults(raw, dataset)]
     except (InputError, ContractError) as error:
         faults.append(str(error))

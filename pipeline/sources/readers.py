@@ -39,6 +39,7 @@ def read_rows(
     *,
     plain: bool = False,
     upto: dt.date | None = None,
+    joined_root: Path | str | None = None,
 ) -> DataFrame:
     """The rows of some files of one dataset; see the module's docstring for the columns.
 
@@ -51,6 +52,7 @@ def read_rows(
         files: which.
         plain: all of them are `plain_json`; `__unknown_key` is then not looked for.
         upto: joined files of later days are not seen.
+        joined_root: where joined files lie, if elsewhere.
 
     Raises:
         ContractError: an expression that makes joined rows is refused or is no SQL.
@@ -58,18 +60,19 @@ def read_rows(
     """
     if dataset.layouts:
         frames = [
-            _with_layout(read_rows(spark, one, raw_root, of_it), dataset, n)
+            _with_layout(
+                read_rows(spark, one, raw_root, of_it, joined_root=joined_root), dataset, n
+            )
             for n, (one, of_it) in enumerate(dataset.by_layout(files), 1)
         ]
         return reduce(DataFrame.unionByName, frames)
     if dataset.is_combined:
         if refused := refused_sql(spark, dataset):
             raise ContractError(f"{dataset.where}: " + "; ".join(refused))
+        root = joined_root or raw_root
         tables = {
-            join.name: read_rows(spark, join.table, raw_root, list(found.whole))
-            for join, found in zip(
-                dataset.joins, joined_files(dataset, raw_root, upto), strict=True
-            )
+            join.name: read_rows(spark, join.table, root, list(found.whole))
+            for join, found in zip(dataset.joins, joined_files(dataset, root, upto), strict=True)
         }
         own = read_rows(spark, dataset.own, raw_root, files, plain=plain)
         return combined_rows(own, dataset, tables)

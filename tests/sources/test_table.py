@@ -205,11 +205,9 @@ def test_an_address_of_a_bucket_or_a_database_is_no_path() -> None:
 
 
 def test_an_overlap_of_the_wrong_kind() -> None:
-    from zoneinfo import ZoneInfo
+    from pipeline.sources.tables.window import DATE, LOCAL, NUMBER, Column, Zones
 
-    from pipeline.sources.tables.window import DATE, LOCAL, NUMBER, Column
-
-    zone = ZoneInfo("UTC")
+    zone = Zones(dt.UTC, dt.UTC)
     with pytest.raises(InputError, match="must be a whole number"):
         Column("id", NUMBER, zone).less(5, dt.timedelta(1), "x")
     with pytest.raises(InputError, match="must be a time"):

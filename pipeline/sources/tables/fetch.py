@@ -11,10 +11,11 @@ whose rows had their watermark before the last fetch and were committed after it
 shows since when the oldest open transaction has been writing, the next fetch begins there, if that
 is earlier. Rows of one watermark that come at different times are told by their columns.
 
-Which day. Events and reviews lie in the day of their time; one that comes after its day's fetch, in
-the night that takes it. Items and users say how something is now, whenever that was written: the
-first fetch puts them into the first day that has events, for nothing older is known, and later ones
-into the day of their watermark. A table without a watermark is taken whole by each night.
+Which day. Events and reviews lie in the shop's day of their time; one that comes after its day's
+fetch, in the night that takes it. Items and users say how something is now, whenever that was
+written: the first fetch puts them into the first day that has events, for nothing older is known,
+and later ones into the day of their watermark. A table without a watermark is taken whole by each
+night.
 
 Gives up: a row without a watermark is taken by the first fetch only (of events and reviews never),
 which counts such rows; a row that is deleted is not noticed; a transaction that stays open for
@@ -30,7 +31,6 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
@@ -40,9 +40,9 @@ from pipeline.sources.source import KEY_COLUMN, Source, SourceDataset, columns_r
 from pipeline.sources.table import Table
 from pipeline.sources.tables.folder import DayWriter, TableFolder
 from pipeline.sources.tables.open_table import Access, opened
-from pipeline.sources.tables.reader import NotOfTypeError, TableReader
+from pipeline.sources.tables.reader import NotOfTypeError, TableReader, take_as_text
 from pipeline.sources.tables.taken import Taken
-from pipeline.sources.tables.window import NUMBER, TIMES, Column, Value, Window, column_of
+from pipeline.sources.tables.window import NUMBER, TIMES, Column, Value, Window, Zones, column_of
 
 log = logging.getLogger("nightcart")
 
@@ -56,14 +56,14 @@ class Asked:
     Attributes:
         night: the day whose end it takes rows up to.
         now: when it asks.
-        zone: of the source, for local times and for the days of instants.
+        zones: of the source, for its local times, and of the shop, for the days.
         first_day: rows of days before are not taken; None: all are.
         again: whether to ask though the night has its rows.
     """
 
     night: dt.date
     now: dt.datetime
-    zone: ZoneInfo
+    zones: Zones
     first_day: dt.date | None = None
     again: bool = False
 
@@ -103,12 +103,13 @@ def _fetch(
 ) -> tuple[dict[str, Any] | None, str]:
     folder = TableFolder(access.raw_root, dataset.name)
     with folder.alone():
+        folder.end_exchange()
         if _is_there(folder, dataset, asked):
             return None, ""
         folder.clear_aside()
         try:
             scratch = dataclasses.replace(access, scratch=folder.aside)
-            with opened(table, dataset.columns, scratch) as reader:
+            with opened(table, dataset.own.columns, scratch) as reader:
                 fetch = _Fetch(source, dataset, table, folder, reader, asked)
                 if missing := fetch.missing():
                     return None, missing
@@ -186,12 +187,12 @@ class _Fetch:
                 break
             except NotOfTypeError as error:
                 # Once a column: as text it has a place for everything.
+                take_as_text(self._reader, error, self._table)
                 log.info(
                     "%s: %s has values that its type has no place for, and is taken as text",
                     self._dataset.name,
                     error.column,
                 )
-                self._reader.take_as_text(error.column)
                 self._folder.clear_aside()
         record = self._record(written) | {
             "rows": sum(written.values()),
@@ -209,8 +210,8 @@ class _Fetch:
         return record
 
     def _column(self, name: str) -> Column | None:
-        zone = self._asked.zone
-        return column_of(self._reader.schema, name, zone, self._table) if name else None
+        zones = self._asked.zones
+        return column_of(self._reader.schema, name, zones, self._table) if name else None
 
     def _refuse_what_does_not_fit(self) -> None:
         """What earlier fetches kept must have the columns that the source has now."""
@@ -222,7 +223,7 @@ class _Fetch:
         if self._before is None:
             return
         mark = None if self._mark is None else [self._mark.name, self._mark.kind]
-        now = {"columns": [*self._dataset.columns], "watermark": mark}
+        now = {"columns": [*self._dataset.own.columns], "watermark": mark}
         for what, value in now.items():
             if self._before[what] != value:
                 raise InputError(
@@ -325,7 +326,9 @@ class _Fetch:
             others = []
         key = () if is_of_acts else key_of(self._dataset, self._table)
         files = [file for day in others for file in folder.files(day)]
-        return Taken(files, self._dataset.columns, key, self._table.watermark, self._window.lower)
+        return Taken(
+            files, self._dataset.own.columns, key, self._table.watermark, self._window.lower
+        )
 
     def _record(self, written: Counter[dt.date]) -> dict[str, Any]:
         mark, day, window = self._mark, self._day, self._window
@@ -333,7 +336,7 @@ class _Fetch:
             "table": self._table.words,
             "night": self._asked.night.isoformat(),
             "fetched_at": self._asked.now.astimezone(dt.UTC).isoformat(timespec="seconds"),
-            "columns": [*self._dataset.columns],
+            "columns": [*self._dataset.own.columns],
             "watermark": None if mark is None else [mark.name, mark.kind],
             "from": None if mark is None else mark.text(window.lower),
             "day": None if day is None else day.name,
@@ -399,7 +402,7 @@ class _Places:
 def key_of(dataset: SourceDataset, table: Table) -> tuple[str, ...]:
     """The raw columns that tell a row from another: `key`, else those that the id is made of."""
     return table.key or columns_read(
-        dataset.mapping.get(KEY_COLUMN[dataset.name], ""), dataset.columns
+        dataset.mapping.get(KEY_COLUMN[dataset.name], ""), dataset.own.columns
     )
 
 

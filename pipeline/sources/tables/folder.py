@@ -3,10 +3,11 @@
     <raw>/tables/<dataset>/date=D/part-*.parquet   the rows of one delivery day, as they were read
     <raw>/tables/<dataset>/date=D/fetch.json       of a night that asked: from where to where
 
-The days after one fetch's night and up to the next one's belong to the later fetch. Its own
-night's directory comes last, with the record: a fetch that is cut off has none and is made again.
-Everything is written aside and renamed; Spark and the night look at no name that begins with a
-dot.
+The days after one fetch's night and up to the next one's belong to the later fetch. Everything is
+written aside and renamed, its own night's directory, with the record, last. A fetch that is cut off
+before all its rows lie aside is made again; one that is cut off while they are put in their places
+is ended by the next fetch, of whatever night, for the later nights do not bring those rows. Spark
+and the night look at no name that begins with a dot.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from pipeline.locks import alone
 
 RECORD = "fetch.json"
 _ASIDE = ".aside"
+_EXCHANGE = ".exchange.json"  # there from before the first removal until after the last rename
 _OPEN_DAYS = 2  # files of days before so many are closed: rows come in the order of their days
 
 
@@ -92,13 +94,32 @@ class TableFolder:
         durable.put_text(target / RECORD, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
         durable.sync_files(path for path in self.aside.glob("date=*/*.parquet"))
         durable.sync_directories(self.aside)
-        # The night's own first: while it is gone, so is the record.
+        days = sorted(path.name for path in self.aside.glob("date=*"))
+        exchange = json.dumps({"night": night.isoformat(), "days": days})
+        durable.put_text(self.root / _EXCHANGE, exchange + "\n")
+        self.end_exchange()
+
+    def end_exchange(self) -> None:
+        """End what `put` was doing when it was cut off; nothing where it was not."""
+        marker = self.root / _EXCHANGE
+        if not marker.exists():
+            return
+        exchange = json.loads(marker.read_text(encoding="utf-8"))
+        night, new = dt.date.fromisoformat(exchange["night"]), exchange["days"]
+        # The night's own first: while it is gone, so is the record. A new day that does not lie
+        # aside any more is in its place.
         for day in reversed(self.owned_by(night)):
-            durable.remove(self.of(day))
-        for path in sorted(self.aside.glob("date=*")):
-            if path != target:
-                durable.rename(path, self.root / path.name)
-        durable.rename(target, self.of(night))
+            path = self.of(day)
+            if path.name not in new or (self.aside / path.name).exists():
+                durable.remove(path)
+        own = self.of(night).name
+        for name in sorted(new, key=lambda one: (one == own, one)):
+            if (self.aside / name).exists():
+                durable.rename(self.aside / name, self.root / name)
+        marker.unlink()
+        durable.sync_directory(self.root)
+        for path in durable.cut_off_removals(self.root):
+            shutil.rmtree(path)
 
     def clear_aside(self) -> None:
         """Begin anew."""
@@ -106,8 +127,9 @@ class TableFolder:
         durable.make_directory(self.aside)
 
     def remove_aside(self) -> None:
-        """Nothing is left aside."""
-        shutil.rmtree(self.aside, ignore_errors=True)
+        """Nothing is left aside, except what an exchange has not put in its place yet."""
+        if not (self.root / _EXCHANGE).exists():
+            shutil.rmtree(self.aside, ignore_errors=True)
 
 
 class DayWriter:

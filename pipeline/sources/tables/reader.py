@@ -14,17 +14,21 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipeline.errors import InputError
+from pipeline.sources.table import Table
 from pipeline.sources.tables.window import Value, Window
 
+# What Arrow raises for a value that a type cannot hold.
+NOT_OF_TYPE = (pa.ArrowException, OverflowError, TypeError, ValueError)
 BATCH_ROWS = 20_000  # of Python values: some 20 MB in a usual table
 
 
 class NotOfTypeError(Exception):
     """A value that a column's type cannot hold: the fetch begins again with it as text."""
 
-    def __init__(self, column: str) -> None:
+    def __init__(self, column: str, value: Any) -> None:
         super().__init__(column)
-        self.column = column
+        self.column, self.value = column, value
 
 
 class TableReader(ABC):
@@ -179,6 +183,23 @@ class SqlReader(TableReader):
         return (" WHERE " + " AND ".join(conditions) if conditions else ""), parameters
 
 
+def take_as_text(reader: TableReader, error: NotOfTypeError, table: Table) -> None:
+    """Read a column as text from here on.
+
+    Raises:
+        InputError: rows are found or dated by it, which no text can say.
+    """
+    if error.column in {table.watermark, table.day}:
+        kind = reader.schema.field(error.column).type
+        raise InputError(
+            f"{table.where}: table: {error.column} of {table.words} has the value "
+            f"{str(error.value)!r:.60}, which is no {kind} as the others are: correct the row, or "
+            "name a view that writes all values one way (times with an offset everywhere, or "
+            "nowhere)"
+        )
+    reader.take_as_text(error.column)
+
+
 def batch_of(rows: Sequence[Sequence[Any]], columns: Sequence[SqlColumn]) -> pa.RecordBatch:
     """Rows of Python values as Arrow.
 
@@ -188,13 +209,24 @@ def batch_of(rows: Sequence[Sequence[Any]], columns: Sequence[SqlColumn]) -> pa.
     arrays = []
     for values, column in zip(zip(*rows, strict=True), columns, strict=True):
         try:
-            if column.parsed:
-                array = pa.array(values, pa.string()).cast(column.type)
-            else:
-                array = pa.array(values, column.type)
-        except (pa.ArrowException, OverflowError, TypeError, ValueError):
+            arrays.append(_array(values, column))
+        except NOT_OF_TYPE:
             if column.type == pa.string():
                 raise
-            raise NotOfTypeError(column.name) from None
-        arrays.append(array)
+            value = next(value for value in values if not _fits(value, column))
+            raise NotOfTypeError(column.name, value) from None
     return pa.RecordBatch.from_arrays(arrays, names=[column.name for column in columns])
+
+
+def _array(values: Sequence[Any], column: SqlColumn) -> pa.Array[Any]:
+    if column.parsed:
+        return pa.array(values, pa.string()).cast(column.type)
+    return pa.array(values, column.type)  # type: ignore[no-any-return]
+
+
+def _fits(value: Any, column: SqlColumn) -> bool:
+    try:
+        _array([value], column)
+    except NOT_OF_TYPE:
+        return False
+    return True

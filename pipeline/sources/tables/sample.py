@@ -14,8 +14,8 @@ from pipeline.sources.source import SourceDataset
 from pipeline.sources.table import Table
 from pipeline.sources.tables.folder import DayWriter, TableFolder
 from pipeline.sources.tables.open_table import Access, opened
-from pipeline.sources.tables.reader import NotOfTypeError, TableReader
-from pipeline.sources.tables.window import Window, column_of
+from pipeline.sources.tables.reader import NotOfTypeError, TableReader, take_as_text
+from pipeline.sources.tables.window import Window, Zones, column_of
 
 SAMPLE_ROWS = 10_000
 DAY = dt.date(2000, 1, 1)  # of the directory; nothing that is checked depends on it
@@ -28,16 +28,16 @@ def write_sample(dataset: SourceDataset, table: Table, access: Access) -> int:
         InputError, SettingsError, StartError: the table cannot be read; what to do is said.
     """
     folder = TableFolder(access.scratch, dataset.name)
-    with opened(table, dataset.columns, access) as reader:
+    with opened(table, dataset.own.columns, access) as reader:
         for name in dict.fromkeys(name for name in (table.watermark, table.day) if name):
-            column_of(reader.schema, name, dt.UTC, table)
+            column_of(reader.schema, name, Zones(dt.UTC, dt.UTC), table)
         while True:
             folder.clear_aside()
             try:
                 rows = _write(reader, table, folder)
                 break
             except NotOfTypeError as error:
-                reader.take_as_text(error.column)
+                take_as_text(reader, error, table)
     (folder.aside / f"date={DAY}").rename(folder.of(DAY))
     return rows
 

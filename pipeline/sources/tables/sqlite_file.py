@@ -20,7 +20,14 @@ import pyarrow as pa
 
 from pipeline.errors import InputError, StartError
 from pipeline.sources.table import Table
-from pipeline.sources.tables.reader import BATCH_ROWS, SqlColumn, SqlReader, batch_of
+from pipeline.sources.tables.reader import (
+    BATCH_ROWS,
+    NotOfTypeError,
+    SqlColumn,
+    SqlReader,
+    batch_of,
+    take_as_text,
+)
 from pipeline.sources.tables.window import Value
 
 MAGIC = b"SQLite format 3\x00"
@@ -112,7 +119,11 @@ class SQLiteTable(SqlReader):
         """The other way round."""
         if not isinstance(value, str):
             return value
-        zone = self.schema.field(self._asked.watermark).type.tz
+        kind = self.schema.field(self._asked.watermark).type
+        if not pa.types.is_timestamp(kind):  # SQLite sorts each text after all numbers
+            error = NotOfTypeError(self._asked.watermark, value)
+            take_as_text(self, error, self._asked)
+        zone = kind.tz
         found = dt.datetime.fromisoformat(value)
         return found.replace(tzinfo=dt.UTC) if zone else found
 

@@ -8,6 +8,9 @@ Memory: about 150 bytes a row of the overlap.
 
 from __future__ import annotations
 
+import contextlib
+import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
@@ -18,9 +21,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.dataset as ds
 
+from pipeline.sources.tables.reader import NOT_OF_TYPE
 from pipeline.sources.tables.window import Value
 
 _Columns = Sequence[str]
+
+_TIME = re.compile(
+    r"(?P<seconds>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)(?P<fraction>\.\d+)?(?P<utc>\+00(:00)?)?"
+)
 
 
 class Taken:
@@ -74,8 +82,21 @@ class Taken:
 
 def _digest(values: Iterable[Any]) -> bytes:
     """Of values as texts: a column that became text since still holds the same."""
-    texts = tuple(None if value is None else str(value) for value in values)
+    texts = tuple(None if value is None else _text(value) for value in values)
     return blake2b(repr(texts).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def _text(value: Any) -> str:
+    """A value as a database writes it that hands it over as text."""
+    if isinstance(value, list):
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+    text = format(value, "f") if isinstance(value, Decimal) else str(value)
+    time = _TIME.fullmatch(text)
+    if time is None:
+        return text
+    # 10:00:00.500000+00:00 and 10:00:00.5+00 are one time.
+    fraction = (time["fraction"] or "").rstrip("0").rstrip(".")
+    return time["seconds"] + fraction + ("+00" if time["utc"] else "")
 
 
 def _batches(
@@ -87,5 +108,8 @@ def _batches(
         if lower is not None:
             kind = rows.schema.field(watermark).type
             least = Decimal(lower) if pa.types.is_decimal(kind) else lower
-            wanted = ds.field(watermark) >= pa.scalar(least, kind)
+            # A number before all that the type can hold, such as -1 where it is unsigned, leaves
+            # out none.
+            with contextlib.suppress(*NOT_OF_TYPE):
+                wanted = ds.field(watermark) >= pa.scalar(least, kind)
         yield from rows.to_batches(columns=list(columns), filter=wanted, use_threads=False)

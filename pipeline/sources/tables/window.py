@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -20,6 +20,13 @@ INSTANT, LOCAL, DATE, NUMBER = "instant", "local", "date", "number"
 TIMES = (INSTANT, LOCAL, DATE)
 
 Value = Any  # a datetime, a date, an int or a Decimal, as the kind says
+
+
+class Zones(NamedTuple):
+    """The zone that a source's local times are of, and the shop's, by which days are cut."""
+
+    source: dt.tzinfo
+    shop: dt.tzinfo
 
 
 @dataclass(frozen=True)
@@ -34,18 +41,20 @@ class Window:
 
 @dataclass(frozen=True)
 class Column:
-    """A watermark, or the column that a row's day is read from: its kind and the source's zone."""
+    """A watermark, or the column that a row's day is read from.
+
+    Its days are the shop's, for cleaning judges them so: a row of a later day is quarantined.
+    """
 
     name: str
     kind: str
-    zone: dt.tzinfo
+    zones: Zones
 
     def start_of(self, day: dt.date) -> Value:
-        """The first value of a day."""
+        """The first value of a day of the shop."""
         if self.kind == DATE:
             return day
-        local = dt.datetime.combine(day, dt.time())
-        return local if self.kind == LOCAL else local.replace(tzinfo=self.zone).astimezone(dt.UTC)
+        return self.at(dt.datetime.combine(day, dt.time(), self.zones.shop))
 
     def end_of(self, day: dt.date) -> Value:
         """The first value after a day."""
@@ -55,17 +64,20 @@ class Column:
         """The value of a row that is written at an instant; of a date, its day."""
         if self.kind == INSTANT:
             return instant.astimezone(dt.UTC)
-        local = instant.astimezone(self.zone).replace(tzinfo=None)
+        local = instant.astimezone(self.zones.source).replace(tzinfo=None)
         return local.date() if self.kind == DATE else local
 
     def day_of(self, value: Value) -> dt.date | None:
-        """The day of a value, in the source's zone."""
+        """The shop's day of a value; a date is its own."""
         if value is None:
             return None
         if self.kind == DATE:
             return value  # type: ignore[no-any-return]
-        local = value.astimezone(self.zone) if self.kind == INSTANT else value
-        return local.date()  # type: ignore[no-any-return]
+        instant = value if self.kind == INSTANT else value.replace(tzinfo=self.zones.source)
+        try:
+            return instant.astimezone(self.zones.shop).date()  # type: ignore[no-any-return]
+        except OverflowError:  # the last hours of the year 9999 have no time in a zone further east
+            return value.date()  # type: ignore[no-any-return]
 
     def less(self, value: Value, overlap: dt.timedelta | int | None, where: str) -> Value:
         """A value without the overlap.
@@ -105,7 +117,7 @@ class Column:
         return dt.date.fromisoformat(text) if self.kind == DATE else dt.datetime.fromisoformat(text)
 
 
-def column_of(schema: pa.Schema, name: str, zone: dt.tzinfo, table: Table) -> Column:
+def column_of(schema: pa.Schema, name: str, zones: Zones, table: Table) -> Column:
     """A column by which rows are found or dated.
 
     Raises:
@@ -113,11 +125,11 @@ def column_of(schema: pa.Schema, name: str, zone: dt.tzinfo, table: Table) -> Co
     """
     kind = schema.field(name).type
     if pa.types.is_timestamp(kind):
-        return Column(name, LOCAL if kind.tz is None else INSTANT, zone)
+        return Column(name, LOCAL if kind.tz is None else INSTANT, zones)
     if pa.types.is_date(kind):
-        return Column(name, DATE, zone)
+        return Column(name, DATE, zones)
     if pa.types.is_integer(kind) or pa.types.is_decimal(kind):
-        return Column(name, NUMBER, zone)
+        return Column(name, NUMBER, zones)
     raise InputError(
         f"{table.where}: table: {name} of {table.words} is {kind}, and a watermark or a day is a "
         "time, a date or a whole number; name another column, or a view that casts it"

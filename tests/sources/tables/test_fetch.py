@@ -26,10 +26,11 @@ from pipeline.sources.tables.fetch import Asked, Fetched, fetch_tables
 from pipeline.sources.tables.folder import TableFolder
 from pipeline.sources.tables.open_table import Access
 from pipeline.sources.tables.postgres import PostgresTable
-from pipeline.sources.tables.window import Window
+from pipeline.sources.tables.window import Window, Zones
 from tests.postgres import CONNECTION, PASSWORD, Cluster, cluster
 
 ZONE = ZoneInfo("Europe/Berlin")
+ZONES = Zones(ZONE, ZONE)
 DAY = dt.timedelta(days=1)
 FIRST = dt.date(2026, 3, 1)
 
@@ -90,7 +91,7 @@ def access(raw: Path, variable: str) -> Access:
 def fetch(shop: Cluster, raw: Path, night: dt.date, text: str = SOURCE, **more: Any) -> Fetched:
     source = source_of(text.format(url=shop.url))
     now = more.pop("now", dt.datetime.combine(night + DAY, dt.time(3), ZONE))
-    return fetch_tables(source, access(raw, shop.variable()), Asked(night, now, ZONE, **more))
+    return fetch_tables(source, access(raw, shop.variable()), Asked(night, now, ZONES, **more))
 
 
 def rows(raw: Path, dataset: str, column: str) -> dict[dt.date, list[Any]]:
@@ -283,24 +284,19 @@ def test_rows_without_a_watermark_are_counted_and_said(
 def test_a_fetch_that_was_cut_off_is_made_again(
     shop: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whichever rename was the last."""
+    """Before all rows lie aside: nothing of it is kept."""
     shop.run(*[order(day, f"2026-03-0{day} 10:00+01") for day in (1, 2, 3)])
-    whole, third = folder.durable.rename, FIRST + 2 * DAY
-    for allowed in range(3):
-        left = [None] * allowed
+    third = FIRST + 2 * DAY
 
-        def cut(aside: Path, path: Path, left: list[None] = left) -> None:
-            if not left:
-                raise KeyboardInterrupt
-            left.pop()
-            whole(aside, path)
+    def cut(path: Path, text: str) -> None:
+        raise KeyboardInterrupt
 
-        monkeypatch.setattr(folder.durable, "rename", cut)
-        with pytest.raises(KeyboardInterrupt):
-            fetch(shop, tmp_path, third)
-        assert TableFolder(tmp_path, "events").nights() == []
+    monkeypatch.setattr(folder.durable, "put_text", cut)
+    with pytest.raises(KeyboardInterrupt):
+        fetch(shop, tmp_path, third)
+    assert rows(tmp_path, "events", "id") == {}
     monkeypatch.undo()
-    shop.run("DELETE FROM orders WHERE id = 2")  # its day was left by the fetch that was cut off
+    shop.run("DELETE FROM orders WHERE id = 2")
     fetch(shop, tmp_path, third)
     assert rows(tmp_path, "events", "id") == {FIRST: [1], third: [3]}
 
@@ -339,7 +335,7 @@ def test_names_are_only_names(shop: Cluster, tmp_path: Path) -> None:
     )
     source = source_of(text)
     now = dt.datetime(2026, 3, 2, tzinfo=ZONE)
-    fetch_tables(source, access(tmp_path, shop.variable()), Asked(FIRST, now, ZONE))
+    fetch_tables(source, access(tmp_path, shop.variable()), Asked(FIRST, now, ZONES))
     assert rows(tmp_path, "events", column) == {FIRST: ["x"]}
     with shop.connect() as connection:
         assert connection.execute(b"SELECT count(*) FROM users").fetchone() == (2,)
@@ -372,7 +368,7 @@ def test_what_cannot_be_read_is_said_in_one_line(
 def test_a_database_that_refuses_or_is_not_there(shop: Cluster, tmp_path: Path) -> None:
     """The password is in no message; what may be tried again has another exit code."""
     source = source_of(SOURCE.format(url=shop.url))
-    asked = Asked(FIRST, dt.datetime(2026, 3, 2, tzinfo=ZONE), ZONE)
+    asked = Asked(FIRST, dt.datetime(2026, 3, 2, tzinfo=ZONE), ZONES)
 
     def refused(variable: str, of: Source = source) -> NightcartError:
         with pytest.raises(NightcartError) as raised:
