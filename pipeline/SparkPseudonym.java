@@ -3,6 +3,7 @@ package nightcart;
 import java.io.IOException;
 import java.io.Serializable;
 import java.net.InetAddress;
+import java.net.UnknownHostException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Paths;
@@ -78,22 +79,33 @@ public class SparkPseudonym implements UDF1<byte[], byte[]>, Serializable {
   }
 
   private Mac open() throws IOException, GeneralSecurityException {
-    String where = "privacy.key_file " + file + " on " + InetAddress.getLocalHost().getHostName();
     byte[] key;
     try {
       key = stripped(Files.readAllBytes(Paths.get(file)));
     } catch (IOException error) {
       throw new IllegalStateException(
-          "NIGHTCART_KEY " + where + " cannot be read; each machine of the cluster needs the file");
+          "NIGHTCART_KEY privacy.key_file "
+              + where()
+              + " cannot be read; each machine of the cluster needs the file");
     }
     Mac mac = Mac.getInstance(HMAC);
     mac.init(new SecretKeySpec(key, HMAC));
     byte[] found = Arrays.copyOf(mac.doFinal(FINGERPRINT_OF), FINGERPRINT_BYTES);
     if (!HexFormat.of().formatHex(found).equals(fingerprint)) {
       throw new IllegalStateException(
-          "NIGHTCART_KEY " + where + " holds another key than the lake was made with");
+          "NIGHTCART_KEY privacy.key_file "
+              + where()
+              + " holds another key than the lake was made with");
     }
     return mac;
+  }
+
+  private String where() {
+    try {
+      return file + " on " + InetAddress.getLocalHost().getHostName();
+    } catch (UnknownHostException error) {
+      return file;
+    }
   }
 
   /** Without white space at either end, as Python's bytes.strip(). */

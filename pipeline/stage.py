@@ -136,8 +136,10 @@ def _run(
     started = time.monotonic()
     code = OK
     try:
-        if name not in (WAIT_FOR_RAW, EXPIRE):
-            keyring.use(stage.settings).prepare()
+        if name != WAIT_FOR_RAW:  # it neither reads nor writes tables of the lake
+            keys = keyring.use(stage.settings)
+            if name != EXPIRE:  # it writes none
+                keys.prepare()
         record |= {"report": work(stage, arguments), "status": "done"}
     except NightcartError as error:
         record |= {"status": "failed", "error": str(error)}

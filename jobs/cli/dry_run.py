@@ -121,7 +121,7 @@ def _rows(path: Path, form: str) -> int | None:
 def _material(settings: Settings, lake: Lake, night: dt.date) -> Iterator[tuple[str, str, bool]]:
     """What is said of consent, the catalogue and training, and whether it ends the night."""
     from pipeline.datasets import HISTORIES, cleaned
-    from pipeline.errors import GateError
+    from pipeline.errors import GateError, SettingsError
     from pipeline.histories.consent_check import refuse_no_consent
 
     if not lake.dates(cleaned("users"), night):
@@ -130,7 +130,7 @@ def _material(settings: Settings, lake: Lake, night: dt.date) -> Iterator[tuple[
         try:
             refuse_no_consent(lake, night)
             yield "consent", "there are users who agree", False
-        except GateError as error:
+        except (GateError, SettingsError) as error:  # nobody agrees, or no key opens the file
             yield "consent", str(error), True
     items = lake.dates(cleaned("items"), night)
     said = f"delivered on {len(items):,} days, the last {items[-1]}" if items else "not cleaned yet"

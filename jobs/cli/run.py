@@ -84,6 +84,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def execute(arguments: argparse.Namespace) -> int:
     """Run the night; 0 only if every task succeeded."""
     from jobs.cli.dry_run import would_do
+    from pipeline.encryption.keyring import use
     from pipeline.errors import DATA_ERROR, OK
     from pipeline.lake import Lake
     from pipeline.night_dates import refuse_the_future
@@ -104,6 +105,7 @@ def execute(arguments: argparse.Namespace) -> int:
     refuse_the_future(arguments.date, settings.shop.timezone, datetime.now(UTC))
     _say_which_shop(settings, config)
     if arguments.dry_run:
+        use(settings)
         lines, may_end_well = would_do(settings, Lake(settings.paths.lake), order)
         print("\n".join(lines))
         return OK if may_end_well else DATA_ERROR

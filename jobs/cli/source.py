@@ -105,6 +105,7 @@ def _add_new(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 def execute_check(arguments: argparse.Namespace) -> int:
     """Print the check's findings; 0 if the source maps."""
     from jobs.cli.terminal import console
+    from pipeline.encryption.keyring import without
     from pipeline.errors import DATA_ERROR
     from pipeline.sources.check import check_source
     from pipeline.sources.required import missing_datasets
@@ -114,7 +115,7 @@ def execute_check(arguments: argparse.Namespace) -> int:
 
     settings = chosen_settings(arguments)
     shown = console()
-    with shown.status("starting Spark …"):
+    with without(), shown.status("starting Spark …"):
         spark = open_spark(settings.spark, "source check")
         try:
             with_jars(spark, settings.spark.jars)
@@ -237,6 +238,7 @@ def _checks(
     shown: Console, settings: Settings, proposal: Proposal, folder: Path
 ) -> list[DatasetCheck]:
     """`source check` on the proposal, where it can be read at all."""
+    from pipeline.encryption.keyring import without
     from pipeline.errors import ContractError
     from pipeline.sources.check import check_source
     from pipeline.sources.source_yaml import parse_source
@@ -247,7 +249,8 @@ def _checks(
     except ContractError as error:
         proposal.missing.append(f"the proposal cannot be read yet: {error}")
         return []
-    with shown.status("checking all rows of the newest day; starting Spark …"):
+    doing = "checking all rows of the newest day; starting Spark …"
+    with without(), shown.status(doing):
         spark = open_spark(settings.spark, "source new")
         try:
             return check_source(spark, source, folder, timezone=settings.shop.timezone)

@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.arrow_columns import compute as pc
 from pipeline.cleaning.day_files import day_files
@@ -24,6 +23,7 @@ from pipeline.cleaning.night_context import NightContext
 from pipeline.contracts.arrow import arrow_schema
 from pipeline.contracts.contract import load_contract
 from pipeline.datasets import cleaned
+from pipeline.encryption.parquet_files import read_table, write_table
 from pipeline.lake import storage_errors
 from pipeline.sources.source import KEY_COLUMN
 
@@ -46,7 +46,7 @@ def write_withdrawn(night: NightContext, changes: Changes) -> None:
         folder = withdrawn_scratch(night.scratch, name) / f"run_date={one.day.isoformat()}"
         with storage_errors(f"cannot write {folder}"):
             folder.mkdir(parents=True, exist_ok=True)
-            pq.write_table(rows, folder / "part-00000.parquet", compression="zstd")
+            write_table(rows, folder / "part-00000.parquet", compression="zstd")
 
 
 def _withdrawn(night: NightContext, changes: Changes, one: DayChanges) -> pa.Table:
@@ -59,7 +59,7 @@ def _withdrawn(night: NightContext, changes: Changes, one: DayChanges) -> pa.Tab
         [
             column
             for file in day_files(night.scratch / dataset, one.day)
-            for column in pq.ParquetFile(file).read(columns=[key])[key].chunks
+            for column in read_table(file, [key])[key].chunks
         ],
         pa.string(),
     )
@@ -73,7 +73,7 @@ def _withdrawn(night: NightContext, changes: Changes, one: DayChanges) -> pa.Tab
     for file in _files_before(night, dataset, one.day):
         if asked is not None and not len(asked):
             break
-        rows = pq.ParquetFile(file).read(columns=[field.name for field in schema])
+        rows = read_table(file, schema.names)
         rows = rows.filter(pc.invert(pc.is_in(rows[key], value_set=done)))
         if asked is not None:
             rows = rows.filter(pc.is_in(rows[key], value_set=asked))

@@ -153,6 +153,18 @@ def as_before() -> Iterator[None]:
         _in_use = before
 
 
+@contextmanager
+def without() -> Iterator[None]:
+    """The block, which asks nothing of the lake's tables, works as a process that was told nothing.
+
+    It needs no key, and what it writes for itself is plain.
+    """
+    global _in_use  # noqa: PLW0603
+    with as_before():
+        _in_use = None
+        yield
+
+
 def in_use() -> Keyring | None:
     """What the process was told; none where it was told nothing."""
     return _in_use

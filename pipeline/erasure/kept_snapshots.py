@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.arrow_columns import Column
 from pipeline.arrow_columns import compute as pc
+from pipeline.encryption.parquet_files import open_parquet, row_count
 from pipeline.erasure.tables import rewrite
 from pipeline.erasure.wanted import Wanted
 from pipeline.errors import DamagedError
@@ -67,9 +67,7 @@ def remove_kept(found: Kept, wanted: Wanted) -> None:
 
         rewrite(file, aside / file.name, without)
         made[file.name] = aside / file.name
-    kept = sum(
-        pq.read_metadata(made.get(file.name, file)).num_rows for file in found.snapshot.files
-    )
+    kept = sum(row_count(made.get(file.name, file)) for file in found.snapshot.files)
     found.store.replace_rows(found.snapshot, made, kept)
     shutil.rmtree(aside)
 
@@ -83,7 +81,7 @@ def sweep_kept(root: Path) -> None:
 
 def _hits(file: Path, snapshot: Snapshot, wanted: Wanted) -> int:
     try:
-        with pq.ParquetFile(file) as table:
+        with open_parquet(file) as table:
             return sum(
                 int(pc.sum(_held(table.read_row_group(n), snapshot, wanted)).as_py() or 0)
                 for n in range(table.num_row_groups)

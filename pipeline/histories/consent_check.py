@@ -11,9 +11,9 @@ import datetime as dt
 from pathlib import Path
 
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipeline.datasets import cleaned
+from pipeline.encryption.parquet_files import open_parquet
 from pipeline.errors import GateError
 from pipeline.lake import Lake
 
@@ -38,7 +38,7 @@ def refuse_no_consent(lake: Lake, run_date: dt.date) -> None:
 
 
 def _somebody_agrees(path: Path) -> bool:
-    with pq.ParquetFile(path) as file:
+    with open_parquet(path) as file:
         column = file.schema_arrow.get_field_index("consent")
         for group in range(file.metadata.num_row_groups):
             known = file.metadata.row_group(group).column(column).statistics

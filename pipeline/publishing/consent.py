@@ -37,7 +37,7 @@ def refusing(lake: Lake) -> str | None:
 
 def withdrawn_from(lake: Lake, lists: Partition) -> list[str]:
     """Users of some lists who have withdrawn by now, ascending."""
-    _hash_entries(lake)
+    hash_entries(lake)
     select = refusing(lake)
     return [] if select is None else _users(lists, f"SEMI JOIN ({select}) AS refusing")
 
@@ -47,7 +47,7 @@ def not_agreeing(lake: Lake, lists: Partition) -> list[str]:
 
     Beside those who have withdrawn it has whoever the lake knows no entry of any more.
     """
-    _hash_entries(lake)
+    hash_entries(lake)
     select = _by_newest_entry(lake, "")
     return _users(lists, f"ANTI JOIN ({select}) AS agreeing" if select else "")
 
@@ -69,8 +69,12 @@ def _by_newest_entry(lake: Lake, condition: str) -> str | None:
     return _BY_NEWEST_ENTRY.format(source=source, condition=condition)
 
 
-def _hash_entries(lake: Lake) -> None:
-    """What is read here is hashed."""
+def hash_entries(lake: Lake) -> None:
+    """Hash what `refusing` reads, before its SELECT is executed.
+
+    Raises:
+        DamagedError: a file of it is not as it was written.
+    """
     for part in _entries(lake):
         _ = part.files
 

@@ -16,7 +16,7 @@ from pipeline.errors import InputError
 from pipeline.lake import Lake, Partition
 from pipeline.lake_key import key_of_lake
 from pipeline.pseudonym import PSEUDONYM_LENGTH, pseudonym
-from pipeline.publishing.consent import refusing
+from pipeline.publishing.consent import hash_entries, refusing
 from pipeline.settings import Settings
 
 # Why a shopper of the histories gets nothing; the first that holds. `due` has the others.
@@ -45,9 +45,13 @@ def make_shoppers(
 
     Returns:
         how many get nothing, by reason.
+
+    Raises:
+        DamagedError: a file that says who has consented is not as it was written.
     """
     quiet_ids = pa.table({"user_id": pa.array(sorted(quiet), pa.string())})
     connection.register("quiet", quiet_ids)
+    hash_entries(lake)
     refused = refusing(lake) or "SELECT NULL::VARCHAR AS user_id WHERE false"
     made = _SHOPPERS.format(refused=refused, histories=parquet_source(histories.files))
     connection.execute(bring(connection, made))

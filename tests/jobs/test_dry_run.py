@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 
 from jobs.cli.main import main
+from pipeline.encryption.keyring import use
+from pipeline.encryption.parquet_files import read_table, write_table
 from pipeline.lake import Lake, Run
-from tests.lake_rows import user_id_of, write_rows
+from pipeline.settings import load_settings
+from tests.lake_rows import user_id_of, write_again, write_rows
 
 NIGHT = dt.date(2026, 3, 3)
 SOURCE = """\
@@ -80,6 +83,27 @@ def test_days_in_the_lake_are_not_cleaned_again_and_missing_consent_is_a_fault(
     said = capsys.readouterr().out
     assert "2026-03-03 alone" in said
     assert "FAULT         nobody may be written to" in said
+
+
+def test_consent_is_read_from_an_encrypted_lake(
+    shop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As `build_histories` reads it; without the key it is a fault."""
+    with (shop / "nightcart.toml").open("a") as file:
+        file.write('[encryption]\nenabled = true\nkey_file = "lake.key"\n')
+    use(load_settings(shop / "nightcart.toml", {})).prepare()
+    lake, day = Lake(shop / "lake"), NIGHT.replace(day=2)
+    user = {"user_id": user_id_of("ann"), "consent": True, "source": "test"}
+    write_rows(lake, "cleaned_users", Run(day, "r"), [user])
+    write_again(lake, "cleaned_users", day, lambda file, to: write_table(read_table(file), to))
+    use(load_settings(None, {}))
+    assert main(["run", "--date", str(NIGHT), "--dry-run"]) == 0
+    assert "there are users who agree" in capsys.readouterr().out
+    (shop / "lake.key").unlink()
+    assert main(["run", "--date", str(NIGHT), "--dry-run"]) == 65
+    (fault,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("FAULT"))
+    assert "lake.key is not there" in fault
+    assert "Bring the key file back" in fault
 
 
 def test_what_is_missing_is_a_fault(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:

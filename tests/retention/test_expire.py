@@ -23,7 +23,10 @@ from hypothesis import strategies as st
 from jobs.cli.airflow_expiry import AirflowHome, clean_database, old_logs, remove_logs
 from jobs.cli.airflow_home import airflow_environment
 from jobs.cli.main import main
+from jobs.expire import main as expire_stage
 from pipeline import durable
+from pipeline.contracts.arrow import arrow_schema
+from pipeline.contracts.contract import load_contract
 from pipeline.datasets import (
     ACTS,
     ALL,
@@ -40,6 +43,8 @@ from pipeline.datasets import (
     RECOMMENDATIONS,
     RUNS,
 )
+from pipeline.encryption.keyring import use
+from pipeline.encryption.parquet_files import write_table
 from pipeline.errors import DamagedError, InputError
 from pipeline.histories.increment import INCREMENTAL, increment_of
 from pipeline.lake import Lake, Run
@@ -48,8 +53,9 @@ from pipeline.publishing.views import view_statements, views_without
 from pipeline.retention.expire import expire
 from pipeline.retention.expired import expired_until, note_expired, refuse_expired
 from pipeline.retention.plan import KEPT_FOR, Plan, plan_expiry
-from pipeline.settings import Retention, Settings
+from pipeline.settings import Retention, Settings, load_settings
 from pipeline.verification import verify_lake
+from tests.lake_rows import write_again
 from tests.retention.lake_of_nights import (
     REMEMBERED,
     Nights,
@@ -279,6 +285,24 @@ def test_deliveries_that_count_as_expired_are_in_no_view(ten_nights: Lake) -> No
     damaged.write_text("damaged")
     note_expired(lake, day(2))
     assert str(damaged) not in "".join(view_statements(lake))
+
+
+def test_the_stage_leaves_views_of_encrypted_tables_out(ten_nights: Lake, tmp_path: Path) -> None:
+    """As publishing does: an engine without a key stops at a view that it cannot read."""
+    lake, config = ten_nights, tmp_path / "shop.toml"
+    config.write_text(
+        f'[paths]\nlake = "{lake.root}"\n[retention]\nnights_days = 3\nlists_days = 3\n'
+        '[encryption]\nenabled = true\nkey_file = "lake.key"\n'
+    )
+    use(load_settings(config, {})).prepare()
+    events = arrow_schema(load_contract(CLEANED_EVENTS)).empty_table()
+    write_again(lake, CLEANED_EVENTS, day(9), lambda _, target: write_table(events, target))
+    use(Settings())
+    assert expire_stage(["--date", str(day(9)), "--config", str(config)]) == 0
+    views = (lake.root / "views.sql").read_text()
+    assert "VIEW events " not in views
+    assert "VIEW recommendations " in views
+    assert day(1) not in pointed(lake, HISTORIES), "something has expired"
 
 
 def test_views_that_cannot_be_written_let_nothing_expire(ten_nights: Lake) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
+from jobs.cli.main import main
+from pipeline.encryption.parquet_files import is_encrypted
 from pipeline.errors import ContractError, InputError
 from pipeline.sources.check import check_source, proposal
 from pipeline.sources.required import missing_datasets
@@ -95,6 +97,28 @@ def test_what_is_proposed(column: str, values: list[str | None], said: str) -> N
     events = load_source("simulator").datasets["events"]
     found = proposal(events, f"quarantined: {column}_unparsable", values)
     assert said in found if said else found == ""
+
+
+def test_no_key_is_asked_for_before_the_first_night(
+    spark: SparkSession,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The first night that encrypts makes it; what Spark writes for the check stays plain."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(SparkSession, "stop", lambda _: None)  # it is the whole suite's session
+    source = shop(tmp_path, "u1;i1;2.50;2026-03-01 10:00:00", more=USERS)
+    (tmp_path / "users.csv").write_text("user,agrees,region\nu1,Y,north\n")
+    (tmp_path / "shop.toml").write_text('[encryption]\nenabled = true\nkey_file = "lake.key"\n')
+    for command in (["check", str(source), "--raw", str(tmp_path)], ["new", str(tmp_path)]):
+        main(["source", *command, "--config", "shop.toml"])
+        out, err = capsys.readouterr()
+        assert "not mapped (null)" in out + err, "the rows were looked at"
+        assert "key_file" not in out + err
+    spark.range(1).write.parquet(str(tmp_path / "written"))
+    assert not [path for path in (tmp_path / "written").glob("*.parquet") if is_encrypted(path)]
+    assert not (tmp_path / "lake.key").exists()
 
 
 def test_a_source_without_users_or_items_cannot_be_green(tmp_path: Path) -> None:

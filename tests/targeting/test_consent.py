@@ -7,14 +7,17 @@ import datetime as dt
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from pipeline.datasets import CLEANED_USERS, TRIGGERS
+from pipeline.errors import DamagedError
 from pipeline.lake import Lake, Run
 from pipeline.publishing.query import run_query
 from pipeline.settings import Settings
+from pipeline.targeting.triggers import make_triggers
 from tests.lake_rows import read_rows, user_id_of, write_rows
 from tests.targeting.conftest import NAMES, NIGHT, Shop, act, day
 
@@ -42,6 +45,19 @@ def test_nights_with_changing_consent(settings: Settings, nights: list[list[int]
         assert latest == allowed - {*gone}
         shown = run_query(lake, "SELECT DISTINCT user_id FROM triggers").rows
         assert not {user for (user,) in shown} & {*gone}
+
+
+def test_consents_that_are_not_as_they_were_written_are_refused(
+    lake: Lake, settings: Settings
+) -> None:
+    shop, run = Shop(lake, settings), Run(NIGHT, "one")
+    shop.put("a")
+    shop.acts.append(act("ann", "cart", "a"))
+    shop.fill(run)
+    (file,) = lake.require(CLEANED_USERS, NIGHT).paths
+    file.write_bytes(file.read_bytes().replace(b"test", b"tesT"))
+    with pytest.raises(DamagedError, match=CLEANED_USERS):
+        make_triggers(lake, run, settings)
 
 
 def _night(lake: Lake, settings: Settings, night: dt.date, of: dict[str, int]) -> None:

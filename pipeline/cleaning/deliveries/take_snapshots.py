@@ -25,7 +25,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
@@ -36,6 +35,7 @@ from pipeline.cleaning.deliveries.corrupt_files import refuse_or_warn
 from pipeline.cleaning.rows.pseudonym_column import pseudonym_column, was_erased
 from pipeline.cleaning.spark_errors import explain
 from pipeline.contracts.spark import quoted
+from pipeline.encryption.parquet_files import row_count
 from pipeline.errors import ContractError, InputError
 from pipeline.intact import file_sha256
 from pipeline.lake import Run, storage_errors
@@ -233,7 +233,7 @@ def _write(taking: Taking, dataset: SourceDataset, copies: list[DeliveredFile], 
     written = sorted((aside / "rows").glob("part-*.parquet"))
     for number, path in enumerate(written):
         path.rename(folder / f"rows-{number:05d}.parquet")
-    return sum(pq.read_metadata(path).num_rows for path in folder.iterdir())
+    return sum(row_count(path) for path in folder.iterdir())
 
 
 def copy_whole(

@@ -6,7 +6,7 @@ import dataclasses
 import datetime as dt
 import random
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -17,12 +17,16 @@ from pipeline import durable
 from pipeline.cleaning.deliveries import take_snapshots
 from pipeline.cleaning.deliveries.take_snapshots import Taking, copy_whole
 from pipeline.cleaning.night import CleanedNight, clean_night
+from pipeline.encryption.keyring import SPARK_KEY, use
+from pipeline.encryption.parquet_files import is_encrypted, read_table
 from pipeline.erased import digest_of
+from pipeline.erasure.kept_snapshots import kept_of, remove_kept
+from pipeline.erasure.wanted import Wanted
 from pipeline.errors import InputError
 from pipeline.lake import Lake, Run
 from pipeline.lake_key import key_file_of_lake
 from pipeline.pseudonym import pseudonym, read_or_make_key
-from pipeline.settings import Settings
+from pipeline.settings import Encryption, Settings
 from pipeline.sources.delivered_files import missing_files
 from pipeline.sources.file_pattern import DeliveredFile
 from pipeline.sources.shop_source import shop_source
@@ -100,7 +104,7 @@ class Shop:
         names = {pseudonym(f"u{n}", key): f"u{n}" for n in range(50)}
         for partition in self.lake.past(f"cleaned_{dataset}", dt.date(2026, 3, day)):
             for file in partition.files:
-                for row in pq.ParquetFile(file).read().to_pylist():
+                for row in read_table(file).to_pylist():
                     if dataset == "users":
                         found[names[row["user_id"]]] = "Y" if row["consent"] else "N"
                     elif row["listed"]:
@@ -116,6 +120,19 @@ class Shop:
 @pytest.fixture
 def shop(spark: SparkSession, settings: Settings, tmp_path: Path) -> Shop:
     return Shop(spark, settings, tmp_path)
+
+
+@pytest.fixture
+def encrypted(shop: Shop, tmp_path: Path) -> Iterator[Shop]:
+    """The same shop, with encryption; the session is plain again afterwards."""
+    key = Encryption(enabled=True, key_file=str(tmp_path / "lake.key"))
+    shop.settings = dataclasses.replace(shop.settings, encryption=key)
+    keyring = use(shop.settings)
+    keyring.prepare()
+    for name, value in keyring.spark_options().items():
+        shop.spark.conf.set(name, value)
+    yield shop
+    shop.spark.conf.set(SPARK_KEY, "")
 
 
 def counts(night: CleanedNight, dataset: str, day: Day) -> tuple[int, int, dict[str, int]]:
@@ -166,6 +183,41 @@ def test_what_changed_is_what_the_night_delivered(shop: Shop) -> None:
     assert {"u1", "u2"} <= {row.get("who") for row in rows}
     assert not any("Elm Street" in str(row) for row in rows), "no expression reads it"
     assert {path for path in kept if path.is_relative_to(shop.lake.root)} == set()
+
+
+def test_what_is_kept_and_what_is_gone_are_encrypted(encrypted: Shop) -> None:
+    """And an erasure finds its users there."""
+    shop = encrypted
+    shop.events(1, 2)
+    shop.write()
+    shop.take(1)
+    shop.write({"i1": "5"}, {"u1": "Y"})
+    shop.night(2)
+    assert shop.known("items", 2) == {"i1": "5"}
+    assert (shop.agree(1), shop.agree(2)) == ({"u1", "u2"}, {"u1"})
+
+    root = Path(shop.settings.paths.snapshots)
+    cleaned = [path for name in ("items", "users", "events") for path in files(shop, name)]
+    assert {
+        path for path in (*root.rglob("*.parquet"), *cleaned) if not is_encrypted(path)
+    } == set()
+    wanted = Wanted.of_ids(["u1"], read_or_make_key(shop.settings.privacy.key_file))
+    found = kept_of(root, wanted)
+    assert [sum(one.rows.values()) for one in found] == [1, 1]
+    for one in found:
+        with one.store.alone():
+            remove_kept(one, wanted)
+        assert all(is_encrypted(path) for path in one.snapshot.files)
+    assert [one.store.named(one.snapshot.name).manifest["kept"] for one in found] == [2, 0]
+    assert kept_of(root, wanted) == []
+
+
+def files(shop: Shop, dataset: str) -> list[Path]:
+    return [
+        path
+        for part in shop.lake.past(f"cleaned_{dataset}", dt.date(2026, 3, 31))
+        for path in part.files
+    ]
 
 
 def test_each_date_sees_the_file_as_it_was(shop: Shop) -> None:
