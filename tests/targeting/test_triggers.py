@@ -165,6 +165,18 @@ def test_due_again_by_the_days_of_all_shoppers(shop: Shop) -> None:
     assert shop.found() == [("ann", "due_again", "a", "purchase")]
 
 
+def test_the_days_behind_a_settled_purchase_are_no_usual_days(shop: Shop) -> None:
+    """What was bought between it and the next act is forgotten."""
+    shop.put("a")
+    for name, last in (("ann", 8), ("bob", 40)):
+        shop.does({**act(name, "purchase", "a", 400), "settled": True})
+        shop.does(act(name, "purchase", "a", last + 10), act(name, "purchase", "a", last))
+    shop.does(act("cid", "purchase", "a", 9))
+    only(shop, "due_again", due_min_gaps=2).make()
+    assert [user for user, *_ in shop.found()] == ["ann", "cid"]
+    assert {row["usual_days"] for row in read_rows(shop.lake, TRIGGERS, NIGHT)} == {10.0}
+
+
 def test_a_price_drop_of_what_is_owned_and_due(shop: Shop) -> None:
     shop = only(shop, "price_drop")
     shop.put("a", price=9.0)
