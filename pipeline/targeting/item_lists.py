@@ -102,6 +102,33 @@ def make_item_lists(lake: Lake, run: Run, settings: Settings) -> ItemLists:
     return ItemLists(lines, report)
 
 
+def no_item_lists(lake: Lake, run: Run, why: str) -> ItemLists:
+    """Commit none, so that the lists can be published.
+
+    Args:
+        why: a name for it, for the ledger.
+
+    Raises:
+        InputError: the night has no catalogue.
+        StorageError: the disk refuses.
+    """
+    catalogue = lake.require(CATALOGUE, run.run_date)
+    lineage = Lineage(inputs_of({CATALOGUE: catalogue}))
+    similar, beside = (
+        _commit(
+            lake,
+            run,
+            dataset,
+            arrow_schema(load_contract(dataset)).empty_table(),
+            lineage=lineage,
+            removed={why: catalogue.rows},
+            n_items=catalogue.rows,
+        )
+        for dataset in (SIMILAR_ITEMS, BOUGHT_TOGETHER)
+    )
+    return ItemLists((similar, beside), {SIMILAR_ITEMS: 0, BOUGHT_TOGETHER: 0})
+
+
 def _buyers(
     lake: Lake, run: Run, histories: Partition, acts: Partition, ids: Sequence[str]
 ) -> sparse.csr_matrix:
@@ -187,17 +214,31 @@ def _put(
     }
     rows = pa.table({name: columns[name] for name in schema.names})
     rows = check_table(rows.cast(pa.schema([f.with_nullable(True) for f in schema])), contract)
+    n_items = facts.num_rows
+    removed = {"no_other_item": n_items - len(firsts)}
+    return _commit(lake, run, dataset, rows, lineage=lineage, removed=removed, n_items=n_items)
+
+
+def _commit(
+    lake: Lake,
+    run: Run,
+    dataset: str,
+    rows: pa.Table,
+    *,
+    lineage: Lineage,
+    removed: dict[str, int],
+    n_items: int,
+) -> LedgerLine:
     directory = lake.begin(dataset, run)
     with storage_errors(f"cannot write {directory}"):
         pq.write_table(rows, directory / "part-00000.parquet", compression="zstd")
     lake.commit(dataset, run, rows=rows.num_rows, **lineage.facts())
-    n_items = facts.num_rows
     return LedgerLine(
         run.run_date,
         run.run_id,
         TARGET,
         dataset,
         n_items,
-        len(firsts),
-        removed={"no_other_item": n_items - len(firsts)} if n_items > len(firsts) else {},
+        n_items - sum(removed.values()),
+        removed={reason: n for reason, n in removed.items() if n},
     )

@@ -12,7 +12,7 @@ import duckdb
 import pyarrow as pa
 
 from pipeline.encryption.duckdb_tables import bring, parquet_source
-from pipeline.errors import InputError
+from pipeline.errors import QuietListError
 from pipeline.lake import Lake, Partition
 from pipeline.lake_key import key_of_lake
 from pipeline.pseudonym import PSEUDONYM_LENGTH, pseudonym
@@ -63,7 +63,7 @@ def read_quiet_list(lake: Lake, settings: Settings) -> set[str]:
     A line that is a pseudonym of the lake counts as such. Blank lines do not count.
 
     Raises:
-        InputError: the file is not there, or is no text.
+        QuietListError: the file is not there, or is no text.
         SettingsError: there is no key, or another one.
     """
     if not settings.triggers.quiet_list:
@@ -73,7 +73,7 @@ def read_quiet_list(lake: Lake, settings: Settings) -> set[str]:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise InputError(
+        raise QuietListError(
             f"cannot read the quiet list {path} (triggers.quiet_list): {why}. Without it shoppers "
             "who asked for quiet would be written to; bring the file, or clear the setting"
         ) from None

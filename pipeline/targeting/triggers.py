@@ -52,6 +52,9 @@ from pipeline.targeting.shoppers import make_shoppers, read_quiet_list
 
 log = logging.getLogger("nightcart")
 
+# In the manifest of triggers that are empty because nobody looked for any: why.
+NOT_MADE = "not_made"
+SWITCHED_OFF = "switched_off"
 # So far back an earlier night is gone on from.
 CATCH_UP_DAYS = 7
 # So far back it is known which purchase or silence was written about.
@@ -72,9 +75,12 @@ def make_triggers(lake: Lake, run: Run, settings: Settings) -> Triggers:
     """Find the night's triggers and commit them.
 
     Raises:
-        InputError: the night has no histories, acts or catalogue; or the quiet list cannot be read.
+        QuietListError: the quiet list cannot be read.
+        InputError: the night has no histories, acts or catalogue.
         StorageError: the disk refuses.
     """
+    if not settings.triggers.kinds:
+        return no_triggers(lake, run, SWITCHED_OFF)
     night = run.run_date
     histories, catalogue = lake.require(HISTORIES, night), lake.require(CATALOGUE, night)
     acts = acts_of(lake, histories)
@@ -124,6 +130,33 @@ def make_triggers(lake: Lake, run: Run, settings: Settings) -> Triggers:
         "compared_with": before.isoformat(),
     }
     return Triggers(partition, lines, report)
+
+
+def no_triggers(lake: Lake, run: Run, why: str) -> Triggers:
+    """Commit none, so that the lists can be published.
+
+    Args:
+        why: a name for it, for the ledger. No later night goes on from this one.
+
+    Raises:
+        InputError: the night has no histories or catalogue.
+        StorageError: the disk refuses.
+    """
+    night = run.run_date
+    histories, catalogue = lake.require(HISTORIES, night), lake.require(CATALOGUE, night)
+    schema = arrow_schema(load_contract(TRIGGERS))
+    directory = lake.begin(TRIGGERS, run)
+    with storage_errors(f"cannot write {directory}"):
+        pq.write_table(schema.empty_table(), directory / "part-00000.parquet", compression="zstd")
+    read = inputs_of({HISTORIES: histories, CATALOGUE: catalogue})
+    facts = {"kinds": {}, NOT_MADE: why, **Lineage(read).facts()}
+    partition = lake.commit(TRIGGERS, run, rows=0, **facts)
+    removed = {why: histories.rows} if histories.rows else {}
+    lines = (
+        LedgerLine(night, run.run_id, TARGET, HISTORIES, histories.rows, 0, removed=removed),
+        LedgerLine(night, run.run_id, TARGET, TRIGGERS, 0, 0),
+    )
+    return Triggers(partition, lines, {"triggers": 0, "users": 0, "kinds": {}})
 
 
 @dataclass
@@ -212,7 +245,7 @@ def _past(lake: Lake, night: dt.date) -> list[Partition]:
         lineage = lineage_of(lists) if lists is not None else None
         directory = lineage.directory(TRIGGERS, date) if lineage else None
         triggers = lake.whole(TRIGGERS, date, directory) if directory else None
-        if triggers is not None:
+        if triggers is not None and NOT_MADE not in triggers.manifest:
             found.append(triggers)
     return found
 
