@@ -50,6 +50,7 @@ def target(stage: Stage, _arguments: argparse.Namespace) -> Report:
         warnings,
         run,
     )
+    warnings += items.warnings
     lines = [*made.lines, *items.lines]
     write_ledger(lake, run, stage.name, lines)
     for line in lines:
