@@ -48,7 +48,7 @@ from pipeline.sql_values import sql_files, sql_text
 from pipeline.stages import TARGET
 from pipeline.targeting import trigger_sql
 from pipeline.targeting.item_facts import make_items
-from pipeline.targeting.shoppers import make_shoppers, read_quiet_list
+from pipeline.targeting.shoppers import make_shoppers, read_quiet_list, unknown_lines
 
 log = logging.getLogger("nightcart")
 
@@ -76,7 +76,8 @@ def make_triggers(lake: Lake, run: Run, settings: Settings) -> Triggers:
 
     Raises:
         QuietListError: the quiet list cannot be read.
-        InputError: the night has no histories, acts or catalogue.
+        InputError: the night has no histories, acts or catalogue; or the quiet list names none of
+            the shoppers.
         StorageError: the disk refuses.
     """
     if not settings.triggers.kinds:
@@ -91,7 +92,8 @@ def make_triggers(lake: Lake, run: Run, settings: Settings) -> Triggers:
     scratch = lake.work(TARGET, run)
     directory = lake.begin(TRIGGERS, run)
     with engine(scratch) as connection:
-        without = make_shoppers(connection, lake, histories, quiet)
+        without = make_shoppers(connection, lake, histories, quiet.ids)
+        n_unknown = unknown_lines(connection, quiet)
         make_items(connection, catalogue, changes, before, settings.triggers.price_days)
         _make_past(connection, past)
         _make_rebuys(connection, acts, night, settings.triggers.due_min_gaps)
@@ -128,6 +130,7 @@ def make_triggers(lake: Lake, run: Run, settings: Settings) -> Triggers:
         "users": counts.shoppers,
         "kinds": dict(sorted(counts.kinds.items())),
         "compared_with": before.isoformat(),
+        **({"quiet_list_unknown": n_unknown} if n_unknown else {}),
     }
     return Triggers(partition, lines, report)
 

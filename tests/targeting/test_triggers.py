@@ -308,7 +308,7 @@ def test_who_gets_nothing_is_counted(shop: Shop, tmp_path: Path) -> None:
     own = {**act("ann", "cart", "a", 1), "user_id": pseudonym("customer 7", key)}
     shop.does(own)
     shop.people = {"bob": {"active": False}, "cid": {"consent": False}, "dot": {"consent": False}}
-    quiet.write_text(f"customer 7\n\n{user_id_of('eve')}\nsomebody else\n", encoding="utf-8")
+    quiet.write_text(f" customer 7\t\n\n{user_id_of('eve')}\nsomebody else\n", encoding="utf-8")
     made = shop.make()
     assert shop.found() == [("ann", "cart_left", "a", "cart")]
     assert made.lines[0].removed == {
@@ -317,6 +317,21 @@ def test_who_gets_nothing_is_counted(shop: Shop, tmp_path: Path) -> None:
         "on_quiet_list": 2,
         "nothing_to_say": 1,
     }
+
+
+def test_a_quiet_list_of_other_ids_lets_nobody_be_written_to(shop: Shop, tmp_path: Path) -> None:
+    """The bare numbers, where the source maps `user_id` to something else."""
+    quiet = tmp_path / "quiet.txt"
+    quiet.write_text("7\n8\n", encoding="utf-8")
+    shop = shop.with_triggers(quiet_list=str(quiet))
+    key_of_lake(shop.lake, shop.settings.privacy.key_file)
+    shop.put("a")
+    shop.does(act("ann", "cart", "a", 1))
+    with pytest.raises(InputError, match=r"none of the 2 lines .*quiet\.txt .* as the source maps"):
+        shop.make()
+    quiet.write_text(f"7\n{user_id_of('ann')}\n", encoding="utf-8")
+    made = shop.make(run_id="two")
+    assert (made.partition.rows, made.report["quiet_list_unknown"]) == (0, 1)
 
 
 def test_a_quiet_list_that_is_not_there_stops(shop: Shop, tmp_path: Path) -> None:
