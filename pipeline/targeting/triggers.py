@@ -95,7 +95,7 @@ def make_triggers(lake: Lake, run: Run, settings: Settings) -> Triggers:
         without = make_shoppers(connection, lake, histories, quiet.ids)
         n_unknown = unknown_lines(connection, quiet)
         make_items(connection, catalogue, changes, before, settings.triggers.price_days)
-        _make_past(connection, past)
+        make_past(connection, past, night, settings.triggers.quiet_days)
         _make_rebuys(connection, acts, night, settings.triggers.due_min_gaps)
         counts = _write(connection, acts, directory, _Names(settings, night, before).all)
     shutil.rmtree(scratch, ignore_errors=True)
@@ -258,18 +258,25 @@ def _before(night: dt.date, past: list[Partition]) -> dt.date:
     return past[-1].run_date if past and past[-1].run_date >= first else night - dt.timedelta(1)
 
 
-def _make_past(connection: duckdb.DuckDBPyConnection, past: list[Partition]) -> None:
-    """The table `past`: what was sent of late, and which purchases and silences were spoken of."""
+def make_past(
+    connection: duckdb.DuckDBPyConnection, past: list[Partition], night: dt.date, quiet_days: int
+) -> None:
+    """The table `past`: what was sent of late, and which purchases and silences were spoken of.
+
+    Of who may get any tonight; what can keep nothing quiet any more is left out.
+    """
     connection.execute(
         "CREATE TEMP TABLE past "
         "(run_date DATE, user_id VARCHAR, kind VARCHAR, item_id VARCHAR, since TIMESTAMPTZ)"
     )
     for part in past:
         if part.rows:
+            of_late = part.run_date > night - dt.timedelta(days=quiet_days)
             connection.execute(
                 f"INSERT INTO past SELECT ?::DATE, user_id, kind, item_id, since "  # noqa: S608
-                f"FROM read_parquet({sql_files(part.files)}, hive_partitioning = false)",
-                [part.run_date],
+                f"FROM read_parquet({sql_files(part.files)}, hive_partitioning = false) "
+                "SEMI JOIN due USING (user_id) WHERE ? OR kind IN ('due_again', 'win_back')",
+                [part.run_date, of_late],
             )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from pathlib import Path
 
+import duckdb
 import pyarrow.parquet as pq
 import pytest
 
@@ -15,7 +16,8 @@ from pipeline.errors import InputError
 from pipeline.lake import Run
 from pipeline.lake_key import key_of_lake
 from pipeline.pseudonym import pseudonym
-from pipeline.targeting.triggers import make_triggers
+from pipeline.targeting.shoppers import make_shoppers
+from pipeline.targeting.triggers import make_past, make_triggers
 from tests.lake_rows import read_rows, user_id_of, write_rows
 from tests.targeting.conftest import NIGHT, Shop, act, day, version
 
@@ -274,6 +276,29 @@ def test_of_one_purchase_it_is_said_once(shop: Shop) -> None:
         assert made.partition.rows == expected, before
         shop.publish(made)
     assert made.lines[1].removed == {"sent_before": 1}
+
+
+def test_of_the_past_only_what_keeps_quiet_is_held(shop: Shop) -> None:
+    """What nobody is quiet about any more, and of who gets none tonight, takes no memory."""
+    shop = shop.with_triggers(per_shopper=0, per_item=0)
+    for name in ("cart", "due"):
+        shop.put(name)
+    for user in ("ann", "bob"):
+        shop.does(act(user, "cart", "cart", 9), act(user, "cart", "cart", 2))
+        shop.does(*(act(user, "purchase", "due", before) for before in (40, 30, 20)))
+    past = []
+    for before in (8, 1):
+        made = shop.make(day(before))
+        past.append(made.partition)
+        shop.publish(made)
+    shop.people = {"bob": {"active": False}}
+    shop.fill(Run(NIGHT, "one"))
+    with duckdb.connect() as connection:
+        make_shoppers(connection, shop.lake, shop.lake.require(HISTORIES, NIGHT), set())
+        make_past(connection, past, NIGHT, quiet_days=7)
+        held = connection.execute("SELECT run_date, user_id, kind FROM past ORDER BY 1").fetchall()
+    ann = user_id_of("ann")
+    assert held == [(day(8), ann, "due_again"), (day(1), ann, "cart_left")]
 
 
 def test_a_night_that_was_missed_loses_no_price_drop(shop: Shop) -> None:
