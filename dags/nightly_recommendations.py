@@ -34,7 +34,8 @@ promotes or not \
 | a retry makes only the shards that are missing |
 | `target` | triggers: why to write to whom today, from prices, stock, carts and visits; which \
 items stand for which, and which are bought together \
-| the quiet list (`triggers.quiet_list`) cannot be read; or the disk, which is retried |
+| the quiet list (`triggers.quiet_list`) cannot be read; or the disk, which is retried. Any other \
+fault is a warning: the lists are published without |
 | `validate_generated` | Great Expectations over the lists, the triggers and the lists of items \
 | nothing is published; yesterday's stays what readers see |
 | `publish` | immutable run directory, manifest, then one pointer \

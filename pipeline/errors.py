@@ -30,6 +30,10 @@ class InputError(NightcartError):
     """The retailer's files are missing, empty or not what the source says they are."""
 
 
+class QuietListError(InputError):
+    """It is not known who asked to be left in peace; nothing may be published."""
+
+
 class NotYetError(NightcartError):
     """Something that others deliver is not there yet; to be looked for again."""
 

@@ -230,6 +230,7 @@ class ItemLists:
     similar: int = 10  # alternatives of an item; 0: none
     together: int = 10
     min_buyers: int = 3  # that two items have in common, to be bought together
+    max_items: int = 50_000  # of a larger catalogue those that most shoppers have bought
 
 
 @dataclass(frozen=True)

@@ -178,6 +178,7 @@ ALLOWED: Mapping[str, Allowed] = {
     "item_lists.similar": _at_least(0),
     "item_lists.together": _at_least(0),
     "item_lists.min_buyers": _at_least(1),
+    "item_lists.max_items": _at_least(1),
     "reasons.max_new_tokens": _at_least(1),
     "reasons.max_prompt_words": _at_least(1),
 }

@@ -253,7 +253,8 @@ STAGES = (
             METRICS,
         ),
         reads_before=(RECOMMENDATIONS, *BESIDE_LISTS, LEDGER),
-        writes=(RECOMMENDATIONS, LEDGER),
+        # Triggers where someone has withdrawn since.
+        writes=(RECOMMENDATIONS, TRIGGERS, LEDGER),
     ),
     NightStage(
         REPORT,

@@ -25,6 +25,9 @@ START_SECONDS = 120.0  # a loaded machine needs that to import Airflow
 LOOK_SECONDS = 10.0
 ANSWER_SECONDS = 5.0
 HEALTH_PAGE = "/api/v2/monitor/health"
+# Later than that after the last look, the watch itself stood still: the machine was frozen or
+# paused, and with it all that is looked at.
+FROZEN_SECONDS = LOOK_SECONDS + ANSWER_SECONDS + 30.0
 API_SERVER = "api-server"
 # Process -> its part of the page, and the heartbeat in it.
 HEARTBEATS = {
@@ -77,7 +80,8 @@ class StallWatch:
     """Looks at the health page now and then, and remembers since when nothing has moved.
 
     Time is the monotonic clock's, which stands still while a laptop sleeps: a heartbeat that is
-    old because the machine slept is no stall.
+    old because the machine slept is no stall. Nor is one that is old because everything was frozen
+    (a paused container or virtual machine): there the clock goes on, but no look was taken.
     """
 
     seconds: float
@@ -92,7 +96,11 @@ class StallWatch:
         now = self.clock()
         if now - self.looked < min(LOOK_SECONDS, self.seconds / 4):
             return []
+        was_frozen = now - self.looked > FROZEN_SECONDS and self.looked > float("-inf")
         self.looked = now
+        if was_frozen:
+            self.moved = dict.fromkeys((API_SERVER, *HEARTBEATS), now)
+            return []
         heartbeats = self.read()
         if heartbeats is not None:
             self.moved[API_SERVER] = now

@@ -37,12 +37,11 @@ def with_beside(lineage: Lineage, beside: Iterable[Partition]) -> Lineage:
 def beside_lists(lake: Lake, name: str, lists: Partition) -> Partition | None:
     """What of a dataset was published with some lists; none with lists that stand in.
 
-    Raises:
-        StorageError: it is not there any more.
+    None, with a warning, also where it is damaged: the lists of every night do without it.
     """
     lineage = lineage_of(lists)
     known = lineage.directory(name, lists.run_date) if lineage else None
-    return None if known is None else lake.partition(name, lists.run_date, known)
+    return None if known is None else lake.whole(name, lists.run_date, known)
 
 
 def input_of(lake: Lake, name: str, lists: Partition) -> Partition:

@@ -2,7 +2,8 @@
 
 Reads `generated` of the same run, what `checks` compares it with, and who has withdrawn consent by
 now, also after the night: they are left out. The manifest names what the run made beside the lists
-(triggers, lists of items); whoever reads the triggers leaves out the same people. Writes, in this
+(triggers, lists of items); triggers of people who have withdrawn are written again without
+theirs, and whoever reads them leaves out who withdraws later. Writes, in this
 order:
 
 1. `recommendations/run_date=D/run_id=R/`: each file linked (or copied, across file systems) under
@@ -26,6 +27,7 @@ import json
 import logging
 import os
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +46,7 @@ from pipeline.datasets import (
     GENERATED,
     HISTORIES,
     RECOMMENDATIONS,
+    TRIGGERS,
 )
 from pipeline.encryption.parquet_files import is_encrypted, read_table
 from pipeline.errors import GateError, InputError, StorageError
@@ -60,6 +63,9 @@ from pipeline.stages import PUBLISH
 log = logging.getLogger("nightcart")
 
 SCHEMA = f"{RECOMMENDATIONS}.v1"
+# In a manifest of triggers: how many of users who had withdrawn by the publish are not in it.
+TRIGGERS_LEFT_OUT = "withdrawn_rows"
+_OWN_FACTS = ("dataset", "run_date", "run_id", "rows", "files", "seal")
 
 
 @dataclass(frozen=True)
@@ -102,8 +108,11 @@ def _publish(lake: Lake, run: Run, settings: Settings) -> Published:
             f"{len(withdrawn):,}",
             run.run_date,
         )
-    made = (lake.committed(name, run) for name in BESIDE_LISTS)
-    beside = [partition for partition in made if partition is not None]
+    made = {name: lake.committed(name, run) for name in BESIDE_LISTS}
+    triggers = made[TRIGGERS]
+    if triggers is not None:
+        made[TRIGGERS] = triggers = _without_withdrawn(lake, run, triggers)
+    beside = [partition for partition in made.values() if partition is not None]
     made_of = _fingerprint(generated, withdrawn, beside)
     partition = _published_before(lake, run, made_of)
     if partition is None:
@@ -133,7 +142,7 @@ def _publish(lake: Lake, run: Run, settings: Settings) -> Published:
         rows_out=partition.rows,
         removed={"consent_withdrawn": len(withdrawn)} if withdrawn else {},
     )
-    write_ledger(lake, run, PUBLISH, [line])
+    write_ledger(lake, run, PUBLISH, [line, *_triggers_left_out(run, triggers)])
     is_latest = lake.publish(
         RECOMMENDATIONS, partition, lambda newest: views_beside(lake, newest, adding=partition)
     )
@@ -146,6 +155,48 @@ def _publish(lake: Lake, run: Run, settings: Settings) -> Published:
         **({"withdrawn": len(withdrawn)} if withdrawn else {}),
     }
     return Published(partition, line, report)
+
+
+def _without_withdrawn(lake: Lake, run: Run, triggers: Partition) -> Partition:
+    """The run's triggers; where users have withdrawn since, written again without theirs.
+
+    A retry finds what was written again, and nobody left in it who has withdrawn.
+    """
+    gone = pa.array(sorted(set(withdrawn_from(lake, triggers))), pa.string())
+    if not len(gone):
+        return triggers
+    files, rows, kinds = triggers.files, 0, Counter[str]()
+    directory = lake.begin(TRIGGERS, run)
+    with storage_errors(f"cannot write {directory}"):
+        for file in files:
+            table = read_table(file)
+            stay = table.filter(pc.invert(pc.is_in(table.column("user_id"), value_set=gone)))
+            pq.write_table(stay, directory / file.name, compression="zstd")
+            rows += stay.num_rows
+            kinds.update(map(str, stay.column("kind").to_pylist()))
+    left_out = triggers.manifest.get(TRIGGERS_LEFT_OUT, 0) + triggers.rows - rows
+    facts = {key: said for key, said in triggers.manifest.items() if key not in _OWN_FACTS}
+    facts |= {"kinds": dict(sorted(kinds.items())), TRIGGERS_LEFT_OUT: left_out}
+    log.warning("%s users of the triggers have withdrawn consent since", f"{len(gone):,}")
+    return lake.commit(TRIGGERS, run, rows=rows, **facts)
+
+
+def _triggers_left_out(run: Run, triggers: Partition | None) -> list[LedgerLine]:
+    """What became of triggers that users who have withdrawn had; of none, no line."""
+    left_out = triggers.manifest.get(TRIGGERS_LEFT_OUT, 0) if triggers is not None else 0
+    if triggers is None or not left_out:
+        return []
+    return [
+        LedgerLine(
+            run_date=run.run_date,
+            run_id=run.run_id,
+            stage=PUBLISH,
+            dataset=TRIGGERS,
+            rows_in=triggers.rows + left_out,
+            rows_out=triggers.rows,
+            removed={"consent_withdrawn": left_out},
+        )
+    ]
 
 
 def _pointed(lake: Lake, run: Run) -> list[Path]:

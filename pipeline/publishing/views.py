@@ -31,6 +31,7 @@ import duckdb
 from pipeline import durable
 from pipeline.contracts.contract import Contract, load_contract
 from pipeline.datasets import (
+    BESIDE_LISTS,
     BOUGHT_TOGETHER,
     CATALOGUE,
     CATALOGUE_CHANGES,
@@ -126,19 +127,23 @@ def view_statements(
         nights[adding.run_date] = adding
     all_nights = _without(leaving, [nights[date] for date in sorted(nights)])
     published = [*all_nights, latest]
-    beside = [
-        made for night in published if (made := beside_lists(lake, TRIGGERS, night)) is not None
-    ]
-    refused = _refused(lake, [*published, *_without(leaving, beside)], for_all=for_all)
+    triggers = _beside(lake, TRIGGERS, all_nights, leaving)
+    of_latest = {name: _beside(lake, name, [latest], leaving) for name in BESIDE_LISTS}
+    of_triggers = {part.path: part for part in (*triggers, *of_latest[TRIGGERS])}
+    refused = _refused(lake, [*published, *of_triggers.values()], for_all=for_all)
     views = {
         "recommendations_wide_latest": _consenting(_wide([latest]), refused),
         "recommendations_latest": _FLAT.format(wide="recommendations_wide_latest"),
         "recommendations_wide": _consenting(_wide(all_nights), refused),
         "recommendations": _FLAT.format(wide="recommendations_wide"),
-        "triggers_latest": _consenting(_beside(lake, TRIGGERS, [latest], leaving), refused),
-        "triggers": _consenting(_beside(lake, TRIGGERS, all_nights, leaving), refused),
-        "similar_items_latest": _beside(lake, SIMILAR_ITEMS, [latest], leaving),
-        "bought_together_latest": _beside(lake, BOUGHT_TOGETHER, [latest], leaving),
+        "triggers_latest": _consenting(
+            _grown(load_contract(TRIGGERS), of_latest[TRIGGERS]), refused
+        ),
+        "triggers": _consenting(_grown(load_contract(TRIGGERS), triggers), refused),
+        **{
+            f"{name}_latest": _grown(load_contract(name), of_latest[name])
+            for name in (SIMILAR_ITEMS, BOUGHT_TOGETHER)
+        },
         "catalogue_latest": _input(lake, CATALOGUE, latest),
         "histories_latest": _input(lake, HISTORIES, latest),
         "events": _standing(lake, "events", "event", leaving),
@@ -239,10 +244,12 @@ def _refused(lake: Lake, nights: Sequence[Partition], *, for_all: bool) -> _Refu
     return _Refused(f"SELECT unnest([{values}]) AS user_id", "sha256(lists.user_id)")
 
 
-def _beside(lake: Lake, name: str, nights: Sequence[Partition], leaving: Collection[Path]) -> str:
+def _beside(
+    lake: Lake, name: str, nights: Sequence[Partition], leaving: Collection[Path]
+) -> list[Partition]:
     """What was published beside the lists of some nights."""
     found = [made for night in nights if (made := beside_lists(lake, name, night)) is not None]
-    return _grown(load_contract(name), _without(leaving, found))
+    return _without(leaving, found)
 
 
 def _input(lake: Lake, name: str, lists: Partition) -> str:

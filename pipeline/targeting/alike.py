@@ -6,12 +6,13 @@ that one common buyer of two rare items says little. An item of the same categor
 other, because it is an alternative and the other is not. A variant is no alternative: the same
 brand, and titles that differ in one word (a colour, a size, a volume).
 
-Memory holds a block of `BLOCK` rows of items by items. Shapes: I items, F features, D width,
-U shoppers, N neighbours.
+Memory holds a block of rows of items by items, of at most `BLOCK_CELLS` pairs. Shapes: I items,
+F features, D width, U shoppers, N neighbours.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +23,8 @@ Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 Booleans = NDArray[np.bool_]
 
-BLOCK = 256
+# 256 rows of 12,000 items: some 100 MB.
+BLOCK_CELLS = 256 * 12_000
 # What each says, in the order of `Alike.parts_IN3`; its name is the reason.
 REASONS = ("words", "model", "buyers")
 _WEIGHTS = np.array([1.0, 0.5, 1.0], dtype=np.float32)
@@ -75,23 +77,25 @@ class Neighbours:
 
 def alternatives(items: Items, n: int) -> Neighbours:
     """The `n` best alternatives of each item, sellable or not; of it only what is sellable."""
+    if not n:
+        return _nothing()
     vectors_ID = centred(items.vectors_ID)
     bought_I = np.asarray(items.buyers_IU.sum(axis=1)).ravel()
     words_I = np.asarray(items.titles_IW.sum(axis=1)).ravel()
-    found = []
-    for first in range(0, len(items.sellable_I), BLOCK):
-        rows = slice(first, first + BLOCK)
+    found = [_nothing()]
+    for rows in _blocks(len(items.sellable_I)):
         both_BI = (items.buyers_IU[rows] @ items.buyers_IU.T).toarray()
-        parts_BI3 = np.stack(
-            [
-                (items.words_IF[rows] @ items.words_IF.T).toarray(),
-                np.maximum(vectors_ID[rows] @ vectors_ID.T, 0),
-                both_BI
-                / np.sqrt(np.maximum(np.outer(bought_I[rows], bought_I), 1))
-                * (both_BI / (both_BI + _SHRINK)),
-            ],
-            axis=2,
-        ).astype(np.float32)
+        of_buyers_BI = (
+            both_BI
+            / np.sqrt(np.maximum(np.outer(bought_I[rows], bought_I), 1))
+            * (both_BI / (both_BI + _SHRINK))
+        )
+        parts = (
+            (items.words_IF[rows] @ items.words_IF.T).toarray(),
+            np.maximum(vectors_ID[rows] @ vectors_ID.T, 0),
+            of_buyers_BI,
+        )
+        parts_BI3 = np.stack([part.astype(np.float32, copy=False) for part in parts], axis=2)
         parts_BI3 *= _WEIGHTS
         score_BI = parts_BI3.sum(axis=2)
         same_BI = items.categories_I[rows, None] == items.categories_I
@@ -102,7 +106,7 @@ def alternatives(items: Items, n: int) -> Neighbours:
             items.brands_I[rows, None] == items.brands_I
         )
         score_BI[variant_BI | ~items.sellable_I] = 0
-        found.append(_best(first, score_BI, parts_BI3, both_BI, n))
+        found.append(_best(rows.start, score_BI, parts_BI3, both_BI, n))
     return _joined(found)
 
 
@@ -112,17 +116,18 @@ def together(buyers_IU: sparse.csr_matrix, sellable_I: Booleans, n: int, least: 
     The score is the cosine of the buyers (Sarwar et al., WWW 2001): how often both, beside how
     often each.
     """
+    if not n:
+        return _nothing(parts=0)
     bought_I = np.asarray(buyers_IU.sum(axis=1)).ravel()
-    found = []
-    for first in range(0, len(sellable_I), BLOCK):
-        rows = slice(first, first + BLOCK)
+    found = [_nothing(parts=0)]
+    for rows in _blocks(len(sellable_I)):
         both_BI = (buyers_IU[rows] @ buyers_IU.T).toarray()
         score_BI = (both_BI / np.sqrt(np.maximum(np.outer(bought_I[rows], bought_I), 1))).astype(
             np.float32
         )
         score_BI[(both_BI < least) | ~sellable_I] = 0
         none_BI0 = np.zeros((*score_BI.shape, 0), np.float32)
-        found.append(_best(first, score_BI, none_BI0, both_BI, n))
+        found.append(_best(rows.start, score_BI, none_BI0, both_BI, n))
     return _joined(found)
 
 
@@ -153,6 +158,16 @@ def _best(first: int, score_BI: Floats, parts_BI3: Floats, both_BI: Integers, n:
         parts_BI3[rows_P, others_P],
         both_BI[rows_P, others_P].astype(np.int64),
     )
+
+
+def _blocks(n_items: int) -> Iterator[slice]:
+    n_rows = max(1, BLOCK_CELLS // max(n_items, 1))
+    return (slice(first, first + n_rows) for first in range(0, n_items, n_rows))
+
+
+def _nothing(parts: int = len(REASONS)) -> Neighbours:
+    none = np.zeros(0, np.int64)
+    return Neighbours(none, none, np.zeros(0, np.float32), np.zeros((0, parts), np.float32), none)
 
 
 def _joined(found: list[Neighbours]) -> Neighbours:

@@ -6,7 +6,8 @@ many items of the catalogue have a list. Of no person: a row says of a pair of i
 shoppers bought both.
 
 Memory holds the pairs of shopper and item that were bought (12 bytes each), the items, and a block
-of items by items (`alike`).
+of items by items (`alike`). Time grows with the square of the items, of which there are at most
+`item_lists.max_items`.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from pipeline.stages import TARGET
 from pipeline.targeting.alike import REASONS, Items, Neighbours, alternatives, together
 from pipeline.targeting.item_vectors import item_vectors
 from pipeline.targeting.shoppers import make_shoppers
-from pipeline.targeting.triggers import acts_of, engine
+from pipeline.targeting.triggers import SWITCHED_OFF, acts_of, engine
 
 log = logging.getLogger("nightcart")
 
@@ -55,6 +56,7 @@ class ItemLists:
 
     lines: tuple[LedgerLine, LedgerLine]
     report: dict[str, Any]
+    warnings: tuple[str, ...] = ()
 
 
 def make_item_lists(lake: Lake, run: Run, settings: Settings) -> ItemLists:
@@ -65,9 +67,24 @@ def make_item_lists(lake: Lake, run: Run, settings: Settings) -> ItemLists:
         StorageError: the disk refuses.
     """
     night, asked = run.run_date, settings.item_lists
+    if not asked.similar and not asked.together:
+        return no_item_lists(lake, run, SWITCHED_OFF)
     histories, catalogue = lake.require(HISTORIES, night), lake.require(CATALOGUE, night)
     acts = acts_of(lake, histories)
     items = read_catalogue(lake, night)
+    if not items:
+        return no_item_lists(lake, run, "no_items")
+    n_all = len(items)
+    warnings: tuple[str, ...] = ()
+    buyers_IU = _buyers(lake, run, histories, acts, [item.item_id for item in items])
+    kept_I = _most_bought(buyers_IU, asked.max_items)
+    if len(kept_I) < n_all:
+        items, buyers_IU = [items[place] for place in kept_I], buyers_IU[kept_I]
+        warnings = (
+            f"of {n_all:,} items only the {len(items):,} that most shoppers have bought are in "
+            "lists of items (item_lists.max_items): time grows with its square",
+        )
+        log.warning("%s", warnings[0])
     ids = [item.item_id for item in items]
     vectors_ID, version = item_vectors(lake, night, ids)
     # That two items are of one brand makes neither an alternative to the other.
@@ -75,7 +92,7 @@ def make_item_lists(lake: Lake, run: Run, settings: Settings) -> ItemLists:
     known = Items(
         words_IF=feature_matrix(brandless, ids).astype(np.float32),
         vectors_ID=vectors_ID,
-        buyers_IU=_buyers(lake, run, histories, acts, ids),
+        buyers_IU=buyers_IU,
         categories_I=_numbered(item.category for item in items),
         brands_I=_numbered(item.brand for item in items),
         titles_IW=_title_words(items),
@@ -83,23 +100,54 @@ def make_item_lists(lake: Lake, run: Run, settings: Settings) -> ItemLists:
     )
     alike = alternatives(known, asked.similar)
     beside = together(known.buyers_IU, known.sellable_I, asked.together, asked.min_buyers)
-    facts = pa.concat_tables(
-        pq.read_table(file, columns=["item_id", "title", "brand", "category", "price"])
-        for file in catalogue.files
-    ).sort_by("item_id")
+    facts = (
+        pa.concat_tables(
+            pq.read_table(file, columns=["item_id", "title", "brand", "category", "price"])
+            for file in catalogue.files
+        )
+        .sort_by("item_id")
+        .take(kept_I)
+    )
     lineage = Lineage(inputs_of({HISTORIES: histories, ACTS: acts, CATALOGUE: catalogue}))
     said = {
         "because": pa.array(_reasons(alike), pa.string()),
         "other_brand": _other_brand(known, alike),
         "model_version": pa.array([version] * len(alike.item_P), pa.string()),
     }
-    common: dict[str, Any] = {"facts": facts, "lineage": lineage}
+    common: dict[str, Any] = {"facts": facts, "lineage": lineage, "n_all": n_all}
     lines = (
         _put(lake, run, SIMILAR_ITEMS, alike, other="similar_item_id", said=said, **common),
         _put(lake, run, BOUGHT_TOGETHER, beside, other="together_item_id", said={}, **common),
     )
     report = {line.dataset: line.rows_out for line in lines} | {"vectors_of": version}
-    return ItemLists(lines, report)
+    return ItemLists(lines, report, warnings)
+
+
+def no_item_lists(lake: Lake, run: Run, why: str) -> ItemLists:
+    """Commit none, so that the lists can be published.
+
+    Args:
+        why: a name for it, for the ledger.
+
+    Raises:
+        InputError: the night has no catalogue.
+        StorageError: the disk refuses.
+    """
+    catalogue = lake.require(CATALOGUE, run.run_date)
+    lineage = Lineage(inputs_of({CATALOGUE: catalogue}))
+    similar, beside = (
+        _commit(
+            lake,
+            run,
+            dataset,
+            arrow_schema(load_contract(dataset)).empty_table(),
+            lineage=lineage,
+            removed={why: catalogue.rows},
+            n_items=catalogue.rows,
+        )
+        for dataset in (SIMILAR_ITEMS, BOUGHT_TOGETHER)
+    )
+    return ItemLists((similar, beside), {SIMILAR_ITEMS: 0, BOUGHT_TOGETHER: 0})
 
 
 def _buyers(
@@ -125,6 +173,12 @@ def _buyers(
     place, user = np.concatenate(places or none), np.concatenate(users or none)
     ones = np.ones(len(place), np.int64)
     return sparse.csr_matrix((ones, (place, user)), shape=(len(ids), n_users))
+
+
+def _most_bought(buyers_IU: sparse.csr_matrix, n: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """The places of the `n` items with the most buyers, ascending; of equal ones the first."""
+    bought_I = np.asarray(buyers_IU.sum(axis=1)).ravel()
+    return np.sort(np.argsort(-bought_I, kind="stable")[:n])
 
 
 def _numbered(names: Iterable[str]) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -166,6 +220,7 @@ def _put(
     *,
     facts: pa.Table,
     lineage: Lineage,
+    n_all: int,
     other: str,
     said: dict[str, Any],
 ) -> LedgerLine:
@@ -187,17 +242,31 @@ def _put(
     }
     rows = pa.table({name: columns[name] for name in schema.names})
     rows = check_table(rows.cast(pa.schema([f.with_nullable(True) for f in schema])), contract)
+    n_items = facts.num_rows
+    removed = {"no_other_item": n_items - len(firsts), "over_max_items": n_all - n_items}
+    return _commit(lake, run, dataset, rows, lineage=lineage, removed=removed, n_items=n_all)
+
+
+def _commit(
+    lake: Lake,
+    run: Run,
+    dataset: str,
+    rows: pa.Table,
+    *,
+    lineage: Lineage,
+    removed: dict[str, int],
+    n_items: int,
+) -> LedgerLine:
     directory = lake.begin(dataset, run)
     with storage_errors(f"cannot write {directory}"):
         pq.write_table(rows, directory / "part-00000.parquet", compression="zstd")
     lake.commit(dataset, run, rows=rows.num_rows, **lineage.facts())
-    n_items = facts.num_rows
     return LedgerLine(
         run.run_date,
         run.run_id,
         TARGET,
         dataset,
         n_items,
-        len(firsts),
-        removed={"no_other_item": n_items - len(firsts)} if n_items > len(firsts) else {},
+        n_items - sum(removed.values()),
+        removed={reason: n for reason, n in removed.items() if n},
     )

@@ -33,7 +33,7 @@ FROM {files} SEMI JOIN {users} USING (user_id)
 WHERE event_date <= {night}
 """
 
-# A purchase a day: two of one day are one errand.
+# A purchase a day: two of one day are one errand. After a settled one, others are forgotten.
 GAPS = """
 INSERT INTO gaps
 SELECT item_id, gap, count(*) AS n FROM (
@@ -42,7 +42,7 @@ SELECT item_id, gap, count(*) AS n FROM (
     ) AS gap
     FROM (
         SELECT DISTINCT user_id, item_id, event_date FROM acts
-        WHERE event_type = 'purchase' AND NOT cancelled
+        WHERE event_type = 'purchase' AND NOT cancelled AND NOT settled
     )
 ) WHERE gap IS NOT NULL GROUP BY ALL
 """
@@ -87,7 +87,7 @@ WITH gaps AS (
         ) AS gap
         FROM (
             SELECT DISTINCT user_id, item_id, event_date FROM acts
-            WHERE event_type = 'purchase' AND NOT cancelled
+            WHERE event_type = 'purchase' AND NOT cancelled AND NOT settled
         )
     ) GROUP BY ALL
 ), known AS (

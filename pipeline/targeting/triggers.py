@@ -48,10 +48,13 @@ from pipeline.sql_values import sql_files, sql_text
 from pipeline.stages import TARGET
 from pipeline.targeting import trigger_sql
 from pipeline.targeting.item_facts import make_items
-from pipeline.targeting.shoppers import make_shoppers, read_quiet_list
+from pipeline.targeting.shoppers import make_shoppers, read_quiet_list, unknown_lines
 
 log = logging.getLogger("nightcart")
 
+# In the manifest of triggers that are empty because nobody looked for any: why.
+NOT_MADE = "not_made"
+SWITCHED_OFF = "switched_off"
 # So far back an earlier night is gone on from.
 CATCH_UP_DAYS = 7
 # So far back it is known which purchase or silence was written about.
@@ -72,9 +75,13 @@ def make_triggers(lake: Lake, run: Run, settings: Settings) -> Triggers:
     """Find the night's triggers and commit them.
 
     Raises:
-        InputError: the night has no histories, acts or catalogue; or the quiet list cannot be read.
+        QuietListError: the quiet list cannot be read.
+        InputError: the night has no histories, acts or catalogue; or the quiet list names none of
+            the shoppers.
         StorageError: the disk refuses.
     """
+    if not settings.triggers.kinds:
+        return no_triggers(lake, run, SWITCHED_OFF)
     night = run.run_date
     histories, catalogue = lake.require(HISTORIES, night), lake.require(CATALOGUE, night)
     acts = acts_of(lake, histories)
@@ -85,9 +92,10 @@ def make_triggers(lake: Lake, run: Run, settings: Settings) -> Triggers:
     scratch = lake.work(TARGET, run)
     directory = lake.begin(TRIGGERS, run)
     with engine(scratch) as connection:
-        without = make_shoppers(connection, lake, histories, quiet)
+        without = make_shoppers(connection, lake, histories, quiet.ids)
+        n_unknown = unknown_lines(connection, quiet)
         make_items(connection, catalogue, changes, before, settings.triggers.price_days)
-        _make_past(connection, past)
+        make_past(connection, past, night, settings.triggers.quiet_days)
         _make_rebuys(connection, acts, night, settings.triggers.due_min_gaps)
         counts = _write(connection, acts, directory, _Names(settings, night, before).all)
     shutil.rmtree(scratch, ignore_errors=True)
@@ -122,8 +130,36 @@ def make_triggers(lake: Lake, run: Run, settings: Settings) -> Triggers:
         "users": counts.shoppers,
         "kinds": dict(sorted(counts.kinds.items())),
         "compared_with": before.isoformat(),
+        **({"quiet_list_unknown": n_unknown} if n_unknown else {}),
     }
     return Triggers(partition, lines, report)
+
+
+def no_triggers(lake: Lake, run: Run, why: str) -> Triggers:
+    """Commit none, so that the lists can be published.
+
+    Args:
+        why: a name for it, for the ledger. No later night goes on from this one.
+
+    Raises:
+        InputError: the night has no histories or catalogue.
+        StorageError: the disk refuses.
+    """
+    night = run.run_date
+    histories, catalogue = lake.require(HISTORIES, night), lake.require(CATALOGUE, night)
+    schema = arrow_schema(load_contract(TRIGGERS))
+    directory = lake.begin(TRIGGERS, run)
+    with storage_errors(f"cannot write {directory}"):
+        pq.write_table(schema.empty_table(), directory / "part-00000.parquet", compression="zstd")
+    read = inputs_of({HISTORIES: histories, CATALOGUE: catalogue})
+    facts = {"kinds": {}, NOT_MADE: why, **Lineage(read).facts()}
+    partition = lake.commit(TRIGGERS, run, rows=0, **facts)
+    removed = {why: histories.rows} if histories.rows else {}
+    lines = (
+        LedgerLine(night, run.run_id, TARGET, HISTORIES, histories.rows, 0, removed=removed),
+        LedgerLine(night, run.run_id, TARGET, TRIGGERS, 0, 0),
+    )
+    return Triggers(partition, lines, {"triggers": 0, "users": 0, "kinds": {}})
 
 
 @dataclass
@@ -212,7 +248,7 @@ def _past(lake: Lake, night: dt.date) -> list[Partition]:
         lineage = lineage_of(lists) if lists is not None else None
         directory = lineage.directory(TRIGGERS, date) if lineage else None
         triggers = lake.whole(TRIGGERS, date, directory) if directory else None
-        if triggers is not None:
+        if triggers is not None and NOT_MADE not in triggers.manifest:
             found.append(triggers)
     return found
 
@@ -222,18 +258,25 @@ def _before(night: dt.date, past: list[Partition]) -> dt.date:
     return past[-1].run_date if past and past[-1].run_date >= first else night - dt.timedelta(1)
 
 
-def _make_past(connection: duckdb.DuckDBPyConnection, past: list[Partition]) -> None:
-    """The table `past`: what was sent of late, and which purchases and silences were spoken of."""
+def make_past(
+    connection: duckdb.DuckDBPyConnection, past: list[Partition], night: dt.date, quiet_days: int
+) -> None:
+    """The table `past`: what was sent of late, and which purchases and silences were spoken of.
+
+    Of who may get any tonight; what can keep nothing quiet any more is left out.
+    """
     connection.execute(
         "CREATE TEMP TABLE past "
         "(run_date DATE, user_id VARCHAR, kind VARCHAR, item_id VARCHAR, since TIMESTAMPTZ)"
     )
     for part in past:
         if part.rows:
+            of_late = part.run_date > night - dt.timedelta(days=quiet_days)
             connection.execute(
                 f"INSERT INTO past SELECT ?::DATE, user_id, kind, item_id, since "  # noqa: S608
-                f"FROM read_parquet({sql_files(part.files)}, hive_partitioning = false)",
-                [part.run_date],
+                f"FROM read_parquet({sql_files(part.files)}, hive_partitioning = false) "
+                "SEMI JOIN due USING (user_id) WHERE ? OR kind IN ('due_again', 'win_back')",
+                [part.run_date, of_late],
             )
 
 

@@ -6,16 +6,19 @@ import dataclasses
 import datetime as dt
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.lake import Run
 from pipeline.ledger import read_ledger
 from pipeline.lineage import Lineage
 from pipeline.publishing.consent import withdrawn_from
+from pipeline.publishing.list_origin import beside_lists
 from pipeline.publishing.query import run_query
 from pipeline.publishing.show import show_user
 from tests.lake_rows import read_rows, user_id_of, write_rows
 from tests.publishing.conftest import NIGHT, Night
+from tests.publishing.test_views import trigger_row
 
 BOB = user_id_of("bob")
 DAYS_LATER = NIGHT + dt.timedelta(days=3)
@@ -57,6 +60,24 @@ def test_a_date_that_is_made_again_leaves_out_who_has_withdrawn_since(night: Nig
     assert generated.is_intact()
     again = night.publish()
     assert again.partition == done.partition, "a retry finds it done"
+
+
+def test_triggers_of_who_has_withdrawn_are_in_no_published_file(night: Night) -> None:
+    rows = [trigger_row(name) for name in ("ann", "bob", "cid")]
+    made = write_rows(night.lake, "triggers", night.run, rows, files=2, kinds={"price_drop": 3})
+    answer(night, DAYS_LATER, ("bob", False))
+    done = night.publish()
+    beside = beside_lists(night.lake, "triggers", done.partition)
+    assert beside is not None
+    users = {user for file in beside.files for user in pq.read_table(file)["user_id"].to_pylist()}
+    assert users == {user_id_of("ann"), user_id_of("cid")}
+    assert (beside.rows, beside.manifest["kinds"]) == (2, {"price_drop": 2})
+    assert night.lake.require("triggers", NIGHT) == beside
+    assert made.is_intact()
+    again = night.publish()
+    assert again.partition == done.partition, "a retry finds it done"
+    lines = {line.dataset: line.check() for line in read_ledger(night.lake, night.run)}
+    assert lines["triggers"].removed == {"consent_withdrawn": 1}
 
 
 def test_what_is_published_again_after_a_withdrawal_is_other_rows(night: Night) -> None:

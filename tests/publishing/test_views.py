@@ -20,6 +20,7 @@ from pipeline.errors import InputError
 from pipeline.lake import Lake, Run
 from pipeline.ledger import LedgerLine, write_ledger
 from pipeline.publishing.degrade import degrade
+from pipeline.publishing.list_origin import beside_lists
 from pipeline.publishing.query import TABLE_ROWS, run_query, write_result
 from tests.lake_rows import user_id_of, write_again, write_rows
 from tests.publishing.conftest import NIGHT, Night, catalogue_row, entry, list_row
@@ -380,6 +381,21 @@ def test_triggers_that_were_made_again_are_published_beside_the_first(night: Nig
     again = night.publish().partition
     assert first.path != again.path
     assert rows(night.lake, "SELECT user_id FROM triggers_latest") == [(user_id_of("bob"),)]
+
+
+def test_damaged_triggers_of_an_old_night_stop_no_later_one(
+    night: Night, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_rows(night.lake, "triggers", night.run, [trigger_row("ann")])
+    old = beside_lists(night.lake, "triggers", night.publish().partition)
+    assert old is not None
+    old.paths[0].write_bytes(b"")
+    later = night.on(NIGHT + dt.timedelta(days=1), "r2")
+    later.generate()
+    write_rows(night.lake, "triggers", later.run, [trigger_row("bob")])
+    later.publish()
+    assert rows(night.lake, "SELECT user_id FROM triggers") == [(user_id_of("bob"),)]
+    assert str(old.path) in caplog.text
 
 
 def trigger_row(name: str) -> dict[str, object]:

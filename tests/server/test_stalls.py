@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
 from jobs.server.stalls import (
     API_SERVER,
+    LOOK_SECONDS,
     STALLED_VARIABLE,
     START_SECONDS,
     Heartbeats,
@@ -32,10 +33,18 @@ class Story:
         self.page: Heartbeats | None = {"scheduler": "t0", "dag-processor": "t0"}
         self.watch = StallWatch(100, lambda: self.page, lambda: self.now)
 
-    def after(self, seconds: float, page: Heartbeats | None) -> list[str]:
-        self.now += seconds
+    def after(
+        self, seconds: float, page: Heartbeats | None, running: Mapping[str, float] = EVERYTHING
+    ) -> list[str]:
+        """What is found at the end, by a watch that looks all the while."""
         self.page = page
-        return self.watch.stalled(EVERYTHING)
+        end = self.now + seconds
+        while self.now + LOOK_SECONDS < end:
+            self.now += LOOK_SECONDS
+            self.watch.stalled(running)
+        self.now = end
+        self.watch.looked = end - LOOK_SECONDS  # the last step may be short
+        return self.watch.stalled(running)
 
 
 def test_a_heartbeat_that_does_not_move_ends_its_process_and_no_other() -> None:
@@ -49,10 +58,8 @@ def test_a_process_that_was_just_started_is_given_its_time() -> None:
     story = Story()
     story.after(0, {"scheduler": "t0"})
     just_now = {"scheduler": STARTED + 50, "api-server": STARTED + 50}
-    story.now, story.page = STARTED + 200, None
-    assert story.watch.stalled(just_now) == []
-    story.now = STARTED + 50 + START_SECONDS + 101
-    assert story.watch.stalled(just_now) == [API_SERVER]
+    assert story.after(200, None, just_now) == []
+    assert story.after(START_SECONDS + 101 - 150, None, just_now) == [API_SERVER]
 
 
 def test_while_the_database_or_the_page_is_away_no_scheduler_is_blamed() -> None:
@@ -74,8 +81,21 @@ def test_a_page_that_never_answers_ends_the_api_server_alone() -> None:
 def test_a_process_that_does_not_run_is_not_ended() -> None:
     story = Story()
     story.after(0, {"scheduler": "t0"})
-    story.now += 500.0
-    assert story.watch.stalled({}) == []
+    assert story.after(500, {"scheduler": "t0"}, {}) == []
+
+
+@pytest.mark.parametrize("page", [None, {}, {"scheduler": "t0", "dag-processor": "t0"}], ids=str)
+def test_after_a_freeze_of_everything_each_has_its_time_again(page: Heartbeats | None) -> None:
+    """A paused container: the clock went on, the heartbeats did not, and no look was taken."""
+    story = Story()
+    assert story.after(50, {"scheduler": "t0", "dag-processor": "t0"}) == []
+    story.now += 10_000
+    story.page = page
+    assert story.watch.stalled(EVERYTHING) == []
+    assert story.after(90, page) == []
+    assert story.after(11, {"scheduler": "t0", "dag-processor": "t0"}) == (
+        ["scheduler", "dag-processor"] if page else []
+    ), "what does not come back to life is still found"
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from safetensors.numpy import save_file
 from pipeline.datasets import BOUGHT_TOGETHER, CHAMPIONS, MODELS, SIMILAR_ITEMS
 from pipeline.lake import Lake, Run
 from pipeline.model.champion import ChampionRecord, write_champion
-from pipeline.settings import Settings
 from pipeline.simulator.catalogue import build_catalogue
 from pipeline.targeting.item_lists import ItemLists, make_item_lists
 from tests.lake_rows import read_rows
@@ -170,8 +169,41 @@ def test_on_the_simulator_the_first_three_have_another_model_of_the_same_kind(
     assert good >= 0.95 * len(catalogue.sku)
 
 
-def test_zero_is_none(shop: Shop, settings: Settings) -> None:
+def asking(shop: Shop, **changes: int) -> Shop:
+    item_lists = dataclasses.replace(shop.settings.item_lists, **changes)
+    return dataclasses.replace(
+        shop, settings=dataclasses.replace(shop.settings, item_lists=item_lists)
+    )
+
+
+def test_zero_is_none_and_costs_nothing(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     kettles(shop)
-    none = dataclasses.replace(settings.item_lists, similar=0, together=0)
-    shop.settings = dataclasses.replace(shop.settings, item_lists=none)
-    assert [line.rows_out for line in make(shop).lines] == [0, 0]
+    half = make(asking(shop, similar=0))
+    assert half.lines[0].check().rows_out == 0
+    monkeypatch.setattr("pipeline.targeting.item_lists.read_catalogue", None)
+    none = make(asking(shop, similar=0, together=0))
+    assert [line.check().removed for line in none.lines] == [{"switched_off": 6}] * 2
+
+
+def test_an_empty_catalogue_has_no_lists(shop: Shop) -> None:
+    shop.does(act("ann", "search", None))
+    assert [line.check().rows_in for line in make(shop).lines] == [0, 0]
+
+
+def test_of_too_many_items_those_that_most_have_bought(shop: Shop) -> None:
+    for name in ("a", "b", "c", "d"):
+        shop.items[name] = item(name, title=f"Kettle {name}", brand=name)
+    shop.does(act("ann", "purchase", "b"), act("ann", "purchase", "d"))
+    made = make(asking(shop, max_items=2))
+    assert similar(shop) == {"b": ["d"], "d": ["b"]}
+    assert made.lines[0].check().removed == {"over_max_items": 2}
+    assert "of 4 items only the 2" in made.warnings[0]
+
+
+def test_blocks_of_any_size_say_the_same(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    kettles(shop)
+    make(shop)
+    whole = read_rows(shop.lake, SIMILAR_ITEMS, NIGHT)
+    monkeypatch.setattr("pipeline.targeting.alike.BLOCK_CELLS", 1)
+    make_item_lists(shop.lake, Run(NIGHT, "two"), shop.settings)
+    assert read_rows(shop.lake, SIMILAR_ITEMS, NIGHT) == whole

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from pathlib import Path
 
+import duckdb
 import pyarrow.parquet as pq
 import pytest
 
@@ -15,7 +16,8 @@ from pipeline.errors import InputError
 from pipeline.lake import Run
 from pipeline.lake_key import key_of_lake
 from pipeline.pseudonym import pseudonym
-from pipeline.targeting.triggers import make_triggers
+from pipeline.targeting.shoppers import make_shoppers
+from pipeline.targeting.triggers import make_past, make_triggers
 from tests.lake_rows import read_rows, user_id_of, write_rows
 from tests.targeting.conftest import NIGHT, Shop, act, day, version
 
@@ -165,6 +167,18 @@ def test_due_again_by_the_days_of_all_shoppers(shop: Shop) -> None:
     assert shop.found() == [("ann", "due_again", "a", "purchase")]
 
 
+def test_the_days_behind_a_settled_purchase_are_no_usual_days(shop: Shop) -> None:
+    """What was bought between it and the next act is forgotten."""
+    shop.put("a")
+    for name, last in (("ann", 8), ("bob", 40)):
+        shop.does({**act(name, "purchase", "a", 400), "settled": True})
+        shop.does(act(name, "purchase", "a", last + 10), act(name, "purchase", "a", last))
+    shop.does(act("cid", "purchase", "a", 9))
+    only(shop, "due_again", due_min_gaps=2).make()
+    assert [user for user, *_ in shop.found()] == ["ann", "cid"]
+    assert {row["usual_days"] for row in read_rows(shop.lake, TRIGGERS, NIGHT)} == {10.0}
+
+
 def test_a_price_drop_of_what_is_owned_and_due(shop: Shop) -> None:
     shop = only(shop, "price_drop")
     shop.put("a", price=9.0)
@@ -264,6 +278,29 @@ def test_of_one_purchase_it_is_said_once(shop: Shop) -> None:
     assert made.lines[1].removed == {"sent_before": 1}
 
 
+def test_of_the_past_only_what_keeps_quiet_is_held(shop: Shop) -> None:
+    """What nobody is quiet about any more, and of who gets none tonight, takes no memory."""
+    shop = shop.with_triggers(per_shopper=0, per_item=0)
+    for name in ("cart", "due"):
+        shop.put(name)
+    for user in ("ann", "bob"):
+        shop.does(act(user, "cart", "cart", 9), act(user, "cart", "cart", 2))
+        shop.does(*(act(user, "purchase", "due", before) for before in (40, 30, 20)))
+    past = []
+    for before in (8, 1):
+        made = shop.make(day(before))
+        past.append(made.partition)
+        shop.publish(made)
+    shop.people = {"bob": {"active": False}}
+    shop.fill(Run(NIGHT, "one"))
+    with duckdb.connect() as connection:
+        make_shoppers(connection, shop.lake, shop.lake.require(HISTORIES, NIGHT), set())
+        make_past(connection, past, NIGHT, quiet_days=7)
+        held = connection.execute("SELECT run_date, user_id, kind FROM past ORDER BY 1").fetchall()
+    ann = user_id_of("ann")
+    assert held == [(day(8), ann, "due_again"), (day(1), ann, "cart_left")]
+
+
 def test_a_night_that_was_missed_loses_no_price_drop(shop: Shop) -> None:
     shop = only(shop, "price_drop")
     shop.put("a", price=8.0)
@@ -296,7 +333,7 @@ def test_who_gets_nothing_is_counted(shop: Shop, tmp_path: Path) -> None:
     own = {**act("ann", "cart", "a", 1), "user_id": pseudonym("customer 7", key)}
     shop.does(own)
     shop.people = {"bob": {"active": False}, "cid": {"consent": False}, "dot": {"consent": False}}
-    quiet.write_text(f"customer 7\n\n{user_id_of('eve')}\nsomebody else\n", encoding="utf-8")
+    quiet.write_text(f" customer 7\t\n\n{user_id_of('eve')}\nsomebody else\n", encoding="utf-8")
     made = shop.make()
     assert shop.found() == [("ann", "cart_left", "a", "cart")]
     assert made.lines[0].removed == {
@@ -305,6 +342,21 @@ def test_who_gets_nothing_is_counted(shop: Shop, tmp_path: Path) -> None:
         "on_quiet_list": 2,
         "nothing_to_say": 1,
     }
+
+
+def test_a_quiet_list_of_other_ids_lets_nobody_be_written_to(shop: Shop, tmp_path: Path) -> None:
+    """The bare numbers, where the source maps `user_id` to something else."""
+    quiet = tmp_path / "quiet.txt"
+    quiet.write_text("7\n8\n", encoding="utf-8")
+    shop = shop.with_triggers(quiet_list=str(quiet))
+    key_of_lake(shop.lake, shop.settings.privacy.key_file)
+    shop.put("a")
+    shop.does(act("ann", "cart", "a", 1))
+    with pytest.raises(InputError, match=r"none of the 2 lines .*quiet\.txt .* as the source maps"):
+        shop.make()
+    quiet.write_text(f"7\n{user_id_of('ann')}\n", encoding="utf-8")
+    made = shop.make(run_id="two")
+    assert (made.partition.rows, made.report["quiet_list_unknown"]) == (0, 1)
 
 
 def test_a_quiet_list_that_is_not_there_stops(shop: Shop, tmp_path: Path) -> None:
