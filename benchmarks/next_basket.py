@@ -44,7 +44,7 @@ from benchmarks.next_basket_data import (
     read_user_split,
     wanted_of,
 )
-from pipeline.errors import NightcartError
+from pipeline.errors import InputError, NightcartError
 from pipeline.model.list_methods import GP_TOPFREQ, TIFU_KNN
 from pipeline.ranking.bootstrap import difference_interval
 from pipeline.ranking.experts import Experts, fit_experts
@@ -190,6 +190,11 @@ def by_time(
     reference = visits_of(split.history, n_items).before_newest()
     order = np.random.Generator(np.random.Philox(0)).permutation(longer)
     n_validation = min(MAX_VALIDATION, len(order) // 2)
+    if not n_validation:
+        raise InputError(
+            f"all_history.json has {len(order)} users of two or more baskets among those asked "
+            "for; two are needed, one to learn from and one to choose on: ask for more --users"
+        )
     others = order[n_validation:]
     chosen_on = asked_of([split.history[user] for user in order[:n_validation]], n_items)
     shape = best_tifu(reference, chosen_on, say)
