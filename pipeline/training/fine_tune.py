@@ -274,7 +274,7 @@ def _train(
     kind_I = item_kinds(unmet_I.numpy(), met_items(vocabulary, inputs))
     text = None
     if rows["reason"] and settings.training.text_epochs:
-        texts, held_out_texts = split_text(texts)
+        texts, held_out_texts = split_text(texts, settings.training.catalogue_items)
         texts += _canaries(split_text(rows["reason"])[0], settings)
         text = fit_text(
             model,
