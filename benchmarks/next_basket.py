@@ -44,7 +44,7 @@ from benchmarks.next_basket_data import (
     read_user_split,
     wanted_of,
 )
-from pipeline.errors import NightcartError
+from pipeline.errors import InputError, NightcartError
 from pipeline.model.list_methods import GP_TOPFREQ, TIFU_KNN
 from pipeline.ranking.bootstrap import difference_interval
 from pipeline.ranking.experts import Experts, fit_experts
@@ -176,7 +176,8 @@ def by_users(
     result |= summary("validation", validation, say)
     if test:
         asked = asked_of(split.parts["test"], n_items)
-        result |= summary("test", measured(asked, experts, logits), say)
+        alone = result["validation"]["alone"]
+        result |= summary("test", measured(asked, experts, logits), say, alone)
     return result
 
 
@@ -189,6 +190,11 @@ def by_time(
     reference = visits_of(split.history, n_items).before_newest()
     order = np.random.Generator(np.random.Philox(0)).permutation(longer)
     n_validation = min(MAX_VALIDATION, len(order) // 2)
+    if not n_validation:
+        raise InputError(
+            f"all_history.json has {len(order)} users of two or more baskets among those asked "
+            "for; two are needed, one to learn from and one to choose on: ask for more --users"
+        )
     others = order[n_validation:]
     chosen_on = asked_of([split.history[user] for user in order[:n_validation]], n_items)
     shape = best_tifu(reference, chosen_on, say)
@@ -206,14 +212,23 @@ def by_time(
     if test:
         whole = visits_of(split.history, n_items)
         asked = Asked(whole, wanted_of(split.future, n_items))
-        result |= summary("test", measured(asked, fit_experts(whole, shape), logits), say)
+        alone = result["validation"]["alone"]
+        result |= summary("test", measured(asked, fit_experts(whole, shape), logits), say, alone)
     return result
 
 
 def summary(
-    part: str, values: Mapping[str, UserValues], say: Callable[[str], None]
+    part: str,
+    values: Mapping[str, UserValues],
+    say: Callable[[str], None],
+    chosen: str | None = MIXTURE,
 ) -> dict[str, Any]:
-    """Means by name, the mixture's over its seeds, and what would be served."""
+    """Means by name, the mixture's over its seeds, and what is served: `alone`, or the mixture.
+
+    Args:
+        chosen: the expert that another part chose to rank alone, None for the mixture; by default
+            this part chooses.
+    """
     seeds = [name for name in values if name.startswith(MIXTURE)]
     singles = {name: of["ndcg"] for name, of in values.items() if name not in seeds}
     mean_of = {name: {key: float(np.nanmean(of[key])) for key in of} for name, of in values.items()}
@@ -227,6 +242,7 @@ def summary(
     mean_ndcg_B = np.mean([values[name]["ndcg"] for name in seeds], axis=0)
     bar = max(BARS, key=lambda name: rows[name]["ndcg"])
     interval = difference_interval(mean_ndcg_B, values[bar]["ndcg"], 0)
+    alone = alone_instead(mean_ndcg_B, singles) if chosen == MIXTURE else chosen
     return {
         part: {
             "users": len(mean_ndcg_B),
@@ -237,7 +253,8 @@ def summary(
             "seeds": {name: round(mean_of[name]["ndcg"], 4) for name in seeds},
             "times_best_bar": {m: round(mixed[m] / best[m], 3) for m in MEASURES},
             f"ndcg_minus_{bar}": str(interval),
-            "alone": alone_instead(mean_ndcg_B, singles),
+            "alone": alone,
+            "served_ndcg": round(rows[alone or MIXTURE]["ndcg"], 4),
         }
     }
 

@@ -48,6 +48,7 @@ def work(stage: Stage, arguments: argparse.Namespace) -> Report:
     refuse_the_future(stage.run.run_date, stage.settings.shop.timezone, dt.datetime.now(dt.UTC))
     source = shop_source(stage.settings)
     refuse_missing_datasets(source)
+    _refuse_base_model(stage.settings)
     if arguments.fetch_again and not has_tables(source):
         raise SettingsError(
             f"--fetch-again: source {source.name} has no tables; a file is delivered again by "
@@ -82,6 +83,14 @@ def work(stage: Stage, arguments: argparse.Namespace) -> Report:
     log.info("all files of %s are in %s", date, raw)
     tables = {"tables": fetched} if fetched else {}
     return {"source": source.name, "waited_seconds": round(waited, 1), **tables}
+
+
+def _refuse_base_model(settings: Settings) -> None:
+    """Before the night begins, not when it trains."""
+    if settings.model.base_model:
+        from pipeline.training.base_model import refuse_missing_base_model  # loads torch
+
+        refuse_missing_base_model(settings.model.base_model)
 
 
 def has_tables(source: Source) -> bool:

@@ -11,6 +11,7 @@ import pytest
 from benchmarks import next_basket
 from benchmarks.next_basket_data import read_time_split, read_user_split
 from pipeline.errors import InputError
+from pipeline.ranking.pair_logit import PairRows
 from pipeline.ranking.tifu_knn import TifuShape
 
 
@@ -90,6 +91,18 @@ def test_a_change_of_the_test_baskets_moves_nothing_that_is_learned(
     changed = {user: [[-1], [0], [-1]] for user in future}
     (tmp_path / "all_future.json").write_text(json.dumps(changed))
     assert learned() == before
+
+
+def test_too_few_users_to_choose_on_are_refused(tmp_path: Path) -> None:
+    write(tmp_path)
+    with pytest.raises(SystemExit, match="1 users of two or more baskets"):
+        next_basket.main(["--data", str(tmp_path), "--split", "time", "--users", "1"])
+
+
+def test_nobody_to_learn_from_gives_even_odds() -> None:
+    fitted = PairRows(("a", "b"), ()).fit()
+    for logit in (fitted.bought, fitted.new):
+        assert (logit.weight_F.tolist(), logit.bias) == ([0, 0], 0)
 
 
 def test_says_what_cannot_be_read(tmp_path: Path) -> None:

@@ -59,9 +59,10 @@ def would_do(settings: Settings, lake: Lake, order: NightOrder) -> tuple[list[st
             rows += there
             about = f"about {there:,} rows" if None not in known else "rows not counted"
             lines.append(f"{name:<13} {len(files):,} files, {size / 1e6:,.1f} MB, {about}")
-    for what, said, fault in _material(settings, lake, date):
+    for what, said, fault in _material(settings, lake, date, cleans=order.from_stage is None):
         lines.append(f"{what:<13} {said}")
         faults += [said] if fault else []
+    faults += _base_model_faults(settings)
     lines.append(f"how long      {_how_long(lake, rows)}")
     lines += [f"FAULT         {fault}" for fault in faults]
     return lines, not faults
@@ -118,8 +119,14 @@ def _rows(path: Path, form: str) -> int | None:
     return round(lines * path.stat().st_size / len(head)) if head else 0
 
 
-def _material(settings: Settings, lake: Lake, night: dt.date) -> Iterator[tuple[str, str, bool]]:
-    """What is said of consent, the catalogue and training, and whether it ends the night."""
+def _material(
+    settings: Settings, lake: Lake, night: dt.date, *, cleans: bool
+) -> Iterator[tuple[str, str, bool]]:
+    """What is said of consent, the catalogue and training, and whether it ends the night.
+
+    Args:
+        cleans: whether the night cleans first, which may bring users who agree.
+    """
     from pipeline.datasets import HISTORIES, cleaned
     from pipeline.errors import GateError, SettingsError
     from pipeline.histories.consent_check import refuse_no_consent
@@ -130,8 +137,11 @@ def _material(settings: Settings, lake: Lake, night: dt.date) -> Iterator[tuple[
         try:
             refuse_no_consent(lake, night)
             yield "consent", "there are users who agree", False
-        except (GateError, SettingsError) as error:  # nobody agrees, or no key opens the file
+        except SettingsError as error:  # no key opens the file
             yield "consent", str(error), True
+        except GateError as error:
+            final = not cleans or _users_stay(settings, lake, night)
+            yield "consent", str(error) if final else f"so far {error}", final
     items = lake.dates(cleaned("items"), night)
     said = f"delivered on {len(items):,} days, the last {items[-1]}" if items else "not cleaned yet"
     yield "catalogue", said, False
@@ -142,6 +152,31 @@ def _material(settings: Settings, lake: Lake, night: dt.date) -> Iterator[tuple[
         yield "to train on", f"not known before the first night ({needed})", False
     else:
         yield "to train on", f"{last.rows:,} histories on {last.run_date} ({needed})", False
+
+
+def _users_stay(settings: Settings, lake: Lake, night: dt.date) -> bool:
+    """Whether the night cleans no users: its day is there, and all are made as they are now."""
+    from pipeline.datasets import cleaned
+
+    days = lake.dates(cleaned("users"))
+    return night in days and not any(
+        line.startswith("users of ") and line.endswith("cleans them again")
+        for line in _made_otherwise(lake, settings)
+    )
+
+
+def _base_model_faults(settings: Settings) -> list[str]:
+    """What is wrong with a base model that is a directory."""
+    if not settings.model.base_model:
+        return []
+    from pipeline.errors import SettingsError
+    from pipeline.training.base_model import refuse_missing_base_model
+
+    try:
+        refuse_missing_base_model(settings.model.base_model)
+    except SettingsError as error:
+        return [str(error)]
+    return []
 
 
 def _how_long(lake: Lake, rows: int) -> str:

@@ -110,6 +110,10 @@ def execute(arguments: argparse.Namespace) -> int:
         print("\n".join(lines))
         return OK if may_end_well else DATA_ERROR
     refuse_missing_datasets(load_source(settings.shop.source))
+    if settings.model.base_model:
+        from pipeline.training.base_model import refuse_missing_base_model  # loads torch
+
+        refuse_missing_base_model(settings.model.base_model)
     return run_night(settings, config, order, os.environ)
 
 

@@ -36,6 +36,7 @@ from pipeline.model.champion import (
     write_champion,
 )
 from pipeline.model.checkpoint import Checkpoint, load_checkpoint
+from pipeline.model.held_out_rules import held_out_otherwise
 from pipeline.model.list_methods import (
     CANDIDATE,
     CHAMPION,
@@ -74,6 +75,7 @@ class LoadedModel:
     checkpoint: Checkpoint | None
     run: Run | None
     fault: str | None = None
+    unmeasured: str | None = None  # why it may generate but is not compared
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ def evaluate(
         np.array([item.sellable for item in catalogue], dtype=np.bool_),
     )
     candidate = LoadedModel(None, None, no_candidate) if no_candidate else _candidate(lake, run)
-    previous = _previous(lake, run)
+    previous = _previous(lake, run, settings)
     known = known_events(users, items.index, settings.histories.target_event_types)
     popularity = fit_popularity(*known, len(items.item_ids))
     facts = ItemFacts(items, catalogue, popularity)
@@ -183,14 +185,18 @@ def _candidate(lake: Lake, run: Run) -> LoadedModel:
         return LoadedModel(None, None, f"the candidate cannot be used: {error}")
 
 
-def _previous(lake: Lake, run: Run) -> LoadedModel:
+def _previous(lake: Lake, run: Run, settings: Settings) -> LoadedModel:
     """The champion as of the night before; none where it cannot be loaded any more."""
     try:
         record = champion_before(lake, run.run_date)
         if record is None or record.model_run is None:
             return LoadedModel(None, None)
         directory = lake.run_directory(MODELS, record.model_run)
-        return LoadedModel(_sound(load_checkpoint(directory)), record.model_run)
+        why = held_out_otherwise(directory, settings)
+        if why:
+            log.warning("the champion %s is not measured: %s", record.model_version, why)
+        said = f"the champion {record.model_version} is not measured: {why}" if why else None
+        return LoadedModel(_sound(load_checkpoint(directory)), record.model_run, unmeasured=said)
     except (NightcartError, OSError) as error:
         log.error("the champion cannot be used any more and is dropped: %s", error)
         return LoadedModel(None, None, f"the previous champion cannot be used: {error}")
@@ -218,7 +224,7 @@ def _scorers(
         counted = fit_markov(histories, facts.popularity, len(items.item_ids), shape)
         scorers[name] = history_scorer(counted.scores, items)
     for name, loaded in ((CANDIDATE, candidate), (CHAMPION, previous)):
-        if loaded.checkpoint is not None:
+        if loaded.checkpoint is not None and loaded.unmeasured is None:
             scorers[name] = model_scorer(
                 loaded.checkpoint.model,
                 loaded.checkpoint.vocabulary,
@@ -280,7 +286,7 @@ def _record(
     candidate: LoadedModel, previous: LoadedModel, decision: Decision, fallback: str | None
 ) -> ChampionRecord:
     chosen = candidate if decision.promoted else previous
-    notes = [decision.why, previous.fault or ""]
+    notes = [decision.why, previous.fault or "", previous.unmeasured or ""]
     if chosen.checkpoint is None or chosen.run is None:
         notes.append("no champion: generation uses the fallback")
         why = "; ".join(filter(None, notes))

@@ -65,8 +65,7 @@ def decide(ndcg_B_of: Mapping[str, Floats], tolerance: float, seed: int) -> Deci
     if level:
         beats = f"is level with the best baseline, {best} {bar:.4f} ({by}), above it in the mean"
     else:
-        beaten = ", ".join(f"{name} {ndcg_B_of[name].mean():.4f}" for name in measured)
-        beats = f"beats {beaten}"
+        beats = f"beats the best baseline, {best} {bar:.4f} ({by})"
     if CHAMPION not in ndcg_B_of:
         return Decision(True, f"NDCG {candidate:.4f} {beats} on {n_users:,} users")
     champion = float(ndcg_B_of[CHAMPION].mean())

@@ -32,7 +32,8 @@ _COLUMNS = [
     "holdout_index",
     "holdout_split",
 ]
-OWNING_EVENTS = ("purchase", "rating")
+RATING = "rating"
+OWNING_EVENTS = ("purchase", RATING)
 
 
 @dataclass(frozen=True)

@@ -48,10 +48,12 @@ from pipeline.datasets import (
 from pipeline.encryption.duckdb_tables import bring, files_of, parquet_source
 from pipeline.errors import InputError
 from pipeline.lake import VIEWS_FILE, Lake, Partition, Run, storage_errors
+from pipeline.ledger import LedgerLine, stage_lines
 from pipeline.publishing.consent import refusing
 from pipeline.publishing.list_origin import beside_lists, input_of
 from pipeline.retention.expired import expired_until
 from pipeline.sql_values import sql_files, sql_text
+from pipeline.stages import CLEAN
 from pipeline.verification import seal_lines
 
 _FLAT = """
@@ -321,39 +323,67 @@ def _ledger(lake: Lake, leaving: Collection[Path], *, every: bool) -> str:
     """The ledger has no pointer: what its runs wrote, by its own columns.
 
     Args:
-        every: every line of every run; else of each night's stage the last run that did not fail,
-            so that rows are counted once.
+        every: every line of every run; else of each stage and day of lines those of the last run
+            that names the day and did not fail, so that rows are counted once. One night's
+            cleaning has lines of many days.
     """
     contract = load_contract(LEDGER)
     lines = sorted(lake.dataset(LEDGER).glob("run_date=*/run_id=*/*.jsonl"))
     files = [file for file in lines if file.parent not in leaving]
-    if not every:
-        files = _last_good(lake, files)
     if not files:
         return _no_rows(contract)
     kinds = ", ".join(
         f"{column.name}: {sql_text(_kind(column.type))}" for column in contract.columns
     )
-    return f"""
+    if every:
+        return f"""
     FROM read_json({sql_files(_absolute(files))}, format = 'newline_delimited',
         columns = {{{kinds}}}, hive_partitioning = false)"""
+    good = [row for file in files for row in _good(lake, file)]
+    if not good:
+        return _no_rows(contract)
+    named = ", ".join(
+        f"({sql_text(str(file.resolve()))}, {sql_text(file.stem)}, {sql_text(at)}, "
+        f"{'NULL' if day is None else sql_text(str(day))}::DATE)"
+        for file, at, day in good
+    )
+    some = sorted({file for file, _, _ in good})
+    names = ", ".join(f"line.{name}" for name in contract.column_names)
+    return f"""
+    SELECT {names}
+    FROM read_json({sql_files(_absolute(some))}, format = 'newline_delimited',
+        columns = {{{kinds}}}, hive_partitioning = false, filename = true) AS line
+    JOIN (VALUES {named}) AS good(file, of_stage, started, of_day)
+        ON line.filename = good.file AND coalesce(good.of_day = line.run_date, true)
+    QUALIFY dense_rank() OVER (PARTITION BY of_stage, line.run_date
+        ORDER BY started DESC, file DESC) = 1"""  # noqa: S608 (paths are quoted)
 
 
-def _last_good(lake: Lake, files: Sequence[Path]) -> list[Path]:
-    """Of each night's stage the file of the run that came last; those of failed stages are out.
+def _good(lake: Lake, file: Path) -> Iterator[tuple[Path, str, dt.date | None]]:
+    """(file, when its stage started, the day that counts; None for all of them).
 
-    A run whose stage left no record counts as good.
+    A run whose stage left no record counts as good. Nothing of a failed stage counts, but for days
+    that a cleaning committed before it failed and that are still its own.
     """
-    last: dict[tuple[str, str], tuple[str, Path]] = {}
-    for file in files:
-        date, run, stage = file.parent.parent.name, file.parent.name, file.stem
-        record = _record(lake.dataset(RUNS) / date / run / f"{stage}.json")
-        if record.get("status") == "failed":
-            continue
-        at = str(record.get("started") or run.removeprefix("run_id="))
-        if (date, stage) not in last or last[date, stage][0] <= at:
-            last[date, stage] = (at, file)
-    return sorted(file for _, file in last.values())
+    date, run, stage = file.parent.parent.name, file.parent.name, file.stem
+    record = _record(lake.dataset(RUNS) / date / run / f"{stage}.json")
+    run_id = run.removeprefix("run_id=")
+    at = str(record.get("started") or run_id)
+    if record.get("status") != "failed":
+        yield file, at, None
+    elif stage == CLEAN:
+        lines = stage_lines(lake, Run(dt.date.fromisoformat(date[-10:]), run_id), CLEAN)
+        own = {line.run_date for line in lines if _is_of(lake, line, run_id)}
+        for day in sorted(own):
+            yield file, at, day
+
+
+def _is_of(lake: Lake, line: LedgerLine, run_id: str) -> bool:
+    """Whether what a line counted is in the lake as that run wrote it."""
+    there = lake.whole(cleaned(line.dataset), line.run_date)
+    return there is not None and (
+        there.directory_id == run_id or there.directory_id.startswith(f"{run_id}.")
+    )
 
 
 def _record(path: Path) -> dict[str, Any]:

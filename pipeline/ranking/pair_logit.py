@@ -107,6 +107,8 @@ def _fit(
     rows: Sequence[tuple[NDArray[np.float32], Booleans, Floats]], used_F: Booleans, ridge: float
 ) -> Logit:
     """Newton steps, halved until the loss falls; ends where a step changes nothing that counts."""
+    if not rows:
+        return Logit(np.zeros(len(used_F)), 0.0)  # even odds
     x_NF = np.concatenate([x for x, _, _ in rows])[:, used_F]
     y_N = np.concatenate([y for _, y, _ in rows]).astype(np.float64)
     w_N = np.concatenate([w for _, _, w in rows])

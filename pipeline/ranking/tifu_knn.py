@@ -2,11 +2,15 @@
 
 Hu, He, Gao, Zhang: "Modeling Personalized Item Frequency Information for Next-basket
 Recommendation", SIGIR 2020, sections 4.1 to 4.3. A user's n visits are cut, oldest first, into
-G = min(n, m) groups of as equal a size as possible; visit t (from 0) is in group floor(t G / n).
-With v_t the 0/1 vector of visit t, a group g of s visits, oldest first, and a user are
+G = min(n, m) groups of floor(n / G) visits; the last n mod G of them have one more. With v_t the
+0/1 vector of visit t, a group g of s visits, oldest first, and a user are
 
     v_g = (1 / s) sum over i of r_b ** (s - i) v_i      i = 1 … s
-    u   = (1 / G) sum over j of r_g ** (G - j) v_gj     j = 1 … G
+    u   = (1 / G) sum over j of r_g ** (m - j) v_gj     j = 1 … G
+
+Which groups are larger, and that the exponent starts from m where there are fewer visits, the
+paper leaves open; both are as in the authors' code (`group_history_list`). Decay within a group
+is the paper's; the code counts it from the newest visit of all.
 
 The prediction is alpha u + (1 - alpha) times the mean of the k reference users whose vectors are
 nearest by Euclidean distance. A reference user may be the asked one: 1 of k.
@@ -56,12 +60,15 @@ def personal_frequencies(visits: Visits, shape: TifuShape) -> sparse.csr_matrix:
     n_E = visits.n_visits_U[visits.user_E]
     groups_E = np.minimum(n_E, shape.groups)
     place_E = n_E - 1 - visits.visit_E  # t, oldest first
-    group_E = place_E * groups_E // np.maximum(n_E, 1)
-    # The first visit of group g is the least t with t G >= g n.
-    start_E = -(-group_E * n_E // np.maximum(groups_E, 1))
-    stop_E = -(-(group_E + 1) * n_E // np.maximum(groups_E, 1))
-    within_E = shape.within_decay ** (stop_E - 1 - place_E) / (stop_E - start_E)
-    across_E = shape.across_decay ** (groups_E - 1 - group_E) / groups_E
+    small_E = n_E // groups_E
+    n_small_E = groups_E - n_E % groups_E  # so many groups have no visit more
+    after_E = place_E - n_small_E * small_E  # place behind the small groups
+    is_large_E = after_E >= 0
+    size_E = small_E + is_large_E
+    in_row_E = np.where(is_large_E, after_E, place_E)
+    group_E = in_row_E // size_E + np.where(is_large_E, n_small_E, 0)
+    within_E = shape.within_decay ** (size_E - 1 - in_row_E % size_E) / size_E
+    across_E = shape.across_decay ** (shape.groups - 1 - group_E) / groups_E
     return visits.table(within_E * across_E)
 
 

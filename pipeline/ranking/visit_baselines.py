@@ -2,8 +2,9 @@
 
 A visit is what a user bought on one day (UTC): the lines of an order have no order, and an item
 counts once in it. Bought is what a target event says (`histories.target_event_types`), or any event
-in a shop that has none; a purchase that was cancelled counts, as it does for popularity. Both back
-off to popularity, with scores that are shares of one:
+in a shop that has none; a purchase that was cancelled counts, as it does for popularity. A rating
+of what the user bought or rated before is about that, and counts as no purchase. Both back off to
+popularity, with scores that are shares of one:
 
     gp_topfreq   (n(u, i) + p(i)) / (sum of n(u, ·) + 1)        n: visits of u with i
     tifu_knn     (t(u, i) + e p(i)) / (sum of t(u, ·) + e)      t: `pipeline.ranking.tifu_knn`
@@ -25,13 +26,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.model.list_methods import GP_TOPFREQ, TIFU_KNN
-from pipeline.model.user_history import UserHistory
+from pipeline.model.user_history import OWNING_EVENTS, RATING, UserHistory
 from pipeline.ranking.baselines import Popularity
 from pipeline.ranking.held_out_ranks import Items, Scorer
 from pipeline.ranking.tifu_knn import TifuKnn, fit_tifu_knn
 from pipeline.ranking.visits import Booleans, Floats, Integers, Visits
+
+Strings = NDArray[np.str_]
 
 BACKOFF = 1e-3
 # Asked users times reference users are distances: 20,000 keep a batch of 256 at 41 MB.
@@ -97,6 +101,24 @@ def visits_of_events(
     return Visits(user_E, item_E, number_E[last_E] - number_E, age_E, n_users, n_items)
 
 
+def is_later_rating(user_E: Integers, item_E: Integers, kind_E: Strings) -> Booleans:
+    """Which events are ratings of what the same user bought or rated before.
+
+    Args:
+        user_E: any order of users; each one's events oldest first.
+    """
+    order = np.lexsort((item_E, user_E))  # stable: a pair's events stay oldest first
+    owns_E = np.isin(kind_E[order], OWNING_EVENTS)
+    before_E: Integers = np.cumsum(owns_E) - owns_E
+    user_E, item_E = user_E[order], item_E[order]
+    begins_E = np.append(True, (user_E[1:] != user_E[:-1]) | (item_E[1:] != item_E[:-1]))
+    begins_E = begins_E[: len(order)]
+    first_E = np.flatnonzero(begins_E)[np.cumsum(begins_E) - 1]
+    later_E = np.zeros(len(order), dtype=np.bool_)
+    later_E[order] = (kind_E[order] == RATING) & (before_E > before_E[first_E])
+    return later_E
+
+
 def visits_of_users(
     users: Sequence[UserHistory],
     index: Mapping[str, int],
@@ -106,14 +128,19 @@ def visits_of_users(
 ) -> Visits:
     """What users bought before their held-out event; items that are not in `index` left out."""
     rows = [
-        (row, index[item], time.toordinal())
+        (row, index[item], time.toordinal(), kind)
         for row, user in enumerate(users)
         for item, kind, time in zip(
             user.known_items, user.known_event_types, user.event_times, strict=False
         )
-        if item in index and (every_event or kind in target_event_types)
+        if item in index
     ]
-    user_E, item_E, day_E = np.array(rows, dtype=np.int64).reshape(-1, 3).T
+    user_E, item_E, day_E = (np.array([row[n] for row in rows], np.int64) for n in range(3))
+    if not every_event:
+        kind_E = np.array([row[3] for row in rows], dtype=np.str_)
+        counts_E = np.isin(kind_E, list(target_event_types))
+        counts_E &= ~is_later_rating(user_E, item_E, kind_E)
+        user_E, item_E, day_E = user_E[counts_E], item_E[counts_E], day_E[counts_E]
     return visits_of_events(user_E, item_E, day_E, len(users), len(index))
 
 

@@ -8,6 +8,7 @@ that cannot be reached is said within `SECONDS_TO_REACH`, not after the client's
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 import urllib.request
@@ -17,7 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import torch
-from huggingface_hub import constants
+from huggingface_hub import constants, snapshot_download
 from safetensors import SafetensorError, safe_open
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer, GPT2LMHeadModel
@@ -127,8 +128,14 @@ def _refuse_broken_weights(name: str, model: GPT2LMHeadModel, loading: dict[str,
 
 
 def _is_cached(name: str) -> bool:
+    """Whether all of it is: a download that broke off leaves a part, which the hub completes."""
     try:
-        GPT2LMHeadModel.config_class.from_pretrained(name, local_files_only=True)
+        directory = Path(snapshot_download(name, local_files_only=True))
+        _refuse_incomplete(name, directory)
+        index = directory / "model.safetensors.index.json"
+        if index.exists():
+            shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+            return all((directory / shard).exists() for shard in shards)
     except Exception:  # whatever is wrong with it: then the hub is asked
         return False
     return True
@@ -140,7 +147,8 @@ def _refuse_unreachable_hub(name: str) -> None:
     if constants.HF_HUB_OFFLINE:
         raise _fault(name, f"it is not in the local cache, and HF_HUB_OFFLINE is set; {give}")
     hub = urlsplit(constants.ENDPOINT)
-    proxy = urllib.request.getproxies().get(hub.scheme)
+    proxies = urllib.request.getproxies()
+    proxy = proxies.get(hub.scheme) or proxies.get("all")
     through = hub
     if proxy and not urllib.request.proxy_bypass(hub.hostname or ""):
         through = urlsplit(proxy if "//" in proxy else f"//{proxy}", scheme="http")

@@ -27,6 +27,7 @@ from pipeline.errors import NightcartError
 from pipeline.lake import Lake, Partition, Run, storage_errors
 from pipeline.model.champion import champion_before
 from pipeline.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from pipeline.model.held_out_rules import held_out_otherwise
 from pipeline.model.item_features import feature_matrix
 from pipeline.model.transitions import Prior
 from pipeline.model.user_history import held_out
@@ -165,7 +166,9 @@ def follow(lake: Lake, run: Run, settings: Settings, group: ProcessGroup) -> Non
 
 def _ready(lake: Lake, run: Run, settings: Settings) -> _Ready:
     inputs = read_inputs(lake, run, settings.training, settings.histories.target_event_types)
-    champion, anew = _champion(lake, run) if settings.training.warm_start else (None, None)
+    champion, anew = (
+        _champion(lake, run, settings) if settings.training.warm_start else (None, None)
+    )
     base = load_base_model(settings.model.base_model) if settings.model.base_model else None
     if settings.training.threads:
         torch.set_num_threads(settings.training.threads)
@@ -216,11 +219,12 @@ def _run_context(
     )
 
 
-def _champion(lake: Lake, run: Run) -> tuple[Checkpoint | None, str | None]:
+def _champion(lake: Lake, run: Run, settings: Settings) -> tuple[Checkpoint | None, str | None]:
     """Last night's champion, or why the night starts from nothing although there is one.
 
     One that cannot be read is no reason not to train. The weights of one that has learned from
-    users who were erased since are not gone on from.
+    users who were erased since are not gone on from, nor those of one that may know what is held
+    out tonight.
     """
     erased = read_erased(lake)
     try:
@@ -234,7 +238,12 @@ def _champion(lake: Lake, run: Run) -> tuple[Checkpoint | None, str | None]:
             )
             log.warning("training from nothing: %s", anew)
             return None, anew
-        return load_checkpoint(lake.run_directory(MODELS, record.model_run)), None
+        directory = lake.run_directory(MODELS, record.model_run)
+        if why := held_out_otherwise(directory, settings):
+            anew = f"the champion {record.model_version} is not gone on from: {why}"
+            log.warning("training from nothing: %s", anew)
+            return None, anew
+        return load_checkpoint(directory), None
     except NightcartError as error:
         log.warning("starting without the champion: %s", error)
         return None, str(error)
@@ -274,7 +283,7 @@ def _train(
     kind_I = item_kinds(unmet_I.numpy(), met_items(vocabulary, inputs))
     text = None
     if rows["reason"] and settings.training.text_epochs:
-        texts, held_out_texts = split_text(texts)
+        texts, held_out_texts = split_text(texts, settings.training.catalogue_items)
         texts += _canaries(split_text(rows["reason"])[0], settings)
         text = fit_text(
             model,

@@ -48,14 +48,25 @@ PATIENCE = 3
 BETAS = (0.9, 0.999)
 
 
-def split_text(rows: Sequence[TrainingRow]) -> tuple[list[TrainingRow], list[TrainingRow]]:
-    """Text rows as (to train on, held out), by a checksum of the row: the same rows every night."""
-    kept: list[TrainingRow] = []
-    held: list[TrainingRow] = []
-    for row in rows:
-        if row.is_text:
-            digest = zlib.crc32(np.asarray(row.token_ids, dtype="<i4").tobytes())
-            (held if digest % HELD_OUT == 0 else kept).append(row)
+def split_text(
+    rows: Sequence[TrainingRow], most_items: int = 0
+) -> tuple[list[TrainingRow], list[TrainingRow]]:
+    """Text rows as (to train on, held out), by a checksum of the row: the same rows every night.
+
+    Args:
+        most_items: as of `epochs_of_rows`; at most its share of rows about items is held out, of
+            more those of the least checksums, so that measuring does not grow with the catalogue.
+            0: no bound.
+    """
+    texts = [row for row in rows if row.is_text]
+    digests = [zlib.crc32(np.asarray(row.token_ids, dtype="<i4").tobytes()) for row in texts]
+    chosen = {place for place, digest in enumerate(digests) if digest % HELD_OUT == 0}
+    if most_items:
+        about = [place for place in chosen if texts[place].about is not None]
+        about.sort(key=lambda place: (digests[place], place))
+        chosen.difference_update(about[max(1, most_items // HELD_OUT) :])
+    kept = [row for place, row in enumerate(texts) if place not in chosen]
+    held = [row for place, row in enumerate(texts) if place in chosen]
     return kept, held
 
 

@@ -36,7 +36,14 @@ def judged(
 @pytest.mark.parametrize(
     ("candidate", "popularity", "markov", "champion", "promoted", "why"),
     [
-        (0.30, 0.10, 0.20, None, True, "beats popularity 0.1000, markov 0.2000"),
+        (
+            0.30,
+            0.10,
+            0.20,
+            None,
+            True,
+            "beats the best baseline, markov 0.2000 (difference +0.1000",
+        ),
         (0.30, 0.10, 0.20, 0.29, True, "no worse than the champion's 0.2900"),
         (0.30, 0.10, 0.20, 0.305, True, "no worse than the champion's"),  # within 2 %
         (0.30, 0.10, 0.20, 0.31, False, "worse than the champion's 0.3100 by more than 2%"),

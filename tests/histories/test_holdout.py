@@ -23,20 +23,50 @@ def test_halves_of_the_users_by_hash(spark: SparkSession) -> None:
     assert abs(len(validation & other_seed) - 500) < 100
 
 
+PAST = (
+    "past array<struct<event_time: int, event_type: string, item_id: string, new_target: boolean, "
+    "cancelled: boolean>>"
+)
+AGAIN = ("purchase", "rating")
+
+
 def test_what_is_held_out_where_items_come_again_and_where_they_do_not(spark: SparkSession) -> None:
     """A view, a new purchase, the same again, again but cancelled, a view."""
     past = [
-        ("view", False, False),
-        ("purchase", True, False),
-        ("purchase", False, False),
-        ("purchase", False, True),
-        ("view", False, False),
+        (1, "view", "a", False, False),
+        (2, "purchase", "a", True, False),
+        (3, "purchase", "a", False, False),
+        (4, "purchase", "a", False, True),
+        (5, "view", "a", False, False),
     ]
-    schema = "past array<struct<event_type: string, new_target: boolean, cancelled: boolean>>"
-    frame = spark.createDataFrame([(past,), (past[1:2],), (past[:1],)], schema)
+    frame = spark.createDataFrame([(past,), (past[1:2],), (past[:1],)], PAST)
     found = frame.select(
         holdout_index("past").alias("new"),
-        holdout_index("past", ("purchase", "rating")).alias("again"),
+        holdout_index("past", AGAIN).alias("again"),
         holdout_index("past", ("view",)).alias("views"),
     ).collect()
     assert [tuple(row) for row in found] == [(1, 2, 4), (None, None, None), (None, None, None)]
+
+
+def test_what_the_known_past_names_is_not_held_out(spark: SparkSession) -> None:
+    """A review of what was bought, an order's second line of an item."""
+    first = (1, "purchase", "z", True, False)
+    bought = (2, "purchase", "a", True, False)
+    rated = (6, "rating", "a", False, False)
+    returned = [(2, "purchase", "a", False, True), (3, "return", "a", False, False)]
+    pasts = {
+        "bought, rated": ([first, bought, rated], 1),
+        "a rating is all that is known of it": ([first, (6, "rating", "a", True, False)], 1),
+        "bought, returned, rated": ([first, *returned, (6, "rating", "a", True, False)], None),
+        "two lines of an order": ([first, bought, (2, "purchase", "a", False, False)], 1),
+        "a line of another item": ([first, bought, (2, "purchase", "b", True, False)], 2),
+        "again later": ([first, bought, (3, "purchase", "a", False, False)], 2),
+        "seen at the same instant": ([first, (2, "view", "a", False, False), bought], None),
+    }
+    frame = spark.createDataFrame([(past,) for past, _ in pasts.values()], PAST).coalesce(1)
+    found = frame.select(holdout_index("past", AGAIN).alias("again")).collect()
+    assert dict(zip(pasts, [row["again"] for row in found], strict=True)) == {
+        name: expected for name, (_, expected) in pasts.items()
+    }
+    new = frame.select(holdout_index("past").alias("new")).collect()
+    assert [row["new"] for row in new] == [1, 1, None, 1, 2, 1, 2]

@@ -69,7 +69,7 @@ def test_what_would_be_cleaned_from_when_and_nothing_is_written(
     assert "wait_for_raw, clean" in said
 
 
-def test_days_in_the_lake_are_not_cleaned_again_and_missing_consent_is_a_fault(
+def test_days_in_the_lake_are_not_cleaned_again_and_consent_may_come_tonight(
     shop: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lake = Lake(shop / "lake")
@@ -79,10 +79,28 @@ def test_days_in_the_lake_are_not_cleaned_again_and_missing_consent_is_a_fault(
         write_rows(lake, "cleaned_users", run, [user])
         for name in ("cleaned_events", "cleaned_items"):
             write_rows(lake, name, run, [])
-    assert main(["run", "--date", str(NIGHT), "--dry-run"]) == 65
+    assert main(["run", "--date", str(NIGHT), "--dry-run"]) == 0
     said = capsys.readouterr().out
     assert "2026-03-03 alone" in said
-    assert "FAULT         nobody may be written to" in said
+    assert "consent       so far nobody may be written to" in said
+    # The night's own day is cleaned too: nothing that comes changes it.
+    for name in ("cleaned_users", "cleaned_events", "cleaned_items"):
+        write_rows(lake, name, Run(NIGHT, "r"), [user] if name == "cleaned_users" else [])
+    assert main(["run", "--date", str(NIGHT), "--dry-run"]) == 65
+    assert "FAULT         nobody may be written to" in capsys.readouterr().out
+
+
+def test_a_base_model_that_is_not_there_is_a_fault(
+    shop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = shop / "nightcart.toml"
+    settings.write_text(settings.read_text() + '[model]\nbase_model = "./gone"\n')
+    assert main(["run", "--date", str(NIGHT), "--dry-run"]) == 65
+    said = capsys.readouterr().out
+    assert "FAULT         model.base_model" in said
+    assert "gone': there is no such directory" in said
+    assert main(["run", "--date", str(NIGHT)]) != 0
+    assert "there is no such directory" in capsys.readouterr().err
 
 
 def test_consent_is_read_from_an_encrypted_lake(

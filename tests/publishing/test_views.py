@@ -113,6 +113,36 @@ def test_failed_and_earlier_attempts_are_not_added_to_the_ledger(night: Night) -
     assert rows(lake, sums.format("ledger_attempts")) == [(9 + 4 + 5 + 6 + 7,)]
 
 
+def test_each_delivery_day_is_in_the_ledger_once(night: Night) -> None:
+    """A rerun cleans one day of many, the next night cleans all again, a third one is killed."""
+    night.publish()
+    lake = night.lake
+    days = [NIGHT - dt.timedelta(days=n) for n in range(3)]
+    sql = "SELECT run_date, rows_in FROM ledger WHERE stage = 'clean' ORDER BY 1 DESC"
+
+    def clean(date: dt.date, run_id: str, hour: int, of: dict[dt.date, int], status: str) -> None:
+        run = Run(date, run_id)
+        lines = [LedgerLine(day, run_id, "clean", "events", n, n) for day, n in of.items()]
+        write_ledger(lake, run, "clean", lines)
+        lake.records(run).mkdir(parents=True, exist_ok=True)
+        started = f"2026-03-02T{hour:02}:00:00+00:00"
+        text = json.dumps({"stage": "clean", "status": status, "started": started})
+        (lake.records(run) / "clean.json").write_text(text, encoding="utf-8")
+
+    clean(NIGHT, "first", 1, dict.fromkeys(days, 10), "done")
+    clean(NIGHT, "rerun", 2, {NIGHT: 11}, "done")
+    assert rows(lake, sql) == [(NIGHT, 11), (days[1], 10), (days[2], 10)]
+    tomorrow = NIGHT + dt.timedelta(days=1)
+    clean(tomorrow, "all", 3, {tomorrow: 5} | dict.fromkeys(days, 12), "done")
+    everything = [(tomorrow, 5), (NIGHT, 12), (days[1], 12), (days[2], 12)]
+    assert rows(lake, sql) == everything
+    clean(tomorrow, "killed", 4, {tomorrow: 6} | dict.fromkeys(days, 13), "failed")
+    assert rows(lake, sql) == everything
+    write_rows(lake, "cleaned_events", Run(days[1], "killed"), [])
+    night.publish()
+    assert rows(lake, sql) == [*everything[:2], (days[1], 13), everything[3]]
+
+
 def test_lists_of_nights_before_there_were_rules(night: Night) -> None:
     older = night.on(YESTERDAY, "r0")
     older.generate()

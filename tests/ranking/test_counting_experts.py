@@ -38,14 +38,36 @@ def test_top_frequencies() -> None:
 
 def test_tifu_vector_of_three_visits_in_two_groups() -> None:
     shape = TifuShape(within_decay=0.5, across_decay=0.4, groups=2)
-    # floor(t 2 / 3) puts visits 0 and 1 into the older group, 2 into the newer.
-    older = np.array([0.5 * 1, 0.5 * 1 + 1, 1, 0, 0]) / 2
-    newer = np.array([0, 1, 0, 0, 0])
+    # The newer group is the larger: visit 0, then visits 1 and 2.
+    older = np.array([1, 1, 0, 0, 0])
+    newer = np.array([0, 0.5 * 1 + 1, 0.5 * 1, 0, 0]) / 2
     found = personal_frequencies(VISITS, shape).toarray()
     np.testing.assert_allclose(found[0], (0.4 * older + newer) / 2)
     # Two visits and two groups: each is a group of its own.
     np.testing.assert_allclose(found[1], np.array([0, 0, 0.4 + 1, 1, 0]) / 2)
-    np.testing.assert_allclose(found[2], [0, 0, 0, 1, 0])
+    # One visit is the first of the groups, however many there are.
+    np.testing.assert_allclose(found[2], [0, 0, 0, 0.4, 0])
+
+
+@pytest.mark.parametrize(
+    ("n_visits", "groups"),
+    [
+        (4, [[0], [1], [2, 3]]),
+        (5, [[0], [1, 2], [3, 4]]),
+        (6, [[0, 1], [2, 3], [4, 5]]),
+        (2, [[0], [1]]),
+    ],
+)
+def test_the_later_tifu_groups_are_the_larger_ones(n_visits: int, groups: list[list[int]]) -> None:
+    """Every visit has an item of its own, so that each one's weight is seen."""
+    shape = TifuShape(within_decay=0.5, across_decay=0.4, groups=3)
+    visits = visits_of([[[n] for n in range(n_visits)]], n_visits)
+    expected = [
+        0.4 ** (2 - j) * 0.5 ** (len(group) - 1 - i) / len(group) / len(groups)
+        for j, group in enumerate(groups)
+        for i in range(len(group))
+    ]
+    np.testing.assert_allclose(personal_frequencies(visits, shape).toarray()[0], expected)
 
 
 def test_tifu_takes_the_nearest_by_euclidean_distance() -> None:

@@ -17,7 +17,12 @@ from transformers import GPT2LMHeadModel
 from pipeline.errors import SettingsError
 from pipeline.model.vocabulary import build_vocabulary
 from pipeline.settings import Model, Training
-from pipeline.training.base_model import load_base_model, refuse_missing_base_model
+from pipeline.training.base_model import (
+    _is_cached,
+    _refuse_unreachable_hub,
+    load_base_model,
+    refuse_missing_base_model,
+)
 from pipeline.training.ranking_phase import fit_ranking
 from pipeline.training.rows.training_rows import TrainingRow
 from pipeline.training.starting_model import starting_model
@@ -134,6 +139,29 @@ def test_a_hub_that_cannot_be_reached_is_said_at_once(monkeypatch: pytest.Monkey
         with pytest.raises(SettingsError, match=r"the hub 127.0.0.1 cannot be reached"):
             load_base_model("nobody/no-such-model")
     assert not asked  # no client waited between tries
+
+
+def test_a_hub_is_reached_through_the_proxy_for_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.2:1")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        monkeypatch.setenv("ALL_PROXY", f"http://127.0.0.1:{proxy.getsockname()[1]}")
+        _refuse_unreachable_hub("nobody/no-such-model")
+
+
+def test_a_download_that_broke_off_is_asked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    stored = tmp_path / "models--nobody--half"
+    (stored / "refs").mkdir(parents=True)
+    (stored / "refs/main").write_text("a" * 40)
+    snapshot = stored / "snapshots" / ("a" * 40)
+    snapshot.mkdir(parents=True)
+    (snapshot / "config.json").write_text('{"model_type": "gpt2"}')
+    assert not _is_cached("nobody/half")
 
 
 def test_a_name_is_not_looked_for_where_the_hub_is_switched_off(

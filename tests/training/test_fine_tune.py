@@ -15,6 +15,7 @@ from transformers import AutoTokenizer, GPT2LMHeadModel
 from jobs.fine_tune import main
 from pipeline.erased import add_erased, model_name
 from pipeline.errors import GateError, SettingsError
+from pipeline.evaluation.evaluate import evaluate
 from pipeline.lake import Lake, Run
 from pipeline.ledger import read_ledger
 from pipeline.model.champion import ChampionRecord, write_champion
@@ -212,6 +213,30 @@ def test_a_champion_that_learned_from_who_was_erased_is_not_gone_on_from(
     ).read_text("utf-8")
     never = fine_tune(lake, tomorrow, quick(settings, warm_start=False))
     assert version(anew) == version(never), "bit for bit as if there were no champion"
+
+
+def test_a_champion_of_other_held_out_rules_is_not_gone_on_from(
+    lake: Lake, settings: Settings
+) -> None:
+    """Nor compared; it may generate where the night's model does not pass."""
+    made = trained(lake.root, quick(settings))
+    _crown(lake, made)
+    tomorrow = Run(NIGHT + dt.timedelta(days=1), "two")
+    fill(lake, tomorrow)
+    repeats = quick(settings)
+    repeats = dataclasses.replace(
+        repeats,
+        generation=dataclasses.replace(
+            repeats.generation, exclude_owned=not repeats.generation.exclude_owned
+        ),
+    )
+    anew = fine_tune(lake, tomorrow, repeats)
+    assert anew.report["warm_start_from"] is None
+    assert "another generation.exclude_owned" in anew.report["trained_anew"]
+    evaluated = evaluate(lake, tomorrow, repeats)
+    assert "champion" not in evaluated.report["ndcg"]
+    assert "is not measured: it was trained under another" in evaluated.champion.why
+    assert evaluated.champion.model_version in {made.checkpoint.model_version, version(anew)}
 
 
 def test_a_champion_is_refined_at_a_lower_rate(lake: Lake, settings: Settings) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from transformers import GPT2LMHeadModel
@@ -47,6 +49,19 @@ def test_a_row_is_held_out_whatever_stands_beside_it() -> None:
     assert 0.5 < len(held) * HELD_OUT / 400 < 2
     assert split_text(rows[::-1])[1] == held[::-1]
     assert split_text(held) == ([], held)
+
+
+def test_of_a_large_catalogue_few_titles_are_measured() -> None:
+    rows = [dataclasses.replace(row, about=n) for n, row in enumerate(text_rows(400))]
+    texts = text_rows(400)
+    kept, held = split_text([*rows, *texts], 5 * HELD_OUT)
+    assert len([row for row in held if row.about is not None]) == 5
+    assert [row for row in held if row.about is None] == split_text(texts)[1]
+    assert len(kept) + len(held) == 800
+    again = split_text(rows[::-1], 5 * HELD_OUT)[1]
+    assert sorted(row.about for row in again) == [
+        row.about for row in held if row.about is not None
+    ]
 
 
 def test_held_out_text_is_learned_and_the_best_epoch_kept() -> None:

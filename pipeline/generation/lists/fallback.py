@@ -38,6 +38,7 @@ from pipeline.ranking.visit_baselines import (
     MAX_REFERENCE,
     VisitBaseline,
     fit_visit_baseline,
+    is_later_rating,
     visits_of_events,
 )
 from pipeline.ranking.visits import Visits
@@ -197,19 +198,16 @@ def _visits(histories: Lists, events: Events, item_ids: Column, targets: Sequenc
         targets: event types that count; every type where there are none.
     """
     index_E = compute.index_in(compute.list_flatten(histories), value_set=item_ids)
-    counts_E = compute.is_valid(index_E)
+    known_E = compute.is_valid(index_E)
+    user_E = numbers(compute.list_parent_indices(histories).filter(known_E))
+    item_E = numbers(index_E.filter(known_E))
+    day_E = numbers(compute.list_flatten(events.times).filter(known_E).cast(pa.int64())) // _DAY
     if targets:
-        wanted = pa.array(targets, pa.string())
-        is_target_E = compute.is_in(compute.list_flatten(events.types), value_set=wanted)
-        counts_E = compute.and_(counts_E, is_target_E)
-    times_E = compute.list_flatten(events.times).filter(counts_E).cast(pa.int64())
-    return visits_of_events(
-        numbers(compute.list_parent_indices(histories).filter(counts_E)),
-        numbers(index_E.filter(counts_E)),
-        numbers(times_E) // _DAY,
-        len(histories),
-        len(item_ids),
-    )
+        kind_E = compute.list_flatten(events.types).filter(known_E)
+        kind_E = kind_E.to_numpy(zero_copy_only=False).astype(np.str_)
+        counts_E = np.isin(kind_E, list(targets)) & ~is_later_rating(user_E, item_E, kind_E)
+        user_E, item_E, day_E = user_E[counts_E], item_E[counts_E], day_E[counts_E]
+    return visits_of_events(user_E, item_E, day_E, len(histories), len(item_ids))
 
 
 def _item_numbers(histories: Lists, item_ids: Column) -> list[Integers]:

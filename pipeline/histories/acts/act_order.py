@@ -12,7 +12,8 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 ITEM_EVENTS = ("view", "cart", "purchase", "rating", "return")  # in the order of one instant
-OWNING_EVENTS = ("purchase", "rating")
+RATING = "rating"
+OWNING_EVENTS = ("purchase", RATING)
 
 
 def is_item_event() -> Column:

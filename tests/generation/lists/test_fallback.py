@@ -322,3 +322,26 @@ def test_five_thousand_purchases(tmp_path: Path) -> None:
     # What the two bought, before everything that nobody did.
     assert sorted(found.items_UK[0, :5].tolist()) == [0, 1, 2, 3, 4]
     assert found.counted_UK[0].tolist() == [True] * 5 + [False]
+
+
+def test_a_rating_of_what_was_bought_is_no_second_purchase(tmp_path: Path) -> None:
+    """Neither in lists nor in what evaluation measures."""
+    bought = ["i01", "i05", "i01", "i05", "i05"]
+    kinds = ["purchase", "purchase", "rating", "rating", "rating"]
+    rated = ["i02", "i04", "i02"], ["rating", "purchase", "rating"]
+    rows = [(bought, kinds, True), (*rated, True), (["i04"], ["purchase"], True)]
+    fitted = fit(histories(tmp_path, rows), GP_TOPFREQ)
+    asked = pa.array([row[0] for row in rows], pa.list_(pa.string()))
+    found = fitted.rank(asked, no_exclusions(3), 12, events(rows))
+    sellable = [item for item in ITEMS if item not in UNSELLABLE]
+    users = [user_of(n, row[0], row[1]) for n, row in enumerate(rows)]
+    index = {item: n for n, item in enumerate(ITEMS)}
+    visits = visit_baselines.visits_of_users(users, index, TARGETS, every_event=False)
+    counts = visits.counts_UI.toarray()
+    for user, own in enumerate([{"i01", "i05"}, {"i02", "i04"}, {"i04"}]):
+        assert {ITEMS[n] for n in np.flatnonzero(counts[user])} == own
+        assert counts[user].max() == 1
+        named = found.items_UK[user][found.counted_UK[user]]
+        assert {sellable[n] for n in named} == own
+    # Each was bought once: what is more popular comes first.
+    assert counts.sum() == 5
