@@ -131,6 +131,8 @@ class SourceDataset:
     # Raw columns that another dataset, of the same files, reads an id of a user or of an act from.
     users_elsewhere: tuple[str, ...] = ()
     acts_elsewhere: tuple[str, ...] = ()
+    # Those that hold such an id amid other things, such as an array of which it reads elements.
+    ids_within_elsewhere: tuple[str, ...] = ()
     # What the files are fetched from; None: others deliver them.
     table: Table | None = None
     own_columns: tuple[str, ...] = ()
@@ -185,6 +187,27 @@ class SourceDataset:
         """Raw columns that this dataset's ids of acts are read from."""
         ids = columns_read(" ".join(self.mapping.get(name, "") for name in ACT_IDS), self.columns)
         return tuple(dict.fromkeys([*ids, *self._columns_to_a_person]))
+
+    @property
+    def id_containers(self) -> tuple[str, ...]:
+        """Raw columns whose text holds an id of a person or an act amid other things.
+
+        `event` where `event.userId` is an id, and an array whose elements have one. An element of
+        a column that has ids is made of them too.
+        """
+        ids = {
+            *self.user_columns,
+            *self.act_columns,
+            *self.users_elsewhere,
+            *self.acts_elsewhere,
+        }
+        found = {*self.ids_within_elsewhere}
+        found |= {name for name in self.columns if any(id_.startswith(f"{name}.") for id_ in ids)}
+        if self.explode:
+            array = columns_read(self.explode.array, self.columns)
+            if {self.explode.element, *array} & (ids | found):
+                found |= {self.explode.element, *array}
+        return tuple(name for name in self.columns if name in found)
 
     @property
     def _columns_to_a_person(self) -> tuple[str, ...]:
@@ -292,6 +315,9 @@ def with_ids_of_shared_files(datasets: Mapping[str, SourceDataset]) -> dict[str,
             dataset,
             users_elsewhere=_read_elsewhere(datasets, dataset, lambda other: other.user_columns),
             acts_elsewhere=_read_elsewhere(datasets, dataset, lambda other: other.act_columns),
+            ids_within_elsewhere=_read_elsewhere(
+                datasets, dataset, lambda other: other.id_containers
+            ),
         )
         for name, dataset in datasets.items()
     }
@@ -303,7 +329,11 @@ def _read_elsewhere(
     of: Callable[[SourceDataset], tuple[str, ...]],
 ) -> tuple[str, ...]:
     """Raw columns of a dataset that another one, of the same files, reads for some purpose."""
-    names = [name for other in _same_files(datasets, dataset) for name in of(other)]
+    names = [
+        _under_its_name(name, other, dataset)
+        for other in _same_files(datasets, dataset)
+        for name in of(other)
+    ]
     names += [
         f"{join.name}.{name}"
         for join in dataset.joins
@@ -312,6 +342,15 @@ def _read_elsewhere(
         for name in of(other)
     ]
     return tuple(name for name in dict.fromkeys(names) if name in dataset.columns)
+
+
+def _under_its_name(name: str, other: SourceDataset, dataset: SourceDataset) -> str:
+    """Another dataset's column as this one calls it: each names an array's element itself."""
+    element, rest = name.partition(".")[::2]
+    if not (dataset.explode and other.explode and element == other.explode.element):
+        return name
+    is_same = dataset.explode.array == other.explode.array
+    return f"{dataset.explode.element}.{rest}".rstrip(".") if is_same else name
 
 
 def _same_files(

@@ -26,7 +26,13 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from pipeline.cleaning.rows.pseudonym_column import pseudonym_column
-from pipeline.cleaning.rows.redaction import FREE_TEXT, PSEUDONYM, kept, kept_columns
+from pipeline.cleaning.rows.redaction import (
+    FREE_TEXT,
+    PSEUDONYM,
+    hidden_columns,
+    kept,
+    kept_columns,
+)
 from pipeline.cleaning.rows.scrubbing import scrub
 from pipeline.contracts.contract import load_contract
 from pipeline.contracts.spark import at_most, not_blank, quoted, spark_schema
@@ -158,7 +164,7 @@ def _readable_when_hashed(dataset: SourceDataset) -> SourceDataset:
     """
 
     def is_readable(sql: str) -> bool:
-        return not {*columns_read(sql, dataset.columns)} & {*dataset.act_columns}
+        return not {*columns_read(sql, dataset.columns)} & hidden_columns(dataset)
 
     left_out = kept_columns(dataset)
     return dataclasses.replace(
