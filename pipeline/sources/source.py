@@ -328,20 +328,26 @@ def _read_elsewhere(
     dataset: SourceDataset,
     of: Callable[[SourceDataset], tuple[str, ...]],
 ) -> tuple[str, ...]:
-    """Raw columns of a dataset that another one, of the same files, reads for some purpose."""
+    """Raw columns of a dataset that are read for some purpose elsewhere.
+
+    By another dataset of the same files, and where the files of one are joined with the other's.
+    """
     names = [
-        _under_its_name(name, other, dataset)
-        for other in _same_files(datasets, dataset)
-        for name in of(other)
-    ]
-    names += [
-        f"{join.name}.{name}"
-        for join in dataset.joins
+        f"{here}{_under_its_name(name.removeprefix(there), other, dataset)}"
         for other in datasets.values()
-        if other.files == join.table.files
+        for there, theirs in _file_patterns(other)
+        for here, ours in _file_patterns(dataset)
+        if ours & theirs and not (other is dataset and here == there)
         for name in of(other)
+        if name.startswith(there)
     ]
     return tuple(name for name in dict.fromkeys(names) if name in dataset.columns)
+
+
+def _file_patterns(dataset: SourceDataset) -> list[tuple[str, set[str]]]:
+    """What its raw columns of some files begin with, and the patterns of these files."""
+    own = {one.files for one in dataset.layouts} or {dataset.files}
+    return [("", own), *((f"{join.name}.", {join.table.files}) for join in dataset.joins)]
 
 
 def _under_its_name(name: str, other: SourceDataset, dataset: SourceDataset) -> str:
@@ -351,16 +357,6 @@ def _under_its_name(name: str, other: SourceDataset, dataset: SourceDataset) -> 
         return name
     is_same = dataset.explode.array == other.explode.array
     return f"{dataset.explode.element}.{rest}".rstrip(".") if is_same else name
-
-
-def _same_files(
-    datasets: Mapping[str, SourceDataset], dataset: SourceDataset
-) -> list[SourceDataset]:
-    return [
-        other
-        for other in datasets.values()
-        if other is not dataset and other.files == dataset.files
-    ]
 
 
 def with_snapshots(source: Source, kept_below: str) -> Source:
