@@ -114,6 +114,45 @@ def test_a_late_order_and_a_corrected_customer(
         clean_night(spark, shop, lake, Run(THIRD, "r5"))
 
 
+DUMPS = """
+source: shop
+description: Lines of all orders, and a catalogue that is overwritten.
+datasets:
+  events:
+    files: "lines.csv"
+    format: csv
+    delivery: dump
+    columns: [line, order, sku]
+    with: {orders: {files: "orders.csv", columns: [id, who, at], on: {order: id}}}
+    map: {event_id: line, event_time: orders.at, event_type: "'purchase'", user_id: orders.who,
+          item_id: sku}
+  items:
+    files: "items.csv"
+    format: csv
+    delivery: snapshot
+    columns: [sku, title]
+    map: {item_id: sku, title: title}
+"""
+
+
+def test_what_a_corrected_date_leaves_behind_is_delivered_by_the_next_day(
+    spark: SparkSession, settings: Settings, lake: Lake, tmp_path: Path
+) -> None:
+    """The first day of all, which a typing error made, had delivered the catalogue."""
+    shop = shop_of(settings, tmp_path, DUMPS)
+    raw = Path(shop.paths.raw)
+    raw.mkdir()
+    write(raw, "items.csv", "sku,title", "i1,Lamp", "i2,Vase")
+    write(raw, "lines.csv", "line,order,sku", "1,o1,i1", "2,o2,i2", "3,o3,i2")
+    orders = [f"o{n},u{n},{day} 10:00:00" for n, day in enumerate((FIRST, SECOND), 2)]
+    write(raw, "orders.csv", "id,who,at", "o1,u1,2026-02-01 10:00:00", *orders)
+    assert len(clean_night(spark, shop, lake, Run(SECOND, "r1")).days) == 3
+    write(raw, "orders.csv", "id,who,at", f"o1,u1,{SECOND} 10:00:00", *orders)
+    night = clean_night(spark, shop, lake, Run(SECOND, "r2"))
+    items = lines_of(night, "items")
+    assert {day: line.rows_out for day, line in items.items() if line.rows_out} == {FIRST: 2}
+
+
 GA4 = """
 source: ga4
 description: An export of events that hold their items.
