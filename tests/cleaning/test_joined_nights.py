@@ -16,11 +16,14 @@ import pytest
 from pyspark.sql import SparkSession
 
 from pipeline.cleaning.night import CleanedNight, clean_night
-from pipeline.errors import InputError
+from pipeline.cleaning.rows.row_rules import ACCEPTED, QUARANTINED
+from pipeline.cleaning.tally import Count, refuse_too_many_quarantined
+from pipeline.errors import GateError, InputError
 from pipeline.lake import Lake, Run
 from pipeline.ledger import LedgerLine
 from pipeline.pseudonym import pseudonym, read_or_make_key
 from pipeline.settings import Settings
+from pipeline.sources.source_yaml import parse_source
 
 FIRST, SECOND, THIRD = (dt.date(2026, 3, day) for day in (1, 2, 3))
 SHOP = """
@@ -151,6 +154,22 @@ def test_what_a_corrected_date_leaves_behind_is_delivered_by_the_next_day(
     night = clean_night(spark, shop, lake, Run(SECOND, "r2"))
     items = lines_of(night, "items")
     assert {day: line.rows_out for day, line in items.items() if line.rows_out} == {FIRST: 2}
+
+
+def test_lines_that_wait_for_their_orders_are_a_share_of_the_whole_dump() -> None:
+    """They all lie in the first day, which they must not stop; of a dated day they are as ever."""
+    dump = parse_source(DUMPS, "shop.yaml").datasets["events"]
+    waiting = Count(FIRST, "lines.csv", QUARANTINED, "undated", 30, 0)
+    counts = [Count(FIRST, "", ACCEPTED, "", 3, 0), waiting]
+    refuse_too_many_quarantined(counts, dump, 0.1, rows_of_dump=1000)
+    for reason in ("undated", "orders_unmatched", "orders_ambiguous"):
+        of_it = [counts[0], dataclasses.replace(waiting, reason=reason)]
+        with pytest.raises(GateError, match=r"\(all days\): 30 of 200 rows"):
+            refuse_too_many_quarantined(of_it, dump, 0.1, rows_of_dump=200)
+    dated = dataclasses.replace(dump, row_time="line")
+    of_day = [counts[0], dataclasses.replace(waiting, reason="orders_unmatched")]
+    with pytest.raises(GateError, match=f"{FIRST}: 30 of 33 rows"):
+        refuse_too_many_quarantined(of_day, dated, 0.1, rows_of_dump=1000)
 
 
 GA4 = """
