@@ -180,13 +180,22 @@ class SourceDataset:
     @property
     def user_columns(self) -> tuple[str, ...]:
         """Raw columns that this dataset's user id is read from."""
-        return columns_read(self.mapping.get("user_id", ""), self.columns)
+        return self._read_for("user_id")
 
     @property
     def act_columns(self) -> tuple[str, ...]:
         """Raw columns that this dataset's ids of acts are read from."""
-        ids = columns_read(" ".join(self.mapping.get(name, "") for name in ACT_IDS), self.columns)
-        return tuple(dict.fromkeys([*ids, *self._columns_to_a_person]))
+        return tuple(dict.fromkeys([*self._read_for(*ACT_IDS), *self._columns_to_a_person]))
+
+    def _read_for(self, *mapped: str) -> tuple[str, ...]:
+        """Raw columns that mapped ones are made of; of layouts, by each's own SQL."""
+        found = {
+            name
+            for one in self.layouts or (self,)
+            for column in mapped
+            for name in columns_read(one.mapping.get(column, ""), one.columns)
+        }
+        return tuple(name for name in self.columns if name in found)
 
     @property
     def id_containers(self) -> tuple[str, ...]:

@@ -138,5 +138,6 @@ def test_a_dataset_of_one_layouts_files_knows_their_users(items: str) -> None:
           title: "concat(sale.Kunde, sale.customer)", text: sale.note}}
 """
     datasets = parse_source(SHOP + text, "shop.yaml").datasets
+    assert datasets["events"].user_columns == ("Kunde", "customer")  # and not `layout`
     assert datasets["items"].users_elsewhere == ("Kunde", "customer")
     assert datasets["reviews"].users_elsewhere == ("sale.Kunde", "sale.customer")
