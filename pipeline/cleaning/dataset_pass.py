@@ -181,7 +181,13 @@ def _refuse_bad_days(
     )
     refuse_or_warn(unreadable, limits.on_corrupt_file)
     unchanged = {day: delivery.unchanged(day).total() for day in night.days}
-    refuse_too_many_quarantined(counts, dataset, limits.max_quarantined_share, unchanged)
+    refuse_too_many_quarantined(
+        counts,
+        dataset,
+        limits.max_quarantined_share,
+        unchanged,
+        rows_of_dump=sum(delivery.rows_of.values()) if dataset.delivery == "dump" else 0,
+    )
     return unreadable
 
 

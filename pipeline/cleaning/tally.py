@@ -22,7 +22,7 @@ from pipeline.cleaning.rows.row_rules import ACCEPTED, QUARANTINED, REMOVED
 from pipeline.cleaning.write_outcomes import UNREAD_DIRECTORY, not_accepted_directory
 from pipeline.encryption.parquet_files import open_parquet
 from pipeline.errors import GateError, InputError
-from pipeline.sources.source import SourceDataset
+from pipeline.sources.source import SourceDataset, columns_read
 
 # A share of a handful of rows means little: the one user who changed something today may lack an
 # answer, and a file's only line may be the one that was cut off.
@@ -128,33 +128,56 @@ def refuse_too_many_quarantined(
     dataset: SourceDataset,
     max_share: float,
     unchanged: Mapping[dt.date, int] | None = None,
+    rows_of_dump: int = 0,
 ) -> None:
     """The gate: too large a share of a day would be quarantined, or taken for a refusal.
+
+    Rows of a dump that nothing dates lie in its first day, but are a share of the whole dump.
 
     Args:
         counts: what became of the rows.
         dataset: whose.
         max_share: of a day's rows.
         unchanged: rows of the day's files that are as they were and not among these.
+        rows_of_dump: rows of a dump's files, of all days.
 
     Raises:
-        GateError: naming the day, the share, the top reasons and the setting.
+        GateError: naming the day (none: of the whole dump), the share, the top reasons and the
+            setting.
     """
-    read = Counter(unchanged or {})
-    reasons: dict[dt.date, Counter[str]] = defaultdict(Counter)
+    read: Counter[dt.date | None] = Counter(unchanged or {})
+    undated = _reasons_without_a_day(dataset)
+    reasons: dict[dt.date | None, Counter[str]] = defaultdict(Counter)
     for count in counts:
+        read[None] += count.rows
+        if count.outcome == QUARANTINED and count.reason in undated:
+            reasons[None][count.reason] += count.rows
+            continue
         read[count.day] += count.rows
         if count.outcome == QUARANTINED:
             reasons[count.day][count.reason] += count.rows
         elif count.outcome == ACCEPTED and count.consent_unread:
             reasons[count.day]["consent_unreadable"] += count.consent_unread
-    for day, by_reason in sorted(reasons.items()):
+    read[None] = max(read[None], rows_of_dump)
+    for day, by_reason in sorted(reasons.items(), key=lambda one: str(one[0] or "")):
         refused = sum(by_reason.values())
         if refused > max(max_share * read[day], ALWAYS_QUARANTINED_ROWS):
             top = ", ".join(f"{reason} {rows:,}" for reason, rows in by_reason.most_common(3))
             raise GateError(
-                f"{dataset.where} {day}: {refused:,} of {read[day]:,} rows would be refused "
+                f"{dataset.where} {day or '(all days)'}: {refused:,} of {read[day]:,} rows would be refused "
                 f"(cleaning.max_quarantined_share is {max_share:g}); most for {top}. "
                 "Nothing was written; look at the files, or at the source's expressions with "
                 "`nightcart source check`"
             )
+
+
+def _reasons_without_a_day(dataset: SourceDataset) -> set[str]:
+    """Reasons of rows of a dump that have no time: those of a join, too, if it brings the time."""
+    if dataset.delivery != "dump" or not dataset.own_time:
+        return set()
+    found = {"undated"}
+    for place, join in enumerate(dataset.joins):
+        behind = [name for later in dataset.joins[place:] for name in later.columns]
+        if columns_read(dataset.own_time, behind):
+            found |= {join.unmatched, join.ambiguous}
+    return found

@@ -131,6 +131,8 @@ class SourceDataset:
     # Raw columns that another dataset, of the same files, reads an id of a user or of an act from.
     users_elsewhere: tuple[str, ...] = ()
     acts_elsewhere: tuple[str, ...] = ()
+    # Those that hold such an id amid other things, such as an array of which it reads elements.
+    ids_within_elsewhere: tuple[str, ...] = ()
     # What the files are fetched from; None: others deliver them.
     table: Table | None = None
     own_columns: tuple[str, ...] = ()
@@ -178,13 +180,43 @@ class SourceDataset:
     @property
     def user_columns(self) -> tuple[str, ...]:
         """Raw columns that this dataset's user id is read from."""
-        return columns_read(self.mapping.get("user_id", ""), self.columns)
+        return self._read_for("user_id")
 
     @property
     def act_columns(self) -> tuple[str, ...]:
         """Raw columns that this dataset's ids of acts are read from."""
-        ids = columns_read(" ".join(self.mapping.get(name, "") for name in ACT_IDS), self.columns)
-        return tuple(dict.fromkeys([*ids, *self._columns_to_a_person]))
+        return tuple(dict.fromkeys([*self._read_for(*ACT_IDS), *self._columns_to_a_person]))
+
+    def _read_for(self, *mapped: str) -> tuple[str, ...]:
+        """Raw columns that mapped ones are made of; of layouts, by each's own SQL."""
+        found = {
+            name
+            for one in self.layouts or (self,)
+            for column in mapped
+            for name in columns_read(one.mapping.get(column, ""), one.columns)
+        }
+        return tuple(name for name in self.columns if name in found)
+
+    @property
+    def id_containers(self) -> tuple[str, ...]:
+        """Raw columns whose text holds an id of a person or an act amid other things.
+
+        `event` where `event.userId` is an id, and an array whose elements have one. An element of
+        a column that has ids is made of them too.
+        """
+        ids = {
+            *self.user_columns,
+            *self.act_columns,
+            *self.users_elsewhere,
+            *self.acts_elsewhere,
+        }
+        found = {*self.ids_within_elsewhere}
+        found |= {name for name in self.columns if any(id_.startswith(f"{name}.") for id_ in ids)}
+        if self.explode:
+            array = columns_read(self.explode.array, self.columns)
+            if {self.explode.element, *array} & (ids | found):
+                found |= {self.explode.element, *array}
+        return tuple(name for name in self.columns if name in found)
 
     @property
     def _columns_to_a_person(self) -> tuple[str, ...]:
@@ -292,6 +324,9 @@ def with_ids_of_shared_files(datasets: Mapping[str, SourceDataset]) -> dict[str,
             dataset,
             users_elsewhere=_read_elsewhere(datasets, dataset, lambda other: other.user_columns),
             acts_elsewhere=_read_elsewhere(datasets, dataset, lambda other: other.act_columns),
+            ids_within_elsewhere=_read_elsewhere(
+                datasets, dataset, lambda other: other.id_containers
+            ),
         )
         for name, dataset in datasets.items()
     }
@@ -302,26 +337,35 @@ def _read_elsewhere(
     dataset: SourceDataset,
     of: Callable[[SourceDataset], tuple[str, ...]],
 ) -> tuple[str, ...]:
-    """Raw columns of a dataset that another one, of the same files, reads for some purpose."""
-    names = [name for other in _same_files(datasets, dataset) for name in of(other)]
-    names += [
-        f"{join.name}.{name}"
-        for join in dataset.joins
+    """Raw columns of a dataset that are read for some purpose elsewhere.
+
+    By another dataset of the same files, and where the files of one are joined with the other's.
+    """
+    names = [
+        f"{here}{_under_its_name(name.removeprefix(there), other, dataset)}"
         for other in datasets.values()
-        if other.files == join.table.files
+        for there, theirs in _file_patterns(other)
+        for here, ours in _file_patterns(dataset)
+        if ours & theirs and not (other is dataset and here == there)
         for name in of(other)
+        if name.startswith(there)
     ]
     return tuple(name for name in dict.fromkeys(names) if name in dataset.columns)
 
 
-def _same_files(
-    datasets: Mapping[str, SourceDataset], dataset: SourceDataset
-) -> list[SourceDataset]:
-    return [
-        other
-        for other in datasets.values()
-        if other is not dataset and other.files == dataset.files
-    ]
+def _file_patterns(dataset: SourceDataset) -> list[tuple[str, set[str]]]:
+    """What its raw columns of some files begin with, and the patterns of these files."""
+    own = {one.files for one in dataset.layouts} or {dataset.files}
+    return [("", own), *((f"{join.name}.", {join.table.files}) for join in dataset.joins)]
+
+
+def _under_its_name(name: str, other: SourceDataset, dataset: SourceDataset) -> str:
+    """Another dataset's column as this one calls it: each names an array's element itself."""
+    element, rest = name.partition(".")[::2]
+    if not (dataset.explode and other.explode and element == other.explode.element):
+        return name
+    is_same = dataset.explode.array == other.explode.array
+    return f"{dataset.explode.element}.{rest}".rstrip(".") if is_same else name
 
 
 def with_snapshots(source: Source, kept_below: str) -> Source:

@@ -16,11 +16,14 @@ import pytest
 from pyspark.sql import SparkSession
 
 from pipeline.cleaning.night import CleanedNight, clean_night
-from pipeline.errors import InputError
+from pipeline.cleaning.rows.row_rules import ACCEPTED, QUARANTINED
+from pipeline.cleaning.tally import Count, refuse_too_many_quarantined
+from pipeline.errors import GateError, InputError
 from pipeline.lake import Lake, Run
 from pipeline.ledger import LedgerLine
 from pipeline.pseudonym import pseudonym, read_or_make_key
 from pipeline.settings import Settings
+from pipeline.sources.source_yaml import parse_source
 
 FIRST, SECOND, THIRD = (dt.date(2026, 3, day) for day in (1, 2, 3))
 SHOP = """
@@ -112,6 +115,61 @@ def test_a_late_order_and_a_corrected_customer(
     (raw / "people.csv").unlink()
     with pytest.raises(InputError, match=r"people\.csv"):
         clean_night(spark, shop, lake, Run(THIRD, "r5"))
+
+
+DUMPS = """
+source: shop
+description: Lines of all orders, and a catalogue that is overwritten.
+datasets:
+  events:
+    files: "lines.csv"
+    format: csv
+    delivery: dump
+    columns: [line, order, sku]
+    with: {orders: {files: "orders.csv", columns: [id, who, at], on: {order: id}}}
+    map: {event_id: line, event_time: orders.at, event_type: "'purchase'", user_id: orders.who,
+          item_id: sku}
+  items:
+    files: "items.csv"
+    format: csv
+    delivery: snapshot
+    columns: [sku, title]
+    map: {item_id: sku, title: title}
+"""
+
+
+def test_what_a_corrected_date_leaves_behind_is_delivered_by_the_next_day(
+    spark: SparkSession, settings: Settings, lake: Lake, tmp_path: Path
+) -> None:
+    """The first day of all, which a typing error made, had delivered the catalogue."""
+    shop = shop_of(settings, tmp_path, DUMPS)
+    raw = Path(shop.paths.raw)
+    raw.mkdir()
+    write(raw, "items.csv", "sku,title", "i1,Lamp", "i2,Vase")
+    write(raw, "lines.csv", "line,order,sku", "1,o1,i1", "2,o2,i2", "3,o3,i2")
+    orders = [f"o{n},u{n},{day} 10:00:00" for n, day in enumerate((FIRST, SECOND), 2)]
+    write(raw, "orders.csv", "id,who,at", "o1,u1,2026-02-01 10:00:00", *orders)
+    assert len(clean_night(spark, shop, lake, Run(SECOND, "r1")).days) == 3
+    write(raw, "orders.csv", "id,who,at", f"o1,u1,{SECOND} 10:00:00", *orders)
+    night = clean_night(spark, shop, lake, Run(SECOND, "r2"))
+    items = lines_of(night, "items")
+    assert {day: line.rows_out for day, line in items.items() if line.rows_out} == {FIRST: 2}
+
+
+def test_lines_that_wait_for_their_orders_are_a_share_of_the_whole_dump() -> None:
+    """They all lie in the first day, which they must not stop; of a dated day they are as ever."""
+    dump = parse_source(DUMPS, "shop.yaml").datasets["events"]
+    waiting = Count(FIRST, "lines.csv", QUARANTINED, "undated", 30, 0)
+    counts = [Count(FIRST, "", ACCEPTED, "", 3, 0), waiting]
+    refuse_too_many_quarantined(counts, dump, 0.1, rows_of_dump=1000)
+    for reason in ("undated", "orders_unmatched", "orders_ambiguous"):
+        of_it = [counts[0], dataclasses.replace(waiting, reason=reason)]
+        with pytest.raises(GateError, match=r"\(all days\): 30 of 200 rows"):
+            refuse_too_many_quarantined(of_it, dump, 0.1, rows_of_dump=200)
+    dated = dataclasses.replace(dump, row_time="line")
+    of_day = [counts[0], dataclasses.replace(waiting, reason="orders_unmatched")]
+    with pytest.raises(GateError, match=f"{FIRST}: 30 of 33 rows"):
+        refuse_too_many_quarantined(of_day, dated, 0.1, rows_of_dump=1000)
 
 
 GA4 = """

@@ -118,3 +118,26 @@ def test_a_night_over_both_layouts(
     ]
     assert len({row["user_id"] for row in rows}) == 1
     assert clean_night(spark, settings, lake, Run(NEW, "r2")).days == [NEW]
+
+
+@pytest.mark.parametrize("items", ["sales_{date}.csv", "sales_{date}.jsonl"])
+def test_a_dataset_of_one_layouts_files_knows_their_users(items: str) -> None:
+    """Also where it is joined with them."""
+    text = f"""
+  items:
+    files: "{items}"
+    format: csv
+    columns: [Kunde, customer, Artikel]
+    map: {{item_id: Artikel}}
+  reviews:
+    files: "reviews_{{date}}.csv"
+    format: csv
+    columns: [who, at, sku]
+    with: {{sale: {{files: "{items}", columns: [sku, Kunde, customer, note], on: {{sku: sku}}}}}}
+    map: {{review_time: at, user_id: who, item_id: sku, rating: "5",
+          title: "concat(sale.Kunde, sale.customer)", text: sale.note}}
+"""
+    datasets = parse_source(SHOP + text, "shop.yaml").datasets
+    assert datasets["events"].user_columns == ("Kunde", "customer")  # and not `layout`
+    assert datasets["items"].users_elsewhere == ("Kunde", "customer")
+    assert datasets["reviews"].users_elsewhere == ("sale.Kunde", "sale.customer")

@@ -90,7 +90,8 @@ def days_to_clean(
 ) -> list[dt.date]:
     """The night itself, and each earlier day that is not committed whole, or changed since it was.
 
-    Days that have expired are left alone.
+    Days that have expired are left alone. Where a day became empty (`Calendar.emptied`), the
+    first one behind it takes over what no row dates, and is cleaned again too.
 
     After a changed catalogue every later day is cleaned again too, because the catalogue decides on
     its events and reviews. After any other change, those later days are whose late rows depend on
@@ -107,6 +108,7 @@ def days_to_clean(
     night = calendar.open_days[-1]
     stays = _StayingDays(lake, raw_root, source)
     again: set[dt.date] = {*calendar.emptied}
+    again |= stays.left_out_of(_first_days_after(calendar.emptied, source, calendar))
     if every:
         again |= stays.left_out_of(calendar.open_days)
     released = marked_days(lake, raw_root, source, calendar.open_days)
@@ -154,6 +156,24 @@ def days_to_clean(
             "%d later days had late rows of such days: these are cleaned again", len(dependent)
         )
     return sorted(again | dependent)
+
+
+def _first_days_after(
+    emptied: Iterable[dt.date], source: Source, calendar: Calendar
+) -> set[dt.date]:
+    """The days that deliver what emptied ones did and no row dates.
+
+    Of a snapshot, what an emptied day delivered is new on the first day behind it. The rows of a
+    dump that have no time are of the first day of all.
+    """
+    kinds = {dataset.delivery for dataset in source.datasets.values()}
+    found: set[dt.date] = set()
+    for day in emptied:
+        first = next((open_day for open_day in calendar.open_days if open_day > day), None)
+        is_first_of_all = first == calendar.open_days[0]
+        if first and ("snapshot" in kinds or ("dump" in kinds and is_first_of_all)):
+            found.add(first)
+    return found
 
 
 def _joined_otherwise(  # noqa: PLR0917

@@ -43,7 +43,15 @@ _CODE = "pipeline.cleaning.dataset_pass"
 # Where the files lie, what fetched them and whether they must be there decides no row.
 _DECIDES_NOTHING = ("where", "files", "required", "table", "kept_below")
 # What most datasets do not have, and days of older versions do not name.
-_IF_ANY = ("own_columns", "joins", "explode", "layouts", "since", "until")
+_IF_ANY = (
+    "own_columns",
+    "joins",
+    "explode",
+    "layouts",
+    "since",
+    "until",
+    "ids_within_elsewhere",
+)
 _LIMITS = {
     "events": (
         "late_horizon_days",

@@ -20,13 +20,20 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from pipeline.cleaning.rows.pseudonym_column import pseudonym_column
-from pipeline.cleaning.rows.redaction import FREE_TEXT, PSEUDONYM, kept, kept_columns
+from pipeline.cleaning.rows.redaction import (
+    FREE_TEXT,
+    PSEUDONYM,
+    hidden_columns,
+    kept,
+    kept_columns,
+)
 from pipeline.cleaning.rows.scrubbing import scrub
 from pipeline.contracts.contract import load_contract
 from pipeline.contracts.spark import at_most, not_blank, quoted, spark_schema
@@ -40,7 +47,7 @@ from pipeline.sources.expressions import (
     own_day,
 )
 from pipeline.sources.reader_columns import BROKEN, DAY, NO_ELEMENT, READER_COLUMNS
-from pipeline.sources.source import ACT_IDS, KEY_COLUMN, SourceDataset, columns_read
+from pipeline.sources.source import ACT_IDS, KEY_COLUMN, TIME_COLUMN, SourceDataset, columns_read
 
 MAX_ID_LENGTH = 200
 
@@ -112,6 +119,8 @@ def map_rows(
         refused_for = F.coalesce(F.col(BROKEN), refused_for)
         is_undated &= is_whole & F.col(NO_ELEMENT).isNull()
     row_id = values[KEY_COLUMN[dataset.name]]
+    time = TIME_COLUMN.get(dataset.name)
+    acts = [values[name] for name in (time, "event_type", "item_id") if name and name in values]
     if dataset.name == "events":
         # Scrubbed apart: Python is handed one column of each row, and Spark keeps the rows.
         # Not of a source that has none: Python would be handed a null for each row.
@@ -130,7 +139,7 @@ def map_rows(
         _order(raw, dataset, asked).alias("__order"),
         pseudonym.alias(PSEUDONYM),
         # Hashing every row for the few sources without ids was an eighth of the whole pass.
-        F.when(row_id.isNull(), _content_id(dataset, pseudonym)).alias("__content_id"),
+        F.when(row_id.isNull(), _content_id(dataset, pseudonym, acts)).alias("__content_id"),
         *(value.alias(f"__new_{name}") for name, value in values.items()),
     )
     return mapped.select(
@@ -158,7 +167,7 @@ def _readable_when_hashed(dataset: SourceDataset) -> SourceDataset:
     """
 
     def is_readable(sql: str) -> bool:
-        return not {*columns_read(sql, dataset.columns)} & {*dataset.act_columns}
+        return not {*columns_read(sql, dataset.columns)} & hidden_columns(dataset)
 
     left_out = kept_columns(dataset)
     return dataclasses.replace(
@@ -247,13 +256,19 @@ def _with_hashed_id(name: str, dataset: str, key: KeyFile, *, is_hashed: bool) -
     return fits
 
 
-def _content_id(dataset: SourceDataset, pseudonym: Column) -> Column:
+def _content_id(dataset: SourceDataset, pseudonym: Column, acts: Sequence[Column]) -> Column:
     """A hash of a row's values, each with its length before it so that none runs into the next.
+
+    What is joined is left out, because it may change later (an order's status): the row would be
+    another act then. What it brings of the act itself takes part: time, type and item.
 
     The retailer's user id takes part only as its keyed hash: with the id itself, a person who knows
     the rest of the row could try ids until one fits.
     """
-    values = [F.col(quoted(name)) for name in dataset.columns if name not in dataset.user_columns]
+    left_out = {*dataset.user_columns, *(name for join in dataset.joins for name in join.columns)}
+    values = [F.col(quoted(name)) for name in dataset.columns if name not in left_out]
+    if dataset.joins:
+        values += [value.cast("string") for value in acts]
     texts = [
         F.coalesce(F.concat(F.length(value), F.lit(":"), value), F.lit("-"))
         for value in [*values, pseudonym]

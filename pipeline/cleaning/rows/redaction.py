@@ -3,7 +3,8 @@
 Ids of users, events, reviews and visits are replaced by their keyed hash, also in a column that
 only another dataset of the same files reads as one. A column that feeds free text is scrubbed, and
 so is one that no expression of the source reads, because nothing says what it holds. A column that
-is read for something else (an item, a time, a price) loses only e-mail addresses.
+is read for something else (an item, a time, a price) loses only e-mail addresses. Of a column that
+holds an id amid other things, such as an array with users in its elements, the outline is kept.
 
 Beside the raw columns the row keeps, below `__<name>`, what the mapping made of columns that ids
 are read from: when the row is taken in later, it cannot be mapped again from their hashes.
@@ -59,6 +60,7 @@ def redacted_row(
         erased: digests of users of whose lines only the outline is kept.
     """
     own_users, acts = dataset.user_columns, {*dataset.act_columns, *dataset.acts_elsewhere}
+    containers = {*dataset.id_containers}
     texts = {
         name
         for column in FREE_TEXT[dataset.name]
@@ -77,6 +79,8 @@ def redacted_row(
         elif name in dataset.users_elsewhere or name in acts:
             value = pseudonym_column(value, key)
             only_emails.add(name)
+        elif name in containers:
+            value = _masked(value)
         elif name in read and name not in texts:
             only_emails.add(name)
             if has_breaks and _has_ids(dataset):
@@ -151,9 +155,14 @@ def kept_columns(dataset: SourceDataset) -> list[str]:
         or (
             name != "user_id"
             and {*columns_read(dataset.mapping.get(name, ""), dataset.columns)}
-            & {*dataset.act_columns}
+            & hidden_columns(dataset)
         )
     ]
+
+
+def hidden_columns(dataset: SourceDataset) -> set[str]:
+    """Raw columns whose values a redacted row does not have: those of ids of acts, and outlines."""
+    return {*dataset.act_columns, *dataset.id_containers}
 
 
 def _masked(text: Column) -> Column:
@@ -167,4 +176,5 @@ def _has_ids(dataset: SourceDataset) -> bool:
         or dataset.act_columns
         or dataset.users_elsewhere
         or dataset.acts_elsewhere
+        or dataset.ids_within_elsewhere
     )

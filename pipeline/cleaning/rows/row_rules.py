@@ -7,7 +7,7 @@ over several rows come after one shuffle (`multi_row_rules`).
 
 The rules in their order; the first that applies decides:
   1. `unreadable_line`: the reader could not make a row of it
-  2. `undated`: a dump's row without a time of its own
+  2. `undated`: a dump's row without a time of its own that no `remove` rule takes out
   3. the source's `remove` rules, then its `quarantine` rules
   4. `<column>_unparsable`, then the contract's checks
 
@@ -153,15 +153,17 @@ def first_outcome(frame: DataFrame, dataset: SourceDataset) -> DataFrame:
         first_broken_rule(load_contract(f"raw_{dataset.name}")),
     )
     unreadable = F.col(LINE).isNotNull()
+    # A rule may name what has no time: an order that is not there yet brings none.
+    undated = F.col("__undated") & F.col("__remove").isNull()
     outcome = (
-        F.when(unreadable | F.col("__undated"), F.lit(QUARANTINED))
+        F.when(unreadable | undated, F.lit(QUARANTINED))
         .when(F.col("__remove").isNotNull(), F.lit(REMOVED))
         .when(F.col("__refusal").isNotNull(), F.lit(QUARANTINED))
         .otherwise(F.lit(ACCEPTED))
     )
     reason = (
         F.when(unreadable, F.lit("unreadable_line"))
-        .when(F.col("__undated"), F.lit("undated"))
+        .when(undated, F.lit("undated"))
         .otherwise(F.coalesce(F.col("__remove"), F.col("__refusal")))
     )
     return frame.withColumn("__refusal", refusal).withColumns({OUTCOME: outcome, REASON: reason})

@@ -89,6 +89,8 @@ def read_table(root: Path, group: FileGroup) -> Table:
     encoding, doubt = encoding_of([data for data, _ in heads])
     texts = [_text(data, encoding, whole=whole) for data, whole in heads]
     is_whole = all(whole for _, whole in heads) and len(paths) == len(group.paths)
+    if texts[0][:4096].count("\x00") > 0.01 * len(texts[0][:4096]):
+        raise NotReadError("is no text, whatever its name says; have it delivered as CSV")
     opening = texts[0].lstrip()[:200]
     if opening.lower().startswith(("<!doctype", "<html", "<?xml", "<head", "<body")):
         raise NotReadError("is HTML or XML (an error page that was saved?)")
@@ -453,5 +455,10 @@ def _column_names(
         names.append(plain if seen[plain.lower()] == 1 else f"{plain}_{seen[plain.lower()]}")
     if names == list(first):
         return names, None
-    place = next(place for place, name in enumerate(first) if name and names[place] == name)
+    # A header whose names are all changed is known by the first of them, as it stands in the file.
+    told = [place for place, name in enumerate(first) if name.strip()]
+    unchanged = [place for place in told if names[place] == first[place]]
+    if not told:
+        raise NotReadError("has a first line without a name in it; give its columns names")
+    place = (unchanged or told)[0]
     return names, (names[place], first[place])

@@ -16,7 +16,7 @@ from pipeline.cleaning.rows.redaction import GIVEN, PSEUDONYM, kept_columns, red
 from pipeline.pseudonym import KeyFile, pseudonym
 from pipeline.sources.reader_columns import LINE
 from pipeline.sources.source import SourceDataset
-from pipeline.sources.source_yaml import load_source
+from pipeline.sources.source_yaml import load_source, parse_source
 from tests.key_files import key_file
 
 KEY = b"k" * 32
@@ -139,3 +139,56 @@ def test_rows_that_are_not_refused_are_not_redacted(spark: SparkSession) -> None
     nowhere = KeyFile("no such file", "")
     (found,) = frame.select(redacted_row(EVENTS, nowhere, F.lit(False)).alias("raw")).collect()
     assert found["raw"] is None
+
+
+BATCHES = """
+source: shop
+description: Events of several users in one line.
+datasets:
+  events:
+    files: "lines_{date}.jsonl"
+    format: jsonl
+    columns: [batch, at, note]
+    explode: {ARRAY: e}
+    map: {event_id: e.id, event_time: at, event_type: e.type, user_id: e.userId, item_id: e.sku}
+  reviews:
+    same_files_as: events
+    map: {review_time: at, user_id: e.userId, item_id: e.sku, rating: e.stars, text: note}
+  items:
+    same_files_as: events
+    explode: {ARRAY: product}
+    map: {item_id: product.sku, title: product.userId}
+  users:
+    same_files_as: events
+    explode: null
+    map: {user_id: note, consent: "true"}
+"""
+
+
+@pytest.mark.parametrize("array", ["batch", "concat('[', batch, ']')"])
+@pytest.mark.parametrize("name", ["events", "reviews", "items", "users"])
+def test_an_array_and_its_element_hold_no_id(spark: SparkSession, name: str, array: str) -> None:
+    """Nor under the name that another dataset gives it, nor in one that does not explode it."""
+    text = BATCHES.replace("ARRAY", f'"{array}"')
+    dataset = parse_source(text, "shop.yaml").datasets[name]
+    element = '{"userId":"4711","sku":"i1","id":"ev4711"}'
+    of_element = {"userId": "4711", "sku": "i1", "id": "ev4711"}
+    given = {"batch": f"[{element}]", "e": element, "product": element} | {
+        f"{name}.{field}": value for name in ("e", "product") for field, value in of_element.items()
+    }
+    row = {column: given[column] for column in dataset.columns if column in given}
+    found = redacted(spark, dataset, None, **row)
+    assert "4711" not in found
+    assert json.loads(found)["batch"].startswith('[{"xxxxXx":"9999"'.lower())
+    assert name == "users" or "i1" in found
+    assert "4711" not in redacted(spark, dataset, element)
+
+
+def test_a_call_without_products_has_no_order_in_its_element(spark: SparkSession) -> None:
+    """The whole of `properties` is its element, and its order is its visit."""
+    dataset = load_source("segment").datasets["events"]
+    properties = '{"order_id":"50314b8e","query":"lamp"}'
+    row = {"properties": properties, "product": properties, "product.sku": "i1"}
+    found = json.loads(redacted(spark, dataset, None, **row))
+    assert "50314" not in json.dumps(found)
+    assert (found["product.sku"], found["__query"]) == ("i1", "mapped query")

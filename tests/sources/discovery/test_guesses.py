@@ -135,6 +135,27 @@ def test_a_header_is_told_from_rows_and_its_double_names_are_made_different(tmp_
     assert twice.header_row == ("id", "id")
 
 
+@pytest.mark.parametrize(
+    ("header", "names"),
+    [
+        (" order_id , customer_id ", ["order_id", "customer_id"]),
+        ("__id,__name", ["_id", "_name"]),
+        (" ,__name", ["column_1", "_name"]),
+        (" id ", ["id"]),
+    ],
+)
+def test_a_header_of_which_every_name_is_changed(
+    tmp_path: Path, header: str, names: list[str]
+) -> None:
+    """It is told from rows by one of its own words."""
+    rows = "ab,cd\nef,gh\n" if "," in header else "ab\nef\n"
+    write(tmp_path, "t.csv", text=f"{header}\n{rows}")
+    table = table_of(tmp_path, "t")
+    assert table.columns == names
+    word = next(word for word in header.split(",") if word.strip())
+    assert table.header_row == (names[-1] if header.startswith(" ,") else names[0], word)
+
+
 def test_quotes_escapes_comments_and_line_breaks(tmp_path: Path) -> None:
     write(tmp_path, "plain.csv", text='a,b\n5" disk,x\n3" disk,y\n')
     write(tmp_path, "escaped.csv", text='a,b\n"say \\"hi\\"",x\n"so \\"be\\" it",y\n')
@@ -165,6 +186,7 @@ def test_json_lines_their_nested_values_and_keys_that_lines_lack(tmp_path: Path)
         ("a.csv", b"", "empty"),
         ("a.csv", b"<!DOCTYPE html><html>", "HTML"),
         ("a.csv", b"PK\x03\x04rest", "ZIP archive"),
+        ("a.csv", b"\xff\xd8\xff\xe0\x00\x10JFIF\x00\x01\n\x00\x01\xdb\x00,\x00\n", "is no text"),
         ("a.csv.gz", b"no gzip", "cannot be read"),
         ("a.parquet", b"no parquet", "cannot be read"),
     ],
