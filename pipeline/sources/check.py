@@ -231,6 +231,12 @@ def _check(
         check.facts.append(
             "a snapshot: each night keeps what it reads, and delivers what has changed since"
         )
+    elif dataset.delivery == "dump" and dataset.name not in TIME_COLUMN and not dataset.row_time:
+        check.warnings.append(
+            "a dump that is joined, exploded or of several layouts is no snapshot: where its file "
+            "is overwritten, tonight's rows become those of the first day, and every past day is "
+            "cleaned again. Deliver it with {date} in its name, or joined already"
+        )
     if raw is not None and not faults:
         _look_at_rows(check, raw, dataset)
     return check
