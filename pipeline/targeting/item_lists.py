@@ -114,7 +114,7 @@ def make_item_lists(lake: Lake, run: Run, settings: Settings) -> ItemLists:
         "other_brand": _other_brand(known, alike),
         "model_version": pa.array([version] * len(alike.item_P), pa.string()),
     }
-    common: dict[str, Any] = {"facts": facts, "lineage": lineage, "n_all": n_all}
+    common: dict[str, Any] = dict(facts=facts, lineage=lineage, n_all=n_all)  # noqa: C408  # arguments
     lines = (
         _put(lake, run, SIMILAR_ITEMS, alike, other="similar_item_id", said=said, **common),
         _put(lake, run, BOUGHT_TOGETHER, beside, other="together_item_id", said={}, **common),

@@ -281,7 +281,7 @@ def test_a_base_model_in_a_directory(lake: Lake, tmp_path: Path, settings: Setti
 def test_a_base_model_that_is_not_there(lake: Lake, tmp_path: Path, settings: Settings) -> None:
     fill(lake)
     missing = dataclasses.replace(settings.model, base_model=str(tmp_path / "nowhere"))
-    with pytest.raises(SettingsError, match=r"model.base_model .*nowhere.* cannot be loaded"):
+    with pytest.raises(SettingsError, match=r"model.base_model .*nowhere.* no such directory"):
         fine_tune(lake, RUN, dataclasses.replace(quick(settings), model=missing))
 
 

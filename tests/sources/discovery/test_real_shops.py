@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from pipeline.sources.check import check_source, missing_datasets
+from pipeline.sources.check import check_source
 from pipeline.sources.discovery.proposal import propose
+from pipeline.sources.required import missing_datasets
 from pipeline.sources.source_yaml import parse_source
 
 # Folder -> datasets, and rows that are accepted of the one that makes a night worth running.
