@@ -97,6 +97,8 @@ def test_success_raises_nothing(shop: Path) -> None:
     (shop / "shop.yaml").write_text(
         "source: shop\ndescription: One file.\ndatasets:\n  events:\n    files: '{date}.csv'\n"
         "    format: csv\n    columns: [a]\n    map: {user_id: a}\n"
+        "  items:\n    same_files_as: events\n    map: {item_id: a, title: a}\n"
+        "  users:\n    same_files_as: events\n    map: {user_id: a, consent: \"'true'\"}\n"
     )
     config = shop / "other.toml"
     config.write_text('[paths]\nraw = "raw"\nlake = "lake"\n[shop]\nsource = "shop.yaml"\n')

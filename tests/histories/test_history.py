@@ -132,12 +132,17 @@ def _as_history(mine: Rows, past: list[dict[str, Any]], searches: Rows) -> dict[
     gone = cancelled_of(past)
     had: set[str] = set()
     holdout = None
+    cut = max(0, len(past) - MAX_EVENTS)
     for place, row in enumerate(past):
         if row["event_type"] in TARGETS and row["event_id"] not in gone:
-            if row["item_id"] not in had:
+            # A rating of what stands before as bought or rated, if it was given back since.
+            named = row["event_type"] == "rating" and any(
+                other["item_id"] == row["item_id"] and other["event_type"] in TARGETS
+                for other in past[cut:place]
+            )
+            if row["item_id"] not in had and not named:
                 holdout = place
             had.add(row["item_id"])
-    cut = max(0, len(past) - MAX_EVENTS)
     kept = past[cut:]
     sessions = [1]
     for before, row in pairwise(kept):
