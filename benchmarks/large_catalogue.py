@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from transformers import GPT2LMHeadModel
 
+from benchmarks.training import walk_row
 from pipeline.model.catalogue import CatalogueItem
 from pipeline.model.checkpoint import small_config
 from pipeline.model.item_features import feature_matrix
@@ -91,17 +92,7 @@ def make_shop(users: int, met: int, items: int, seed: int) -> Shop:
         names = [catalogue[n].item_id for n in walk[:-1]]
         met_I[walk[:-1]] = True
         prompt = history_prompt(vocabulary, names, ["view"] * len(names), (), "en", 50)
-        start = len(prompt) - len(names)
-        rows.append(
-            TrainingRow(
-                prompt.token_ids[:-1],
-                prompt.type_ids[:-1],
-                list(range(start - 1, len(prompt) - 1)),
-                prompt.token_ids[start:],
-                False,
-                True,
-            )
-        )
+        rows.append(replace(walk_row(prompt, len(names)), is_past=True))
         prompts.append(prompt)
         held_out.append(walk[-1])
     rows += need_rows(vocabulary, catalogue, N_POSITIONS)

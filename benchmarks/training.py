@@ -78,19 +78,22 @@ def make_shop(users: int, items: int, seed: int) -> Shop:
                 walk.append(int(random.integers(items)))
         names = [item_ids[n] for n in walk[:-1]]
         prompt = history_prompt(vocabulary, names, ["view"] * len(names), (), "en", 50)
-        start = len(prompt) - len(names)
-        rows.append(
-            TrainingRow(
-                prompt.token_ids[:-1],
-                prompt.type_ids[:-1],
-                list(range(start - 1, len(prompt) - 1)),
-                prompt.token_ids[start:],
-                False,
-            )
-        )
+        rows.append(walk_row(prompt, len(names)))
         prompts.append(prompt)
         held_out.append(walk[-1])
     return Shop(vocabulary, rows, prompts, np.array(held_out))
+
+
+def walk_row(prompt: Prompt, n_items: int) -> TrainingRow:
+    """Each of the prompt's items, which are its last tokens, is asked for where it comes next."""
+    start = len(prompt) - n_items
+    return TrainingRow(
+        prompt.token_ids[:-1],
+        prompt.type_ids[:-1],
+        list(range(start - 1, len(prompt) - 1)),
+        prompt.token_ids[start:],
+        False,
+    )
 
 
 def make_model(vocabulary: Vocabulary, layers: int, width: int, seed: int) -> GPT2LMHeadModel:

@@ -14,6 +14,30 @@ from pipeline.stages import REPORT, STAGES, NightStage
 from tests.lake_spy import Seen, lake_spy
 from tests.power_cut import power_cuts
 
+# These nights do not show learning: a model of a few thousand weights sees the shop once.
+SMALL_NIGHT = """\
+[spark]
+master = "local[2]"
+driver_memory = "1g"
+shuffle_partitions = 2
+quick_start = true
+[histories]
+max_events = 20
+[model]
+n_layer = 1
+n_head = 1
+n_embd = 16
+n_positions = 64
+text_vocab_size = 300
+[training]
+max_epochs = 1
+text_epochs = 1
+min_users = 5
+[generation]
+k = 3
+shards = 2
+"""
+
 Ending = tuple[str, int]  # the last stage that was run, and its exit code
 NightRunner = Callable[[Path, dt.date, str], dict[str, Seen]]
 StageRunner = Callable[..., Ending]

@@ -22,13 +22,13 @@ from pipeline.errors import DATA_ERROR
 from pipeline.lake import Lake
 from pipeline.settings import load_settings
 from pipeline.simulator.shop import simulate_shop
-from tests.night_runner import NightRunner, StageRunner
+from tests.night_runner import SMALL_NIGHT, NightRunner, StageRunner
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 TODAY = dt.date(2026, 2, 27)
-# Learning is not what is shown here: a model of a few thousand weights sees the shop once.
-CONFIG = """\
+CONFIG = (
+    """\
 [paths]
 raw = "raw"
 lake = "lake"
@@ -38,27 +38,9 @@ key_file = "user_id.key"
 [encryption]
 enabled = true
 key_file = "lake.key"
-[spark]
-master = "local[2]"
-driver_memory = "1g"
-shuffle_partitions = 2
-quick_start = true
-[histories]
-max_events = 20
-[model]
-n_layer = 1
-n_head = 1
-n_embd = 16
-n_positions = 64
-text_vocab_size = 300
-[training]
-max_epochs = 1
-text_epochs = 1
-min_users = 5
-[generation]
-k = 3
-shards = 2
 """
+    + SMALL_NIGHT
+)
 
 
 @dataclass(frozen=True)

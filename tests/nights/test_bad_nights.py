@@ -36,7 +36,7 @@ from pipeline.publishing.query import run_query
 from pipeline.simulator.shop import simulate_shop
 from pipeline.stages import RAW, STAGES
 from tests.lake_spy import Seen
-from tests.night_runner import NightRunner, StageRunner
+from tests.night_runner import SMALL_NIGHT, NightRunner, StageRunner
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -48,8 +48,8 @@ YESTERDAY = TODAY - dt.timedelta(days=1)
 TONIGHT = Run(TODAY, "tonight")
 LURKER = "lurker-1"  # in today's users.csv and nowhere else
 
-# Learning is not what is shown here: a model of a few thousand weights sees the shop once.
-CONFIG = """\
+CONFIG = (
+    """\
 [shop]
 name = "small shop"
 [paths]
@@ -57,27 +57,9 @@ raw = "raw"
 lake = "lake"
 [privacy]
 key_file = "user_id.key"
-[spark]
-master = "local[2]"
-driver_memory = "1g"
-shuffle_partitions = 2
-quick_start = true
-[histories]
-max_events = 20
-[model]
-n_layer = 1
-n_head = 1
-n_embd = 16
-n_positions = 64
-text_vocab_size = 300
-[training]
-max_epochs = 1
-text_epochs = 1
-min_users = 5
-[generation]
-k = 3
-shards = 2
 """
+    + SMALL_NIGHT
+)
 
 
 @dataclass(frozen=True)
