@@ -75,7 +75,7 @@ class Cleaning:
     bot_no_dwell_min_events: int = 30  # below so many nobody's haste is looked at
     bot_no_dwell_seconds: float = 2.0  # the median from one event to the next; 0: not looked at
     near_duplicate_seconds: float = 1.0  # 0: a repetition counts as often as it comes
-    near_duplicate_types: tuple[str, ...] = ("view", "cart", "search")
+    near_duplicate_types: tuple[str, ...] = ("view", "wishlist", "cart", "search")
     max_quarantined_share: float = 0.5
     max_unreadable_share: float = 0.2
     # What a night does with a file that cannot be read, or is mostly unreadable: "stop", or

@@ -15,9 +15,9 @@ from typing import Any
 from zoneinfo import available_timezones
 
 # What may stand in a history (the histories contract); a search names no item to recommend.
-EVENT_TYPES = ("view", "cart", "purchase", "return", "rating")
+EVENT_TYPES = ("view", "wishlist", "cart", "purchase", "return", "rating")
 # What a shopper's click can be (the cleaned_events contract).
-CLICKS = ("view", "cart", "purchase", "return", "search")
+CLICKS = ("view", "wishlist", "cart", "purchase", "return", "search")
 
 # What an export can be written for: the tools of pipeline/exports/profiles.py.
 EXPORT_PROFILES = (

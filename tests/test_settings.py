@@ -55,7 +55,7 @@ def test_every_value_knows_where_it_came_from(tmp_path: Path) -> None:
         ("[training]\nlearning_rate = 0\n", "must be a number above 0, found 0.0"),
         ("[training]\nweight_decay = -0.1\n", "must be at least 0, found -0.1"),
         ("[histories]\ntarget_event_types = ['buy']\n", "cart, purchase, return, rating, found"),
-        ("[histories]\ntarget_event_types = []\n", "must be some of view, cart"),
+        ("[histories]\ntarget_event_types = []\n", "must be some of view, wishlist"),
         ("[spark]\ndriver_memory = 'lots'\n", "must be a size such as '2g', found 'lots'"),
         ("[histories]\ntarget_event_types = 'purchase'\nmax_events = 5000\n", "n_positions"),
         ("[generation\n", "cannot be read as TOML"),

@@ -25,7 +25,12 @@ from tokenizers.models import BPE
 from pipeline.errors import InputError
 from pipeline.language_tag import tag_and_primary
 
-EVENT_TYPES = ("view", "cart", "purchase", "return", "rating")
+# Of the types of every vocabulary.
+_BASIC_TYPES = ("view", "cart", "purchase", "return", "rating")
+# Types that have a token only where somebody is seen to do so, and the type that stands in where a
+# model has none. So a shop without them keeps its ids, and a model of before can be read.
+_STANDS_IN = {"wishlist": "view"}
+EVENT_TYPES = (*_BASIC_TYPES, *_STANDS_IN)
 # `end` comes first: the text tokens and `end` are then one contiguous range of ids.
 CONTROLS = ("end", "pad", "history", "reason", "words", "title", "query", "text")
 _BYTES = 256
@@ -43,6 +48,7 @@ class Vocabulary:
     item_ids: tuple[str, ...]
     languages: tuple[str, ...]
     n_text: int
+    more_event_types: tuple[str, ...] = ()  # those of `_STANDS_IN` that have a token
 
     @property
     def size(self) -> int:
@@ -52,7 +58,8 @@ class Vocabulary:
     @cached_property
     def control(self) -> Mapping[str, int]:
         """Ids of the control tokens, by name: `end`, `history`, `purchase`, `lang:zh` and so on."""
-        return {name: self.n_text + n for n, name in enumerate(control_names(self.languages))}
+        names = control_names(self.languages, self.more_event_types)
+        return {name: self.n_text + n for n, name in enumerate(names)}
 
     @property
     def first_item_token(self) -> int:
@@ -77,12 +84,16 @@ class Vocabulary:
     def event_type_token(self, event_type: str) -> int:
         """The token of an event type, whose embedding is added to the item's.
 
+        A type that nobody was seen to do when the model was trained has that of the nearest one.
+
         Raises:
             InputError: the contract has no such event type.
         """
         if event_type not in EVENT_TYPES:
             raise InputError(f"event type {event_type!r} is not one of {', '.join(EVENT_TYPES)}")
-        return self.control[event_type]
+        if event_type in self.control:
+            return self.control[event_type]
+        return self.control[_STANDS_IN[event_type]]
 
     def language_token(self, tag: str | None) -> int | None:
         """The token of a BCP 47 tag, else of its primary language, else none."""
@@ -119,7 +130,12 @@ class Vocabulary:
         )
         _write_json(
             directory / ITEMS_FILE,
-            {"n_text": self.n_text, "languages": self.languages, "item_ids": self.item_ids},
+            {
+                "n_text": self.n_text,
+                "languages": self.languages,
+                "more_event_types": self.more_event_types,
+                "item_ids": self.item_ids,
+            },
         )
 
 
@@ -139,7 +155,11 @@ def load_vocabulary(directory: Path) -> Vocabulary:
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))
         vocabulary = Vocabulary(
-            tokenizer, tuple(saved["item_ids"]), tuple(saved["languages"]), int(saved["n_text"])
+            tokenizer,
+            tuple(saved["item_ids"]),
+            tuple(saved["languages"]),
+            int(saved["n_text"]),
+            tuple(saved.get("more_event_types", ())),  # models of before do not name them
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} cannot be read: {error!r}. Run fine_tune again") from None
@@ -158,6 +178,7 @@ def build_vocabulary(
     *,
     text_vocab_size: int,
     base_tokenizer: Tokenizer | None = None,
+    event_types: Iterable[str] = (),
 ) -> Vocabulary:
     """A vocabulary for a shop.
 
@@ -167,6 +188,7 @@ def build_vocabulary(
         texts: what the byte-level BPE is trained on; may be empty. Its order does not matter.
         text_vocab_size: most text tokens to learn; at least one per byte is always there.
         base_tokenizer: a base model's own byte-level BPE, kept as it is instead of training one.
+        event_types: those seen; they decide which of the types that not every shop has get a token.
 
     Raises:
         InputError: the base model's tokenizer is not a byte-level BPE.
@@ -178,17 +200,21 @@ def build_vocabulary(
     items = tuple(sorted(set(item_ids)))
     tags = tuple(sorted({part for tag in languages for part in tag_and_primary(tag)}))
     n_text = len(text_vocab)
-    names = [f"<|{name}|>" for name in control_names(tags)] + [item_name(item) for item in items]
+    seen = set(event_types)
+    more = tuple(name for name in _STANDS_IN if name in seen)
+    names = [f"<|{name}|>" for name in control_names(tags, more)] + [
+        item_name(item) for item in items
+    ]
     clash = sorted(set(names) & text_vocab.keys())
     if clash:
         raise InputError(f"the base tokenizer already uses the token names {clash[:5]}")
     vocab = text_vocab | {name: n_text + n for n, name in enumerate(names)}
-    return Vocabulary(_byte_level(BPE(vocab=vocab, merges=merges)), items, tags, n_text)
+    return Vocabulary(_byte_level(BPE(vocab=vocab, merges=merges)), items, tags, n_text, more)
 
 
-def control_names(languages: Iterable[str]) -> list[str]:
+def control_names(languages: Iterable[str], more_event_types: Iterable[str] = ()) -> list[str]:
     """Names of all control tokens in the order of their ids."""
-    return [*CONTROLS, *EVENT_TYPES, *(f"lang:{tag}" for tag in languages)]
+    return [*CONTROLS, *_BASIC_TYPES, *more_event_types, *(f"lang:{tag}" for tag in languages)]
 
 
 def item_name(item_id: str) -> str:

@@ -239,6 +239,6 @@ def _nobody(lake: Lake, user: str, key: bytes | None, histories: Partition) -> s
     return (
         f"no shopper {visible(user, 80)!r} in the histories of {histories.run_date} in {lake.root} "
         f"(looked up {looked}; {histories.rows:,} shoppers are there). Ids are matched exactly, as "
-        "they stand in the shop's files; a shopper without a view, cart, purchase, return or "
-        f"review up to that night has no page.{example}"
+        "they stand in the shop's files; a shopper without a view, wish, cart, purchase, return "
+        f"or review up to that night has no page.{example}"
     )

@@ -4,10 +4,10 @@ Tables that are there before a shard: `due` (shoppers who may get any), `items` 
 the night, and what it said before), `rebuys` (the usual days between purchases of an item), `past`
 (what was sent before). Table of a shard: `acts`.
 
-What a shopper did *meanwhile* counts everywhere: a view or a cart before the shopper's last
-purchase of the item is no interest any more, also where the item went back: who has had it does
-not wait for it. Only what was kept is due again. A rating stands for a purchase where the shopper
-has none of the item.
+What a shopper did *meanwhile* counts everywhere: a view, a wish or a cart before the shopper's
+last purchase of the item is no interest any more, also where the item went back: who has had it
+does not wait for it. Only what was kept is due again. A rating stands for a purchase where the
+shopper has none of the item.
 """
 
 from __future__ import annotations
@@ -70,12 +70,17 @@ FROM acts WHERE event_type IN ('purchase', 'rating') GROUP BY ALL;
 
 CREATE OR REPLACE TEMP TABLE looked AS
 SELECT user_id, item_id,
-    CASE WHEN bool_or(event_type = 'cart') THEN 'cart' ELSE 'view' END AS because,
-    coalesce(max(event_time) FILTER (event_type = 'cart'), max(event_time)) AS since,
+    CASE WHEN bool_or(event_type = 'cart') THEN 'cart'
+        WHEN bool_or(event_type = 'wishlist') THEN 'wishlist' ELSE 'view' END AS because,
+    coalesce(
+        max(event_time) FILTER (event_type = 'cart'),
+        max(event_time) FILTER (event_type = 'wishlist'),
+        max(event_time)
+    ) AS since,
     max(event_date) FILTER (event_type = 'cart') AS cart_on,
     min(event_date) AS first_on
 FROM acts LEFT JOIN bought USING (user_id, item_id)
-WHERE event_type IN ('view', 'cart') AND event_date > {night} - {interest_days}
+WHERE event_type IN ('view', 'wishlist', 'cart') AND event_date > {night} - {interest_days}
     AND (bought_at IS NULL OR event_time > bought_at)
 GROUP BY ALL;
 

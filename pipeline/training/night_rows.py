@@ -42,6 +42,7 @@ def night_vocabulary(
         ],
         text_vocab_size=text_vocab_size,
         base_tokenizer=base.tokenizer if base else None,
+        event_types={kind for user in inputs.users for kind in user.known_event_types},
     )
 
 

@@ -27,7 +27,7 @@ ACTIVE_DAYS = 2
 GAP_MINUTES = 90
 CANCELLATION_DAYS = 2
 TARGETS = ("purchase", "rating")
-KINDS = ("view", "cart", "purchase", "rating", "return")
+KINDS = ("view", "wishlist", "cart", "purchase", "rating", "return")
 
 
 def frame(spark: SparkSession, name: str, rows: Rows) -> DataFrame:

@@ -60,7 +60,7 @@ def test_a_history_fits_and_keeps_the_newest(
         max_tokens=max_tokens,
     )
     assert len(prompt.token_ids) == len(prompt.type_ids) <= max_tokens
-    known = [(V.item_token(item), V.control[kind]) for item, kind in events if item != "?"]
+    known = [(V.item_token(item), V.event_type_token(kind)) for item, kind in events if item != "?"]
     expected = known[-min(max_events, max_tokens - 2) :] if max_tokens > 2 else []
     found = [
         pair

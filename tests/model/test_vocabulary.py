@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -49,8 +50,9 @@ def test_items_and_controls_resolve() -> None:
         assert VOCABULARY.item_token(item_id) == token
         assert VOCABULARY.tokenizer.id_to_token(int(token)) == item_name(item_id)
     assert VOCABULARY.item_token("nobody sells this") is None
-    assert [VOCABULARY.event_type_token(kind) for kind in EVENT_TYPES] == [
-        VOCABULARY.control[kind] for kind in EVENT_TYPES
+    basic = [kind for kind in EVENT_TYPES if kind != "wishlist"]
+    assert [VOCABULARY.event_type_token(kind) for kind in basic] == [
+        VOCABULARY.control[kind] for kind in basic
     ]
     with pytest.raises(InputError, match="'search' is not one of view"):
         VOCABULARY.event_type_token("search")
@@ -125,6 +127,26 @@ def test_saved_is_loaded(tmp_path: Path) -> None:
     assert dict(loaded.control) == dict(VOCABULARY.control)
     for text in [*TEXTS, *HOSTILE]:
         assert loaded.encode_text(text) == VOCABULARY.encode_text(text)
+
+
+def test_a_type_that_not_every_shop_has_gets_a_token_where_it_is_seen(tmp_path: Path) -> None:
+    """Without it all ids stay; a model that never saw it takes it for the nearest type."""
+    plain, wishing = (
+        build_vocabulary(ITEMS, ["en"], TEXTS, text_vocab_size=320, event_types=kinds)
+        for kinds in (["view", "purchase"], ["view", "wishlist"])
+    )
+    assert plain.event_type_token("wishlist") == plain.control["view"]
+    assert wishing.event_type_token("wishlist") not in {
+        wishing.control[kind] for kind in EVENT_TYPES if kind != "wishlist"
+    }
+    assert set(wishing.tokens()) - set(plain.tokens()) == {"<|wishlist|>"}
+    wishing.save(tmp_path)
+    assert load_vocabulary(tmp_path).tokens() == wishing.tokens()
+    plain.save(tmp_path)
+    saved = json.loads((tmp_path / "items.json").read_text())
+    del saved["more_event_types"]  # as models of before are
+    (tmp_path / "items.json").write_text(json.dumps(saved))
+    assert load_vocabulary(tmp_path).tokens() == plain.tokens()
 
 
 def test_files_of_two_models_are_refused(tmp_path: Path) -> None:

@@ -340,7 +340,10 @@ def test_a_user_with_no_events_is_counted_not_published_and_explained(
     assert nightcart(["show", LURKER, "--config", str(shop.config)]) == DATA_ERROR
     said = capsys.readouterr().err
     assert f"no shopper '{LURKER}' in the histories of {TODAY}" in said
-    assert "without a view, cart, purchase, return or review up to that night has no page" in said
+    assert (
+        "without a view, wish, cart, purchase, return or review up to that night has no page"
+        in said
+    )
     assert "Traceback" not in said
 
 

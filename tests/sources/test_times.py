@@ -133,7 +133,7 @@ def test_a_retailer_s_words_for_what_happened(spark: SparkSession) -> None:
         ("dd/MM/yyyy HH:mm,", "HH:mm,", "it names no day"),
         ("[iso, ", "iso #", "must be a list of formats"),
         ("      event_time: [", "      event_tme: [", "did you mean 'event_time'"),
-        ("add_to_cart: cart", "add_to_cart: basket", "expected one of view, cart"),
+        ("add_to_cart: cart", "add_to_cart: basket", "expected one of view, wishlist"),
         ("Kauf: purchase", "ADD-TO-CART: purchase", "would be both cart and purchase"),
         ("Kauf: purchase", "View: purchase", "would be both view and purchase"),
     ],

@@ -47,6 +47,20 @@ def test_a_price_drop_of_what_was_viewed_and_carted(shop: Shop) -> None:
     assert made.report["kinds"] == {"price_drop": 2}
 
 
+def test_a_wish_is_interest_more_than_a_view_and_less_than_a_cart(shop: Shop) -> None:
+    shop = only(shop, "price_drop")
+    shop.put("a", price=8.0)
+    for name, kinds in (("ann", "view wishlist"), ("bob", "wishlist cart"), ("cid", "wishlist")):
+        shop.does(*(act(name, kind, "a", 4 - n) for n, kind in enumerate(kinds.split())))
+    shop.does(act("ann", "view", "a", 1))
+    shop.make()
+    assert {(user, because) for user, _, _, because in shop.found()} == {
+        ("ann", "wishlist"),
+        ("bob", "cart"),
+        ("cid", "wishlist"),
+    }
+
+
 @pytest.mark.parametrize(
     ("share", "value", "drops"),
     [

@@ -1,12 +1,12 @@
 """Bots: three rules over what one user did on one day.
 
-A view, a cart or a search is an act of browsing. The rules count acts of browsing, and remove all
-of a bot's day (as `bot`). A purchase or a return stays whoever made it: it was paid for, and a
-wholesaler's invoice of 500 lines at one instant is no visit.
+A view, a wish, a cart or a search is an act of browsing. The rules count acts of browsing, and
+remove all of a bot's day (as `bot`). A purchase or a return stays whoever made it: it was paid for,
+and a wholesaler's invoice of 500 lines at one instant is no visit.
 
   rate       more than `max_events` acts of browsing on the day
-  breadth    more than `max_items` different items viewed on the day, and nothing put into a cart or
-             bought
+  breadth    more than `max_items` different items viewed on the day, and nothing put on a
+             wish list, into a cart or bought
   no_dwell   at least `no_dwell_min_events` acts, of which the median time from one to the next is
              less than `no_dwell_seconds` (0: never). The rule needs a clock with seconds: where
              all times are whole minutes or days, nobody can be seen to dwell
@@ -23,8 +23,8 @@ import numpy as np
 from pipeline.cleaning.rows.row_rules import REMOVED
 from pipeline.cleaning.user_days.row_arrays import Bools, Ints, Outcomes, Rows
 
-BROWSING = ("view", "cart", "search")
-TAKING = ("cart", "purchase")
+BROWSING = ("view", "wishlist", "cart", "search")
+TAKING = ("wishlist", "cart", "purchase")
 _MINUTE = 60_000_000
 
 

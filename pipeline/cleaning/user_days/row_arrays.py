@@ -37,7 +37,7 @@ EVIDENCE_TYPE = (
 OUTCOME_TYPE = f"struct<outcome:string,reason:string,evidence:{EVIDENCE_TYPE}>"
 _OUTCOME = pa.struct({"outcome": pa.string(), "reason": pa.string(), "evidence": _EVIDENCE})  # type: ignore[arg-type]
 
-ACT_TYPES = ("view", "cart", "purchase", "return", "search")
+ACT_TYPES = ("view", "wishlist", "cart", "purchase", "return", "search")
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The anchor of a recommendation: the item of the user's past in "because you bought this".
 
 The anchor is the newest purchase that was not returned, else the newest rating, else the newest
-view or cart. It is never the recommended item itself and never an item without a title.
+view, wish or cart. It is never the recommended item itself and never an item without a title.
 """
 
 from __future__ import annotations
@@ -10,7 +10,13 @@ from collections.abc import Mapping, Sequence
 
 from pipeline.generation.reasons.templates import BOUGHT, CHOSEN, RATED, SEEN
 
-_KIND_OF_EVENT = {"purchase": BOUGHT, "rating": RATED, "view": SEEN, "cart": SEEN}
+_KIND_OF_EVENT = {
+    "purchase": BOUGHT,
+    "rating": RATED,
+    "view": SEEN,
+    "wishlist": SEEN,
+    "cart": SEEN,
+}
 _ORDER = (BOUGHT, RATED, SEEN)
 
 

@@ -1,7 +1,7 @@
 """The order of a user's acts, and which of them are of an item.
 
 Time; then the retailer's own `sequence`, where there is one; then what usually comes first at one
-instant (view, cart, purchase, rating, return); then the event's id.
+instant (view, wishlist, cart, purchase, rating, return); then the event's id.
 
 Gives up: without a `sequence`, events of one instant and kind stand in the order of their ids.
 """
@@ -11,7 +11,8 @@ from __future__ import annotations
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-ITEM_EVENTS = ("view", "cart", "purchase", "rating", "return")  # in the order of one instant
+# In the order of one instant.
+ITEM_EVENTS = ("view", "wishlist", "cart", "purchase", "rating", "return")
 RATING = "rating"
 OWNING_EVENTS = ("purchase", RATING)
 

@@ -16,12 +16,13 @@ from pipeline.sources.discovery.times import Times, time_sql
 from pipeline.sources.discovery.words import (
     NO_WORDS,
     PURCHASE_TABLES,
+    WISH_TABLES,
     YES_WORDS,
     plain,
     tokens,
 )
 
-OURS = ("view", "cart", "purchase", "return", "search")
+OURS = ("view", "wishlist", "cart", "purchase", "return", "search")
 _FEW = 0.002  # of the rows: fewer without a user are left to quarantine
 
 
@@ -233,7 +234,9 @@ def _say_constant_type(plan: Plan, known: Known, negative: str) -> None:
     is_sale = (
         bool(words & PURCHASE_TABLES) or known.has("order_id") or known.has("quantity", "price")
     )
-    if negative:
+    if words & WISH_TABLES and not known.has("order_id"):
+        plan.map("event_type", "'wishlist'", "guess: by the name of the file")
+    elif negative:
         plan.map(
             "event_type",
             f"CASE WHEN {negative} THEN 'return' ELSE 'purchase' END",

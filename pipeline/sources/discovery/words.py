@@ -218,6 +218,11 @@ _SALES = """
     bestellingen zamowienia siparisler retail receipts baskets 订单 注文 購買 заказы продажи"""
 PURCHASE_TABLES = {*_SALES.split()}
 
+_WISHES = """
+    wishlist wishlists wishes favorites favourites merkzettel merkliste wunschliste wunschzettel
+    favoris favoritos preferiti verlanglijst ulubione favoriler 收藏 избранное"""
+WISH_TABLES = {*_WISHES.split()}
+
 _EVENTS = {
     "view": """view; views; viewed; pv; page_view_item; view_item; product_view; product viewed;
         viewproduct; productview; detail; details; detail_view; product_detail; item_view; viewcontent;
@@ -226,8 +231,21 @@ _EVENTS = {
         vu; consultation; clic; vista; visto; visualizado; visualizacao; visualizzazione; visualizzato;
         ver; bekeken; weergave; klik; wyswietlenie; goruntuleme; 浏览; 点击; 查看; 閲覧; クリック;
         просмотр; клик; catalog.product.view; detailview""",
+    "wishlist": """wishlist; wish; wishlist_add; add_to_wishlist; addtowishlist; add to wish list;
+        added to wishlist; wishlisted; product added to wishlist; wishlist item added;
+        wishlist product added; catalog.product.wishlist; fav; faved; favorite; favorited; favourite;
+        favourited; favorites; favourites; add to favorites; add to favourites; added to favorites;
+        added to favourites; addtofavorites; favorite_add; like; liked; bookmark; save for later;
+        saved for later; saveforlater; merken; gemerkt; merkzettel; merkliste; wunschliste; wunschzettel;
+        auf die wunschliste; auf den merkzettel; auf die merkliste; zur wunschliste hinzugefugt; favorit;
+        favori; favoris; ajouter aux favoris; ajout favoris; ajout aux favoris; liste de souhaits;
+        liste d'envies; favorito; favoritos; anadir a favoritos; agregar a favoritos; lista de deseos;
+        adicionar aos favoritos; lista de desejos; preferiti; aggiungi ai preferiti; lista dei desideri;
+        verlanglijst; verlanglijstje; favoriet; ulubione; do ulubionych; dodaj do ulubionych;
+        lista zyczen; favoriler; favorilere ekle; istek listesi; collect; 收藏; 加入收藏; 心愿单;
+        お気に入り; お気に入りに追加; ほしい物リスト; избранное; в избранное; список желаний""",
     "cart": """cart; add_to_cart; addtocart; add to cart; added to cart; addcart; cart_add;
-        product added; added_to_cart; basket; add_to_basket; add to basket; addtobasket; add to bag;
+        product added; wishlist product added to cart; added_to_cart; basket; add_to_basket; add to basket; addtobasket; add to bag;
         addtobag; in den warenkorb; warenkorb; zum warenkorb; warenkorb hinzugefugt; ajout panier;
         ajouter au panier; panier; carrito; anadir al carrito; agregar al carrito; carrinho;
         adicionar ao carrinho; carrello; aggiungi al carrello; winkelwagen; in winkelwagen; koszyk;
@@ -256,8 +274,9 @@ _EVENTS = {
         form_start; form_submit; page_ping; identify; impression; heartbeat; ping; email_open;
         email_click; coupon entered; coupon applied; order updated; order cancelled by system;
         product shared; share; remove_from_cart; removefromcart; product removed; removed_from_cart;
-        remove; add_to_wishlist; addtowishlist; wishlist; product added to wishlist; fav; favorite;
-        favourite; like; merken; merkzettel; collect; collection; 收藏; お気に入り; избранное; click_ad;
+        remove; collection; product removed from wishlist; remove_from_wishlist; removefromwishlist;
+        removed from wishlist; wishlist_remove; view_wishlist; wishlist viewed; unfavorite; unfavourite;
+        unfav; unlike; remove from favorites; remove from favourites; 取消收藏; click_ad;
         notification_open; os_update; app_update; app_remove; app_exception; error; exception""",
 }
 EVENT_WORDS = {

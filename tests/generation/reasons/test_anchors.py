@@ -21,6 +21,7 @@ TITLES = {name: name.upper() for name in "abcde"}
         ("a:view b:rating", RATED, "b"),
         ("a:rating b:purchase", BOUGHT, "b"),
         ("a:view b:cart", SEEN, "b"),
+        ("a:view b:wishlist", SEEN, "b"),
         ("a:view untitled:view", SEEN, "a"),
         ("r:purchase a:view", SEEN, "a"),  # never the recommended item itself
         ("r:purchase", CHOSEN, None),

@@ -121,6 +121,7 @@ def ga4_flat(root: Path) -> None:
     item = {"item_id": "a", "item_name": "Mug", "item_brand": "(not set)", "price": "4.5"}
     _write(root, "ga4_flat", "events", "events_20260301.csv", [
         {"event_name": "view_item", **event, **item},
+        {"event_name": "add_to_wishlist", **event, **item},
         {"event_name": "purchase", "user_id": "u1", "quantity": "2", **event, **item},
         {"event_name": "view_search_results", "search_term": "mug", **event, **item},
         {"event_name": "page_view", **event},
@@ -149,6 +150,7 @@ def ga4_export(root: Path) -> None:
     cup = {"item_id": "b", "item_name": "Cup", "quantity": "2", "price": 3}
     rows = [
         event("view_item", [mug]),
+        event("add_to_wishlist", [mug]),
         event("purchase", [mug, cup], user_id="u1"),
         event("search", []),
         event("page_view", []),
@@ -175,6 +177,9 @@ def segment(root: Path) -> None:
         call("Order Completed", 2, order_id="o1", products=[mug, mug | {"product_id": "b"}]),
         call("Products Searched", 3, query="mug"),
         call("Checkout Started", 4, order_id="o1"),
+        call("Product Added to Wishlist", 6, **mug),
+        call("Wishlist Product Added to Cart", 7, **mug),
+        call("Product Removed from Wishlist", 8, **mug),
         call("Product Viewed", 5, **mug) | {"type": "page", "event": None},
     ]
     (root / "events_2026-03-01.jsonl").write_text(json_lines(rows))

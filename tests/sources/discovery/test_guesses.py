@@ -297,10 +297,12 @@ def test_ids_null_words_and_answers() -> None:
     [
         *((word, "view") for word in ("PV", "view_item", "Product Viewed", "浏览", "просмотр")),
         *((word, "cart") for word in ("AddToCart", "In den Warenkorb", "加购", "sepete ekle")),
+        *((word, "wishlist") for word in ("add_to_wishlist", "Product Added to Wishlist", "fav")),
+        *((word, "wishlist") for word in ("Merkzettel", "ajouter aux favoris", "收藏")),
         *((word, "purchase") for word in ("Order Completed", "gekauft", "acheté", "购买", "購入")),
         *((word, "return") for word in ("Retoure", "refund", "退款")),
         *((word, "search") for word in ("view_search_results", "Suche", "搜索")),
-        *((word, "") for word in ("page_view", "scroll", "remove_from_cart")),
+        *((word, "") for word in ("page_view", "scroll", "remove_from_cart", "Wishlist Viewed")),
     ],
 )
 def test_event_words(word: str, ours: str) -> None:

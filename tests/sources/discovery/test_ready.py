@@ -35,6 +35,7 @@ EXPECTED: dict[str, tuple[set[tuple[Any, ...]], dict[str, bool]]] = {
     "ga4_flat": (
         {
             ("view", "p1", "a", None, 4.5),
+            ("wishlist", "p1", "a", None, 4.5),
             ("purchase", "u1", "a", 2, 4.5),
             ("search", "p1", None, None, None),
         },
@@ -43,6 +44,7 @@ EXPECTED: dict[str, tuple[set[tuple[Any, ...]], dict[str, bool]]] = {
     "ga4_export": (
         {
             ("view", "p1", "a", None, 4.5),
+            ("wishlist", "p1", "a", None, 4.5),
             ("purchase", "u1", "a", None, 4.5),
             ("purchase", "u1", "b", 2, 3.0),
             ("search", "p1", None, None, None),
@@ -52,6 +54,8 @@ EXPECTED: dict[str, tuple[set[tuple[Any, ...]], dict[str, bool]]] = {
     "segment": (
         {
             ("view", "anon", "a", 1, 4.5),
+            ("wishlist", "u1", "a", 1, 4.5),
+            ("cart", "u1", "a", 1, 4.5),
             ("purchase", "u1", "a", 1, 4.5),
             ("purchase", "u1", "b", 1, 4.5),
             ("search", "u1", None, None, None),
