@@ -125,6 +125,7 @@ def execute_check(arguments: argparse.Namespace) -> int:
                 arguments.raw or settings.paths.raw,
                 arguments.date,
                 settings.shop.timezone,
+                settings.cleaning,
             )
         finally:
             spark.stop()

@@ -13,6 +13,7 @@ of 1970, ids of which digits are lost. What a person should look at is a warning
 from __future__ import annotations
 
 import datetime as dt
+import json
 import os
 import re
 import tempfile
@@ -30,6 +31,7 @@ from pipeline.contracts.contract import load_contract
 from pipeline.contracts.spark import quoted, row_rules
 from pipeline.error_words import in_words
 from pipeline.errors import ContractError, InputError, NightcartError
+from pipeline.settings import Cleaning
 from pipeline.sources.expressions import (
     expression_faults,
     first_true,
@@ -39,7 +41,14 @@ from pipeline.sources.file_checks import check_files
 from pipeline.sources.file_pattern import DeliveredFile, no_path
 from pipeline.sources.joined_files import joined_files
 from pipeline.sources.joined_rows import AMBIGUOUS, UNMATCHED, WITHOUT_KEY, look_up_counts
-from pipeline.sources.reader_columns import BROKEN, LINE, NO_ELEMENT, UNKNOWN_KEY, found_column
+from pipeline.sources.reader_columns import (
+    BROKEN,
+    FILE,
+    LINE,
+    NO_ELEMENT,
+    UNKNOWN_KEY,
+    found_column,
+)
 from pipeline.sources.readers import read_rows
 from pipeline.sources.source import (
     KEY_COLUMN,
@@ -58,13 +67,14 @@ from pipeline.sources.tables.sample import write_sample
 SAMPLE_ROWS = 10
 _IDS = " (17850.0 is not 17850: ids: {strip_decimal: true})"
 _OUTCOME, ACCEPTED = "__outcome", "accepted"
+_UNREADABLE = "quarantined: unreadable_line"
 MOST_REFUSED = 0.5  # of the rows: beyond it, something is mapped wrongly
 WORTH_A_WARNING = 0.01
 _FIRST_TIME, _LAST_TIME, _UNIT_IS_WRONG = "1900-01-01", "2200-01-01", "1980-01-01"
 _NO_FRACTION, _FRACTION, _LOST_DIGITS = (
     "^[0-9]+$",
     "^[0-9]+[.]0+$",
-    "^[0-9][.,][0-9]+[eE][+][0-9]+$",
+    "^[0-9][.,][0-9]+[eE][+]?[0-9]+$",
 )
 
 
@@ -110,17 +120,26 @@ class DatasetCheck:
             yield "  " + ", ".join(f"{name}={value!r}" for name, value in row.items())
 
 
-def check_source(
+def check_source(  # noqa: PLR0917  where to look, and by whose clock and limits
     spark: SparkSession,
     source: str | Path | Source,
     raw_root: str | Path,
     date: dt.date | None = None,
     timezone: str = "UTC",
+    limits: Cleaning | None = None,
 ) -> list[DatasetCheck]:
     """Look at a source and at the files of one day (by default the newest there is).
 
     The outcome of a row follows from the source's rules and those of the contract that need nothing
     but the row; unknown items, duplicates and bots are left to cleaning.
+
+    Args:
+        spark: a session.
+        source: or the file that it is read from.
+        raw_root: where the files lie.
+        date: the day; by default the newest.
+        timezone: of the shop.
+        limits: how much may be refused before a night stops; by default that of the defaults.
 
     Raises:
         ContractError: the YAML itself is wrong.
@@ -137,7 +156,9 @@ def check_source(
         for dataset in source.datasets.values():
             root = samples.root_of(dataset)
             files = _newest(dataset, root, date if root == raw_root else None)
-            check = _check(spark, dataset, (root, raw_root), files, samples.fault_of(dataset))
+            check, raw = _check(spark, dataset, (root, raw_root), files, samples.fault_of(dataset))
+            if raw is not None and not check.faults:
+                _look_at_rows(check, raw, dataset, limits or Cleaning())
             checks.append(samples.described(dataset, check))
     return checks
 
@@ -192,8 +213,11 @@ def _check(
     roots: tuple[str | Path, str | Path],
     files: list[DeliveredFile],
     fault: str | None = None,
-) -> DatasetCheck:
-    """Of a table, its sample lies below the first root, and joined files below the second."""
+) -> tuple[DatasetCheck, DataFrame | None]:
+    """The findings about the files, and their rows.
+
+    Of a table, its sample lies below the first root, and joined files below the second.
+    """
     raw_root, joined_root = roots
     contract = load_contract(f"raw_{dataset.name}")
     faults = [
@@ -205,6 +229,10 @@ def _check(
         faults.append(fault)
     elif not files:
         faults.append(f"no file matches {dataset.files!r} below {raw_root}")
+        faults += [
+            f"{folder} is a folder: write files: {json.dumps(dataset.files + '/*')}"
+            for folder in dataset.pattern.folders(raw_root)[:1]
+        ]
     try:
         damaged = check_files(dataset, files)
     except InputError as error:
@@ -237,9 +265,7 @@ def _check(
             "is overwritten, tonight's rows become those of the first day, and every past day is "
             "cleaned again. Deliver it with {date} in its name, or joined already"
         )
-    if raw is not None and not faults:
-        _look_at_rows(check, raw, dataset)
-    return check
+    return check, raw
 
 
 def _of_joined_files(dataset: SourceDataset, raw_root: str | Path) -> list[str]:
@@ -257,7 +283,9 @@ def _of_joined_files(dataset: SourceDataset, raw_root: str | Path) -> list[str]:
     ]
 
 
-def _look_at_rows(check: DatasetCheck, raw: DataFrame, dataset: SourceDataset) -> None:
+def _look_at_rows(
+    check: DatasetCheck, raw: DataFrame, dataset: SourceDataset, limits: Cleaning
+) -> None:
     """Fill in the outcomes, the facts, the sample, and what is wrong with the values."""
     mapped, unparsable = mapped_values(raw, dataset)
     removed_by, refused_for = first_true(dataset.remove), first_true(dataset.quarantine)
@@ -266,6 +294,7 @@ def _look_at_rows(check: DatasetCheck, raw: DataFrame, dataset: SourceDataset) -
         refused_for = F.coalesce(F.col(BROKEN), refused_for)
     texts = {name: F.expr(f"CAST(({sql}) AS string)") for name, sql in dataset.mapping.items()}
     ruled = raw.select(
+        FILE,
         LINE,
         UNKNOWN_KEY,
         removed_by.alias("__remove"),
@@ -275,7 +304,7 @@ def _look_at_rows(check: DatasetCheck, raw: DataFrame, dataset: SourceDataset) -
     )
     outcome = (
         F.when(F.col(UNKNOWN_KEY).isNotNull(), F.concat(F.lit("unknown key "), F.col(UNKNOWN_KEY)))
-        .when(F.col(LINE).isNotNull(), F.lit("quarantined: unreadable_line"))
+        .when(F.col(LINE).isNotNull(), F.lit(_UNREADABLE))
         .when(F.col("__remove").isNotNull(), F.concat(F.lit("removed: "), "__remove"))
         .when(F.col("__refuse").isNotNull(), F.concat(F.lit("quarantined: "), "__refuse"))
         .otherwise(F.coalesce(_own_refusal(dataset), F.lit("accepted")))
@@ -288,12 +317,19 @@ def _look_at_rows(check: DatasetCheck, raw: DataFrame, dataset: SourceDataset) -
         conflicts = _conflicts(accepted, dataset)
         if dataset.is_combined:
             _judge_joins(check, raw, dataset)
+        if any(one[_OUTCOME] == _UNREADABLE for one in found):
+            _judge_unreadable(check, rows, limits)
     except (PySparkException, Py4JJavaError) as error:
         check.faults.append(f"an expression fails on a row: {in_words(error)}")
         return
     check.rows.extend(row.asDict() for row in [*dict.fromkeys(first)][:SAMPLE_ROWS])
     check.outcomes.update({one[_OUTCOME]: one["rows"] for one in found})
     _judge_refusals(check, found, dataset)
+    if not found and dataset.required:
+        check.faults.append(
+            "there is no row: a night takes it for a failed delivery. Write required: false where "
+            "a day without rows is normal"
+        )
     _judge_ids(check, found, dataset)
     for one in found:
         if one[_OUTCOME] == ACCEPTED:
@@ -388,6 +424,19 @@ def _conflicts(accepted: DataFrame, dataset: SourceDataset) -> int:
     return kinds.where(F.col("kinds") > 1).count()
 
 
+def _judge_unreadable(check: DatasetCheck, rows: DataFrame, limits: Cleaning) -> None:
+    """Files of which so many lines cannot be read that a night takes them for another kind."""
+    unreadable = F.count_if(F.col(_OUTCOME) == _UNREADABLE)
+    lines = [F.count("*").alias("rows"), unreadable.alias("unreadable")]
+    for one in rows.groupBy(FILE).agg(*lines).orderBy(FILE).collect():
+        if one["unreadable"] > max(1, limits.max_unreadable_share * one["rows"]):
+            check.faults.append(
+                f"{one[FILE]}: {one['unreadable']:,} of {one['rows']:,} lines cannot be read "
+                f"(cleaning.max_unreadable_share is {limits.max_unreadable_share:g}): are options "
+                "and columns right?"
+            )
+
+
 def _judge_refusals(check: DatasetCheck, found: list[Row], dataset: SourceDataset) -> None:
     total = sum(one["rows"] for one in found)
     refused = [one for one in found if not one[_OUTCOME].startswith((ACCEPTED, "removed"))]
@@ -453,7 +502,10 @@ def proposal(dataset: SourceDataset, outcome: str, values: Sequence[str | None])
     given = [value.strip() for value in values if value]
     if column is None or not given or column.name not in dataset.mapping:
         return ""
-    kinds = _TIMES if column.type == "timestamp" else _NUMBERS
+    if column.type == "double" and column.name in dataset.numbers:
+        return f"; numbers says of {column.name} that other marks stand in it"
+    kinds = _TIMES if column.type == "timestamp" else _PRICES
+    kinds = _NUMBERS if column.type in ("int", "bigint") else kinds
     for pattern, words in kinds.items():
         if all(re.fullmatch(pattern, value) for value in given):
             return words.format(column.name)
@@ -479,6 +531,16 @@ _NUMBERS = {
     ),
     r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?": '; write numbers: {{{}: {{group: ","}}}}',
     r"[+-]?\d+\.\d+": "; {} is a whole number",
+}
+_CURRENCY = r"(?:[^\d\s.,+-]{1,3}|[A-Z]{3})"
+_PRICES = {
+    **{pattern: words for pattern, words in _NUMBERS.items() if "whole" not in words},
+    rf"{_CURRENCY}\s*[+-]?[\d.]+|[+-]?[\d.]+\s*{_CURRENCY}": (
+        "; write it without its currency: regexp_replace(…, '[^0-9.,+-]', '')"
+    ),
+    r"[+-]?\d{1,3}(?:[\s'’]\d{3})+(?:\.\d+)?": (
+        "; write it without what stands between thousands: regexp_replace(…, '[^0-9.,+-]', '')"
+    ),
 }
 
 

@@ -9,6 +9,7 @@ never matched: half-written files are named so, and Spark does not read them. St
 from __future__ import annotations
 
 import datetime as dt
+import os
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +24,8 @@ _DIRECTIVES = {
     "%m": (r"\d{2}", "MM"),
     "%d": (r"\d{2}", "dd"),
 }
+# A day of another year stands for none; and the days beside the calendar's ends are no dates.
+FIRST_YEAR, LAST_YEAR = 1900, 2199
 _PLACEHOLDER = re.compile(r"\{date(?::([^{}]*))?\}")
 
 
@@ -37,6 +40,18 @@ def no_path(text: str) -> str:
         "must be a path below the raw root; buckets are not read: copy the files, or mount the "
         "bucket, below paths.raw"
     )
+
+
+RENAME = "its name is not UTF-8, and neither Java nor Parquet opens it: rename it"
+
+
+def not_utf8(path: str) -> str:
+    r"""A path that is no UTF-8 as it can be printed, such as `k\xfc.csv`; empty if it is UTF-8."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(path).decode("utf-8", "backslashreplace")
+    return ""
 
 
 @dataclass(frozen=True, order=True)
@@ -124,15 +139,38 @@ class FilePattern:
         return _PLACEHOLDER.sub(date.strftime(self.spelling), self.text)
 
     def files(self, raw_root: Path | str, date: dt.date | None = None) -> list[DeliveredFile]:
-        """The files that are there, in path order; those of one day, if one is given."""
+        """The files that are there, in path order; those of one day, if one is given.
+
+        Raises:
+            InputError: the name of one is not UTF-8, or one is a link that leads nowhere.
+        """
         root = Path(raw_root)
+        files = [self._file(root, path) for path in self._found(root, date) if not path.is_dir()]
+        asked = [file for file in files if file and (date is None or file.date in (date, None))]
+        for file in asked:
+            if file.path.is_symlink() and not file.path.exists():
+                raise InputError(
+                    f"{file.path} is a link to {file.path.readlink()}, which is not there: is a "
+                    "disk not mounted?"
+                )
+        return sorted(file for file in asked if file.path.is_file())
+
+    def folders(self, raw_root: Path | str) -> list[str]:
+        """Folders that are called as the files should be, as Spark writes a table of one name."""
+        root = Path(raw_root)
+        found = [path for path in self._found(root, None) if path.is_dir()]
+        return sorted(path.relative_to(root).as_posix() for path in found)
+
+    def _found(self, root: Path, date: dt.date | None) -> set[Path]:
+        """Paths of the pattern's form, whatever they are."""
         glob = self.on(date) if date else _PLACEHOLDER.sub(self._any_day, self.text)
-        glob = glob.replace("[", "[[]")
+        # The day and a `*` beside it are one star: two are no part of a name to Python.
+        glob = re.sub(r"\*+", "*", glob.replace("[", "[[]"))
         found = {path for suffix in ("", *COMPRESSED) for path in root.glob(glob + suffix)}
-        files = [self._file(root, path) for path in found if path.is_file()]
-        return sorted(
-            file for file in files if file and (date is None or file.date in (date, None))
-        )
+        if not re.search(r"[*?\[]", glob):  # of one name, glob leaves out a link that leads nowhere
+            links = (root / (glob + suffix) for suffix in ("", *COMPRESSED))
+            found |= {path for path in links if path.is_symlink()}
+        return found
 
     def matches(self, relative: str, date: dt.date | None = None) -> bool:
         """Whether a path below the raw root is of the pattern; of one day, if one is given.
@@ -147,11 +185,15 @@ class FilePattern:
         match = re.match(self.regex, relative)
         if match is None or any(part[0] in "._" for part in Path(relative).parts):
             return None
+        if name := not_utf8(relative):
+            raise InputError(f"{root}: {name!r}: {RENAME} ({self.where}: files {self.text!r})")
         if not self.has_date:
             return DeliveredFile(relative, path, None)
         try:
             day = dt.datetime.strptime(match.group(1), self.spelling).date()  # noqa: DTZ007
         except ValueError:  # a name such as 2026-99-99.csv is no delivery
+            return None
+        if not FIRST_YEAR <= day.year <= LAST_YEAR:  # nor is one such as 9999-12-31.csv
             return None
         return DeliveredFile(relative, path, day)
 
@@ -183,6 +225,10 @@ class FilePatterns:
             InputError: two patterns find the same file on the same day.
         """
         return sorted(file for one in self.apart(raw_root, date) for file in one)
+
+    def folders(self, raw_root: Path | str) -> list[str]:
+        """Folders that are called as the files of one pattern should be."""
+        return [folder for one in self.patterns for folder in one.folders(raw_root)]
 
     def apart(self, raw_root: Path | str, date: dt.date | None = None) -> list[list[DeliveredFile]]:
         """The files of each pattern.

@@ -41,7 +41,7 @@ pc: Any = pyarrow.compute
 _ROWS_AT_ONCE = 64 * 1024
 _MOST_DIGITS = 38  # of a decimal of Spark
 _UUID_BYTES = 16
-_EXACT = 1e15  # a double says each whole number up to here
+_EXACT = {64: 2.0**53, 32: 2.0**24, 16: 2.0**11}  # bits -> each whole number up to here is exact
 _CODECS = {"UNCOMPRESSED", "SNAPPY", "GZIP", "ZSTD"}
 _ENCODINGS = {"PLAIN", "PLAIN_DICTIONARY", "RLE", "RLE_DICTIONARY", "BIT_PACKED"}
 # Physical type -> logical types, in Arrow's words.
@@ -170,7 +170,8 @@ def texts_of(values: Values) -> Values:  # noqa: PLR0911
 
 def _numbers(values: Values, as_given: Values) -> Values:
     """Numbers, a whole one without a fraction: "17850" and not "17850.0" or "1.785e4"."""
-    is_whole = pc.and_(pc.equal(pc.floor(values), values), pc.less(pc.abs(values), _EXACT))
+    exact = _EXACT[as_given.type.bit_width]
+    is_whole = pc.and_(pc.equal(pc.floor(values), values), pc.less_equal(pc.abs(values), exact))
     whole = pc.if_else(is_whole, values, None).cast(pa.int64()).cast(pa.string())
     half = pa.types.is_float16(as_given.type)
     others = (as_given.cast(pa.float32()) if half else as_given).cast(pa.string())

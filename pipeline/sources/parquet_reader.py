@@ -26,7 +26,9 @@ from pipeline.sources.parquet_by_arrow import read_by_arrow, spark_reads
 from pipeline.sources.reader_columns import FILE, LINE, UNKNOWN_KEY
 from pipeline.sources.source import SourceDataset
 
-_EXACT = 1e15  # a double says each whole number up to here
+# A double says each whole number up to here, a float up to there. Beyond, digits are lost: the
+# value stays as 2.82E18, by which `source check` knows ids that were cut off.
+_EXACT = {T.DoubleType: 2.0**53, T.FloatType: 2.0**24}
 
 
 def read_parquet(
@@ -65,7 +67,7 @@ def _text(name: str, kind: T.DataType) -> Column:
     if isinstance(kind, T.TimestampType):
         return F.concat(value.cast("string"), F.lit("Z"))
     if isinstance(kind, T.DoubleType | T.FloatType):
-        is_whole = (F.rint(value) == value) & (F.abs(value) < _EXACT)
+        is_whole = (F.rint(value) == value) & (F.abs(value) <= _EXACT[type(kind)])
         whole = F.when(is_whole, value).cast("bigint").cast("string")
         return F.coalesce(whole, value.cast("string"))
     if isinstance(kind, T.DecimalType):

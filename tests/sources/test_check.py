@@ -46,12 +46,12 @@ def test_most_rows_refused_is_a_fault_with_values_and_a_remedy(
     spark: SparkSession, tmp_path: Path
 ) -> None:
     """Then, with what it proposed, none is; one user stays two until ids are put right."""
-    rows = ["17850.0;A1;12,50;2026-03-01", "17850;A2;1.299,00;2026-03-02", "3.5E+12;A;1;2026-03-03"]
+    rows = ["17850.0;A1;12,50;2026-03-01", "17850;A2;1.299,00;2026-03-02", "3.5E12;A;1;2026-03-03"]
     yaml = shop(tmp_path, *rows)
     (check,) = check_source(spark, yaml, tmp_path)
     assert not check.ok
     assert any("2 of 3 rows would be refused" in fault for fault in check.faults)
-    assert any("3.5E+12" not in fault and "2.82E+18" in fault for fault in check.faults)
+    assert any("3.5E12" not in fault and "2.82E+18" in fault for fault in check.faults)
     warned = " ".join(check.warnings)
     assert "such as '1.299,00' and '12,50'" in warned
     assert 'write numbers: {price: {decimal: ",", group: "."}}' in warned
@@ -90,6 +90,9 @@ def test_a_wrong_unit_and_users_who_differ(spark: SparkSession, tmp_path: Path) 
         ("event_time", ["1772359200", "01.03.2026 10:15"], ""),
         ("price", ["1,299.00"], 'numbers: {price: {group: ","}}'),
         ("quantity", ["1.5"], "quantity is a whole number"),
+        ("price", ["1.5.1"], ""),
+        ("price", ["$12.50", "12.50 €"], "regexp_replace(…, '[^0-9.,+-]', '')"),
+        ("price", ["1\u00a0299.00", "1'299.50"], "between thousands: regexp_replace"),
         ("price", [None, None], ""),
     ],
 )
@@ -97,6 +100,33 @@ def test_what_is_proposed(column: str, values: list[str | None], said: str) -> N
     events = load_source("simulator").datasets["events"]
     found = proposal(events, f"quarantined: {column}_unparsable", values)
     assert said in found if said else found == ""
+
+
+def test_what_would_stop_a_night_is_a_fault(spark: SparkSession, tmp_path: Path) -> None:
+    """No row, and too many lines of one file that cannot be read, whatever the share of all."""
+
+    def faults(*rows: str, more: str = "") -> str:
+        (check,) = check_source(spark, shop(tmp_path, *rows, more=more), tmp_path)
+        return " ".join(check.faults)
+
+    good = "u1;i1;2.50;2026-03-01 10:00:00"
+    assert "there is no row: a night takes it for a failed delivery" in faults()
+    assert faults(more="    required: false\n") == ""
+    assert faults(good, good, "u1;i1", good) == ""  # a single such line is always quarantined
+    assert "events.csv: 2 of 6 lines cannot be read" in faults(*[good] * 4, "u1;i1", "u1")
+
+
+def test_folders_and_links_are_named(spark: SparkSession, tmp_path: Path) -> None:
+    """A table that Spark wrote is a folder; a link to a disk that is gone is no missing file."""
+    source = shop(tmp_path)
+    (tmp_path / "events.csv").unlink()
+    (tmp_path / "events.csv").mkdir()
+    (check,) = check_source(spark, source, tmp_path)
+    assert 'events.csv is a folder: write files: "events.csv/*"' in check.faults
+    (tmp_path / "events.csv").rmdir()
+    (tmp_path / "events.csv").symlink_to("gone")
+    with pytest.raises(InputError, match="is a link to gone, which is not there"):
+        check_source(spark, source, tmp_path)
 
 
 def test_no_key_is_asked_for_before_the_first_night(

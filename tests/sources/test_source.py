@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 from pathlib import Path
 
 import pytest
 from pyspark.sql import SparkSession
 
-from pipeline.errors import ContractError
+from pipeline.errors import ContractError, InputError
 from pipeline.sources.check import check_source
 from pipeline.sources.delivered_files import delivered_dates, missing_files
+from pipeline.sources.discovery.folder import look_at
 from pipeline.sources.file_pattern import FilePattern
 from pipeline.sources.source_yaml import load_source, parse_source, shipped_sources
 
@@ -90,6 +92,29 @@ def test_a_pattern_in_a_folder_and_a_name() -> None:
     pattern = FilePattern("day={date}/part-*_{date}.jsonl", "here")
     assert pattern.on(DAY) == "day=2026-03-01/part-*_2026-03-01.jsonl"
     assert pattern.spark_date_format == "yyyy'-'MM'-'dd"
+
+
+def test_a_day_beside_a_star_is_found_on_any_day(tmp_path: Path) -> None:
+    """The day is a star too when files of any day are asked for."""
+    for name in ("e_2026-03-01_1.csv", "e_2026-03-01.csv", "x_e_2026-03-02.csv"):
+        (tmp_path / name).touch()
+    for name in ("e_9999-12-31.csv", "e_0001-01-01.csv"):  # days that stand for none
+        (tmp_path / name).touch()
+    for text, found in {"e_{date}*.csv": 2, "*e_*{date}.csv": 2, "*e*{date}*.csv": 3}.items():
+        assert len(FilePattern(text, "").files(tmp_path)) == found
+
+
+def test_a_name_that_is_not_utf8_is_refused_as_it_can_be_printed(tmp_path: Path) -> None:
+    """Of the source's own files, in a folder's name too; nothing of it is left unreadable."""
+    for name in (b"e_2026-03-01_k\xfc.csv", b"other_\xfc.csv"):
+        (tmp_path / os.fsdecode(name)).touch()
+    with pytest.raises(InputError, match=r"k\\+xfc.csv.*not UTF-8.*rename") as caught:
+        FilePattern("e_{date}*.csv", "shop.yaml: events").files(tmp_path)
+    str(caught.value).encode()
+    assert FilePattern("e_{date}.csv", "").files(tmp_path) == []
+    found = look_at(tmp_path)
+    assert found.groups == ()
+    assert [path for path, _ in found.left_out] == ["e_2026-03-01_k\\xfc.csv", "other_\\xfc.csv"]
 
 
 def test_a_time_without_an_offset_is_of_the_source_s_zone(

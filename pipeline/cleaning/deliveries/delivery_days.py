@@ -50,10 +50,12 @@ def delivery_calendar(
     """
     missing = missing_files(source, raw_root, night)
     if missing:
+        folders = [f for one in source.datasets.values() for f in one.pattern.folders(raw_root)]
+        hint = f". {folders[0]} is a folder: files must name what lies in it" if folders else ""
         raise InputError(
             f"{night} is not delivered: {', '.join(str(Path(raw_root) / name) for name in missing)}"
             f" (source {source.name}, paths.raw {raw_root}) does not exist; "
-            "wait for the file, or correct paths.raw or the source's files pattern"
+            f"wait for the file, or correct paths.raw or the source's files pattern{hint}"
         )
     days = {day for day in delivered_dates(source, raw_root, night) if not first or day >= first}
     exact = not days

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from pipeline.errors import InputError
 from pipeline.sources.dialect import without_compression
+from pipeline.sources.file_pattern import RENAME, not_utf8
 
 MOST_FILES = 50_000
 
@@ -115,6 +116,9 @@ def look_at(root: Path) -> Folder:
         raise InputError(f"{root} holds no file; give the folder that holds the shop's files")
     left_out, by_kind = [], defaultdict(list)
     for path in paths:
+        if name := not_utf8(path):
+            left_out.append((name, RENAME))
+            continue
         kind, why = _kind(path)
         if why:
             left_out.append((path, why))

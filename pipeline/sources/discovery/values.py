@@ -25,7 +25,7 @@ _POINT_GROUPS = re.compile(r"[+-]?\d{1,3}(\.\d{3})+$")
 _SPACE_GROUPS = re.compile(r"[+-]?\d{1,3}([ \u00a0\u202f']\d{3})+([.,]\d+)?$")
 _MONEY = re.compile(r"^\s*(?:[$€£¥₹]|[A-Z]{3}\b|R\$|kr)\s*|\s*(?:[$€£¥₹]|[A-Z]{3}|kr|zł)\s*$")
 _WHOLE_WITH_POINT = re.compile(r"\d+\.0+$")
-_SCIENTIFIC = re.compile(r"\d[.,]\d+[eE]\+\d+$")
+_SCIENTIFIC = re.compile(r"\d[.,]\d+[eE]\+?\d+$")
 
 
 @dataclass(frozen=True)

@@ -285,8 +285,8 @@ def test_numbers_that_may_be_either_are_doubted_and_words_are_none() -> None:
 
 
 def test_ids_null_words_and_answers() -> None:
-    ids = Values(["17850.0", "17850", "2.82E+18", "NULL", None])
-    assert (ids.with_point_zero, ids.scientific, ids.null_words) == (1, 1, ("NULL",))
+    ids = Values(["17850.0", "17850", "2.82E+18", "2.82E18", "NULL", None])
+    assert (ids.with_point_zero, ids.scientific, ids.null_words) == (1, 2, ("NULL",))
     assert Values(["Ja", "nein", "JA"]).yes_and_no == (("JA", "Ja"), ("nein",))
     assert Values(["yes", "perhaps"]).yes_and_no is None
     assert Values(["-", "Levi's"]).null_words == ()  # a brand may be called anything
