@@ -7,6 +7,7 @@ shop's zone counts.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from pipeline.sources.discovery.joins import joined
 from pipeline.sources.discovery.plan import FILL_IN, Plan, Rule
@@ -54,6 +55,11 @@ def plans_of(
         plans.append(_users(tables["users"], "", consent))
     elif main:
         plans.append(_users(tables[main], main, consent))
+    for plan in plans:
+        # Without a time of its own, what is not exploded is read as one in any case.
+        is_state = plan.dataset in ("items", "users") and not plan.same_files_as
+        undated = not plan.table.group.has_date and not plan.row_time
+        plan.is_snapshot = is_state and undated and plan.table.exploded is None
     return plans
 
 
@@ -64,8 +70,7 @@ def _events(known: Known) -> Plan:
     _map_user(plan, known)
     _map_id(plan, known, "item_id", "item_id")
     _map_session(plan, known)
-    if known.has("event_id") and known.of("event_id").unlike == 1:
-        plan.map("event_id", known.roles["event_id"].sql)
+    _map_event_id(plan, known)
     _map_quantity(plan, known)
     _map_price(plan, known)
     if (
@@ -76,6 +81,15 @@ def _events(known: Known) -> Plan:
         plan.map("query", known.roles["query"].sql)
     if known.has("sequence"):
         plan.map("sequence", known.roles["sequence"].sql)
+    exploded = known.table.exploded
+    if exploded:
+        plan.guesses.append(
+            f"each element of {exploded.array} is a row of its own, called {exploded.alias}; in the "
+            f"sample {exploded.full:,} of {exploded.rows:,} rows have any"
+        )
+        if "query" in plan.mapping:
+            plan.explode_empty = "keep"
+            plan.guesses.append("a row without an element stays, because a search has no item")
     _finish(plan, known)
     return plan
 
@@ -101,6 +115,8 @@ def _reviews(known: Known) -> Plan:
 
 def _items(known: Known, shared: str) -> Plan:
     plan = Plan("items", known.table, same_files_as=shared)
+    if shared and known.table.exploded:
+        plan.explode_empty = "remove"
     if shared:
         plan.guesses.append(f"no file is a catalogue: items are what the rows of {shared} name")
     _map_id(plan, known, "item_id", "item_id")
@@ -143,6 +159,8 @@ def _title_of_others(known: Known) -> tuple[str, str]:
 
 def _users(known: Known, shared: str, consent: str) -> Plan:
     plan = Plan("users", known.table, same_files_as=shared)
+    if shared and known.table.exploded:
+        known, plan.takes_whole_rows = _of_whole_rows(known), True
     if shared:
         plan.guesses.append(f"no file tells of shoppers: users are whom the rows of {shared} name")
     _map_user(plan, known)
@@ -156,6 +174,15 @@ def _users(known: Known, shared: str, consent: str) -> Plan:
     _order_rows(plan, known, "user_id", shared)
     _finish(plan, known)
     return plan
+
+
+def _of_whole_rows(known: Known) -> Known:
+    """The table without what is said of its elements: each row of the file once."""
+    exploded = known.table.exploded
+    if exploded is None:
+        return known
+    roles = {role: one for role, one in known.roles.items() if not exploded.is_of_element(one.sql)}
+    return replace(known, roles=roles, rivals={})
 
 
 # -- single columns ----------------------------------------------------------------------------
@@ -303,6 +330,18 @@ def _map_id(plan: Plan, known: Known, role: str, column: str) -> None:
         )
         comment = _also(comment, f"{FILL_IN}: digits are lost, as in 2.82E+18; export it as text")
     plan.map(column, known.roles[role].sql, comment)
+
+
+def _map_event_id(plan: Plan, known: Known) -> None:
+    if not known.has("event_id"):
+        return
+    one, values, exploded = known.roles["event_id"], known.of("event_id"), known.table.exploded
+    if exploded is None or exploded.is_of_element(one.sql):
+        if values.unlike == 1:
+            plan.map("event_id", one.sql)
+    elif len(values.counts) == exploded.rows:
+        position = f"{exploded.alias}_position"
+        plan.map("event_id", f"concat_ws('.', {one.sql}, {position})", "one for each element")
 
 
 def _map_session(plan: Plan, known: Known) -> None:

@@ -41,6 +41,23 @@ class Field:
     values: list[str | None]
 
 
+@dataclass(frozen=True)
+class Exploded:
+    """An array whose objects are the rows of a table: SQL that gives it, a name for its element.
+
+    `full` of `rows` rows of the file had any.
+    """
+
+    array: str
+    alias: str
+    full: int
+    rows: int
+
+    def is_of_element(self, sql: str) -> bool:
+        """Whether an expression is of the element, not of the row around it."""
+        return sql.startswith(f"{self.alias}.")
+
+
 @dataclass
 class Table:
     """A group of files, as far as its sample tells."""
@@ -56,6 +73,7 @@ class Table:
     is_whole: bool = False  # the sample is all there is
     guesses: list[str] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
+    exploded: Exploded | None = None
 
     @property
     def name(self) -> str:
@@ -268,7 +286,7 @@ def _as_text(value: Any) -> str | None:
         return value
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+    if isinstance(value, float) and value.is_integer() and abs(value) <= 2**53:
         return str(int(value))
     if isinstance(value, dict | list):
         return json.dumps(value, ensure_ascii=False, default=str)

@@ -78,6 +78,8 @@ def _steps(
     for other in tables:
         if other is base or other.table is base.table or other.table.format == "jsonl":
             continue
+        if other.table.exploded:
+            continue  # what is joined has no elements
         brings = [role for role in lacking if other.has(role)]
         if not brings:
             continue

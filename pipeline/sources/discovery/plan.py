@@ -50,6 +50,9 @@ class Plan:
     remove: list[Rule] = field(default_factory=list)
     latest_by: str = ""
     row_time: str = ""
+    explode_empty: str = ""  # keep or remove, where it is said
+    takes_whole_rows: bool = False  # of a table of elements: each row of the file once
+    is_snapshot: bool = False
     is_optional: bool = False
     joins: list[Join] = field(default_factory=list)
     local_times: list[str] = field(default_factory=list)  # mapped times without an offset

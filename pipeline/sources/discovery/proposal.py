@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.errors import InputError
+from pipeline.sources.discovery.arrays import with_elements
 from pipeline.sources.discovery.datasets import chosen_tables
 from pipeline.sources.discovery.entries import plans_of
 from pipeline.sources.discovery.folder import look_at
@@ -71,6 +72,7 @@ def propose(
     if like or (like := recognised(tables)):
         ready = made_to_fit(like, tables, timezone=timezone, consent=consent)
         return _of_ready(name, ready, tables, left_out)
+    tables = [with_elements(known) for known in tables]
     choice = chosen_tables(tables)
     plans = plans_of(choice.tables, tables, consent)
     used = {id(join.table) for plan in plans for join in plan.joins}

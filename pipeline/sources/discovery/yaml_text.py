@@ -114,12 +114,21 @@ def _dataset(plan: Plan) -> Iterator[str]:
 
 def _where(plan: Plan) -> Iterator[str]:
     """Whose files are read, and what is joined to them."""
+    exploded = plan.table.exploded
     if plan.same_files_as:
         yield f"    same_files_as: {plan.same_files_as}"
+        if plan.takes_whole_rows:
+            yield "    explode: null    # each row of the file once, not once for each element"
+        elif plan.explode_empty:
+            yield f"    explode_empty: {plan.explode_empty}"
         return
     for text in (*plan.table.guesses, *plan.table.doubts):
         yield from _comment_lines(text, "    ")
     yield from _files(plan)
+    if exploded:
+        yield f"    explode: {{{flow_text(exploded.array)}: {exploded.alias}}}"
+        if plan.explode_empty:
+            yield f"    explode_empty: {plan.explode_empty}"
     if plan.joins:
         yield "    with:    # guess: these files say what the rows of this one lack"
         for join in plan.joins:
@@ -130,7 +139,12 @@ def _files(plan: Plan) -> Iterator[str]:
     table = plan.table
     yield f"    files: {json.dumps(table.group.pattern, ensure_ascii=False)}"
     yield f"    format: {table.format}"
-    if not table.group.has_date:
+    if plan.is_snapshot:
+        yield _with_comment(
+            "    delivery: snapshot",
+            "guess: no date in its name, so it is overwritten; each night keeps what it reads",
+        )
+    elif not table.group.has_date:
         yield _with_comment("    delivery: dump", "no date in the names: the files hold all days")
     if plan.is_optional:
         yield _with_comment("    required: false", "guess: not every day has such a file")

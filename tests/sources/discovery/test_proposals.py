@@ -7,6 +7,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
@@ -119,6 +121,81 @@ def test_nested_json(tmp_path: Path) -> None:
     assert made["events"]["map"]["item_id"] == "get_json_object(product, '$.sku')"
     assert made["items"]["map"]["title"] == "get_json_object(product, '$.name')"
     assert made["events"]["may_be_absent"] == ["user", "event", "product"]
+
+
+def order(number: int, *lines: dict[str, Any]) -> dict[str, Any]:
+    when, who = f"2026-03-01T10:00:0{number}Z", {"id": f"c{number % 2}"}
+    return {"id": f"o{number}", "created_at": when, "customer": who, "total": 9, "lines": [*lines]}
+
+
+MUG = {"sku": "a", "name": "Mug", "qty": 1, "unit_price": 4.5, "brand": {"name": "Kay"}}
+CUP = {"sku": "b", "name": "Cup", "qty": 2, "unit_price": 2.5, "brand": {"name": "Kay"}}
+
+
+def test_an_array_of_items_is_exploded(tmp_path: Path) -> None:
+    """Orders with lines: what a line says is of the item, what the order says of each line."""
+    rows = [order(1, MUG), order(2, MUG, CUP), order(3)]
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    proposal, made = proposed(tmp_path, {"orders_2026-03-01.jsonl": lines})
+    events, items, users = (made[name] for name in ("events", "items", "users"))
+    assert events["explode"] == {"lines": "item"}
+    assert "2 of 3 rows have any" in " ".join(proposal.yaml.replace("#", "").split())
+    assert events["map"]["item_id"] == "item.sku"
+    assert events["map"]["price"] == "item.unit_price"  # not the order's total
+    assert events["map"]["user_id"] == "get_json_object(customer, '$.id')"
+    assert (items["explode_empty"], items["map"]["title"]) == ("remove", "item.name")
+    assert items["map"]["brand"] == "item.brand.name"
+    assert users["explode"] is None
+    assert proposal.missing == []
+
+
+def test_an_array_inside_a_column_and_a_search_without_one(tmp_path: Path) -> None:
+    """As Parquet has it; an id of the event is made one of the element."""
+    kinds = ("view", "search", "purchase")
+    rows = [
+        {"event_id": f"e{n}", "ts": 1772359200 + n, "user_id": "u", "event": kinds[n % 3]}
+        | {"query": "mug" if n % 3 == 1 else None}
+        | {"cart": {"products": [] if n % 3 == 1 else [{"product_id": "a", "title": "Mug"}] * 2}}
+        for n in range(6)
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "events_2026-03-01.parquet")
+    _, made = proposed(tmp_path, {})
+    events = made["events"]
+    assert events["explode"] == {"get_json_object(cart, '$.products')": "item"}
+    assert events["map"]["item_id"] == "item.product_id"
+    assert made["items"]["map"]["title"] == "item.title"
+    assert events["map"]["event_id"] == "concat_ws('.', event_id, item_position)"
+    assert (events["explode_empty"], events["map"]["query"]) == ("keep", "query")
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"item_id": "a", "related": [{"item_id": "b"}]},
+        {"user_id": "u", "addresses": [{"id": 7, "city": "Rome"}]},
+        {"user_id": "u", "tags": ["a", "b"], "numbers": [1]},
+    ],
+)
+def test_what_is_no_array_of_items_is_not_exploded(tmp_path: Path, row: dict[str, Any]) -> None:
+    """The row names its item itself, the objects are no items, or nothing but words."""
+    lines = (json.dumps({"ts": 1772359200 + n, "user_id": "u", **row}) + "\n" for n in range(3))
+    (tmp_path / "log_2026-03-01.jsonl").write_text("".join(lines))
+    assert "explode" not in propose(tmp_path).yaml
+
+
+def test_a_catalogue_without_a_date_is_a_snapshot(tmp_path: Path) -> None:
+    """Beside dated events; what the rows of events name is none."""
+    files = {
+        "events_2026-03-01.csv": "user,item,type,ts\nu1,a,view,1772359200\nu2,b,view,1772359201\n",
+        "products.csv": "sku,title\na,Mug\nb,Cup\n",
+    }
+    proposal, made = proposed(tmp_path, files)
+    assert made["items"]["delivery"] == "snapshot"
+    assert "guess: no date in its name, so it is overwritten" in proposal.yaml
+    assert "delivery" not in made["users"]
+    files["products_2026-03-01.csv"] = files.pop("products.csv")
+    (tmp_path / "products.csv").unlink()
+    assert "delivery" not in proposed(tmp_path, files)[1]["items"]
 
 
 def test_orders_lines_and_reviews_are_joined_by_their_keys(tmp_path: Path) -> None:
