@@ -76,6 +76,7 @@ _NO_FRACTION, _FRACTION, _LOST_DIGITS = (
     "^[0-9]+[.]0+$",
     "^[0-9][.,][0-9]+[eE][+]?[0-9]+$",
 )
+_JSON = r"^\s*([{].*[}]|[\[].*[\]])\s*$"
 
 
 @dataclass(frozen=True)
@@ -404,6 +405,7 @@ def _by_outcome(rows: DataFrame, dataset: SourceDataset) -> list[Row]:
                     ("plain", _NO_FRACTION),
                     ("fraction", _FRACTION),
                     ("lost", _LOST_DIGITS),
+                    ("json", _JSON),
                 )
             ),
         ]
@@ -477,9 +479,15 @@ def _judge_accepted(check: DatasetCheck, one: Row, dataset: SourceDataset) -> No
 def _judge_ids(check: DatasetCheck, found: list[Row], dataset: SourceDataset) -> None:
     """Ids of all rows: one that is refused today is accepted when its fault is mended."""
     for name in _ids(dataset):
-        plain, fraction, lost = (
-            sum(one[f"{kind} {name}"] for one in found) for kind in ("plain", "fraction", "lost")
+        plain, fraction, lost, json_ = (
+            sum(one[f"{kind} {name}"] for one in found)
+            for kind in ("plain", "fraction", "lost", "json")
         )
+        if json_:
+            check.warnings.append(
+                f"{json_:,} values of {name} are JSON objects or arrays; map the value inside, as "
+                f"in get_json_object({dataset.mapping[name]}, '$.id')"
+            )
         if lost:
             check.faults.append(
                 f"{lost:,} values of {name} are written like 2.82E+18: a spreadsheet has dropped "

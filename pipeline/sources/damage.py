@@ -32,6 +32,9 @@ _CODECS: dict[str, Literal["gzip", "zstd", "bz2"]] = {
     ".zst": "zstd",
     ".bz2": "bz2",
 }
+_MAGIC = {".gz": b"\x1f\x8b", ".zst": b"\x28\xb5\x2f\xfd", ".bz2": b"BZh"}
+# What decompressors say of bytes at which other data should begin.
+_NO_HEADER = ("incorrect header check", "unknown compression method", "Unknown frame descriptor")
 _LONGEST_FIELD = 16 * 1024 * 1024
 _ROWS_AT_ONCE = 64 * 1024
 
@@ -82,7 +85,19 @@ def _decompress(dataset: SourceDataset, file: DeliveredFile) -> None:
     except OSError as error:
         header = 1 if dataset.format == "csv" and dataset.has_header else 0
         rows = max(0, _lines_before_the_fault(file) - header)
-        raise FileDamageError(file, f"cannot be read: {error}", rows) from None
+        raise FileDamageError(file, _why(file, error), rows) from None
+
+
+def _why(file: DeliveredFile, error: OSError) -> str:
+    """The fault in words; a decompressor's own name what it met, and not what the file is."""
+    magic = _MAGIC[file.path.suffix]
+    with file.path.open("rb") as stream:
+        if stream.read(len(magic)) != magic:
+            codec = _CODECS[file.path.suffix]
+            return f"cannot be read: it is no {codec} data, whatever its name says ({error})"
+    if any(words in str(error) for words in _NO_HEADER):
+        return f"cannot be read: other bytes lie behind its compressed data ({error})"
+    return f"cannot be read: {error}"
 
 
 def _lines_before_the_fault(file: DeliveredFile) -> int:

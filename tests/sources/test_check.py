@@ -112,7 +112,11 @@ def test_what_would_stop_a_night_is_a_fault(spark: SparkSession, tmp_path: Path)
     good = "u1;i1;2.50;2026-03-01 10:00:00"
     assert "there is no row: a night takes it for a failed delivery" in faults()
     assert faults(more="    required: false\n") == ""
-    assert faults(good, good, "u1;i1", good) == ""  # a single such line is always quarantined
+    nested = good.replace("u1", "{'id': 7}")
+    (check,) = check_source(spark, shop(tmp_path, good, nested, "u1;i1", good), tmp_path)
+    assert check.faults == []  # a single such line is always quarantined
+    assert "1 values of user_id are JSON" in check.warnings[1]
+    assert "get_json_object(user, '$.id')" in check.warnings[1]
     assert "events.csv: 2 of 6 lines cannot be read" in faults(*[good] * 4, "u1;i1", "u1")
 
 

@@ -78,6 +78,11 @@ def test_a_damaged_compressed_file_is_found(tmp_path: Path, name: str) -> None:
     found = _damage(tmp_path, name, DAMAGED[name])
     assert found is not None
     assert 0 <= found[1] <= 5000
+    said = {"followed": "other bytes lie behind", "padded": "other bytes lie behind"}
+    said |= {
+        "not compressed": "it is no gzip data" if name.endswith("gz") else "it is no zstd data"
+    }
+    assert said.get(name.split(".")[0], "") in found[0]
     if name == "no checksum.csv.gz":
         assert found[1] > 4000
 
