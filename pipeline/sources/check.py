@@ -13,7 +13,6 @@ of 1970, ids of which digits are lost. What a person should look at is a warning
 from __future__ import annotations
 
 import datetime as dt
-import json
 import os
 import re
 import tempfile
@@ -230,10 +229,8 @@ def _check(
         faults.append(fault)
     elif not files:
         faults.append(f"no file matches {dataset.files!r} below {raw_root}")
-        faults += [
-            f"{folder} is a folder: write files: {json.dumps(dataset.files + '/*')}"
-            for folder in dataset.pattern.folders(raw_root)[:1]
-        ]
+    if fault is None:
+        faults += dataset.pattern.no_files(raw_root)[:3]
     try:
         damaged = check_files(dataset, files)
     except InputError as error:

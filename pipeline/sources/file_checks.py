@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from pipeline.errors import InputError
 from pipeline.sources.damage import FileDamageError, open_decompressed, read_to_the_end
 from pipeline.sources.file_pattern import DeliveredFile
-from pipeline.sources.json_keys import check_keys
+from pipeline.sources.json_keys import check_keys, differ_a_little
 from pipeline.sources.source import SourceDataset
 
 _HEAD_BYTES = 64 * 1024
@@ -188,6 +188,7 @@ def _compare_columns(
         raise InputError(
             f"{file.path}: {'; '.join(faults)}. {dataset.where} expects the columns "
             f"{','.join(wanted)}; correct the file, or the source if the retailer changed it"
+            f"{differ_a_little(extra, missing)}"
         )
 
 

@@ -142,24 +142,24 @@ class FilePattern:
         """The files that are there, in path order; those of one day, if one is given.
 
         Raises:
-            InputError: the name of one is not UTF-8, or one is a link that leads nowhere.
+            InputError: the name of one is not UTF-8.
         """
         root = Path(raw_root)
-        files = [self._file(root, path) for path in self._found(root, date) if not path.is_dir()]
-        asked = [file for file in files if file and (date is None or file.date in (date, None))]
-        for file in asked:
-            if file.path.is_symlink() and not file.path.exists():
-                raise InputError(
-                    f"{file.path} is a link to {file.path.readlink()}, which is not there: is a "
-                    "disk not mounted?"
-                )
-        return sorted(file for file in asked if file.path.is_file())
+        files = [self._file(root, path) for path in self._found(root, date) if path.is_file()]
+        return sorted(
+            file for file in files if file and (date is None or file.date in (date, None))
+        )
 
-    def folders(self, raw_root: Path | str) -> list[str]:
-        """Folders that are called as the files should be, as Spark writes a table of one name."""
-        root = Path(raw_root)
-        found = [path for path in self._found(root, None) if path.is_dir()]
-        return sorted(path.relative_to(root).as_posix() for path in found)
+    def no_files(self, raw_root: Path | str) -> list[str]:
+        """What is called as the files should be and is none, each with what it is."""
+        root, said = Path(raw_root), []
+        for path in sorted(self._found(root, None)):
+            name = path.relative_to(root).as_posix()
+            if path.is_dir():  # as Spark writes a table of one name
+                said.append(f"{name} is a folder: files must name what lies in it")
+            elif path.is_symlink() and not path.exists():
+                said.append(f"{name} is a link to {path.readlink()}, which is not there")
+        return said
 
     def _found(self, root: Path, date: dt.date | None) -> set[Path]:
         """Paths of the pattern's form, whatever they are."""
@@ -226,9 +226,9 @@ class FilePatterns:
         """
         return sorted(file for one in self.apart(raw_root, date) for file in one)
 
-    def folders(self, raw_root: Path | str) -> list[str]:
-        """Folders that are called as the files of one pattern should be."""
-        return [folder for one in self.patterns for folder in one.folders(raw_root)]
+    def no_files(self, raw_root: Path | str) -> list[str]:
+        """What is called as the files of one pattern should be and is none."""
+        return [said for one in self.patterns for said in one.no_files(raw_root)]
 
     def apart(self, raw_root: Path | str, date: dt.date | None = None) -> list[list[DeliveredFile]]:
         """The files of each pattern.

@@ -38,6 +38,7 @@ def check_keys(dataset: SourceDataset, file: DeliveredFile, head: str, rest: IO[
         raise InputError(
             f"{file.path}: key {unknown[0]!r} is not expected. {dataset.where} expects the keys "
             f"{wanted}; add it to columns if the retailer now delivers it"
+            f"{differ_a_little(unknown[:1], dataset.columns)}"
         )
     absent = {*dataset.columns} - {*keys} - {*dataset.may_be_absent}
     gone = _not_in(absent, rest) if keys and absent else set()
@@ -47,6 +48,14 @@ def check_keys(dataset: SourceDataset, file: DeliveredFile, head: str, rest: IO[
             f"{file.path}: key {names} is missing from every line. {dataset.where} expects it; "
             "correct the file, or name it under may_be_absent"
         )
+
+
+def differ_a_little(found: Iterable[str], wanted: Iterable[str]) -> str:
+    """Names that are those of the source but for case and blanks, as the end of a message."""
+    ours = {"".join(name.casefold().split()): name for name in wanted}
+    pairs = {name: ours.get("".join(name.casefold().split())) for name in found}
+    said = [f"{name!r} is not {own!r}" for name, own in pairs.items() if own and own != name]
+    return f" (case and blanks count: {', '.join(said[:12])})" if said else ""
 
 
 def _objects(head: str) -> Iterator[dict[str, object]]:

@@ -126,11 +126,11 @@ def test_folders_and_links_are_named(spark: SparkSession, tmp_path: Path) -> Non
     (tmp_path / "events.csv").unlink()
     (tmp_path / "events.csv").mkdir()
     (check,) = check_source(spark, source, tmp_path)
-    assert 'events.csv is a folder: write files: "events.csv/*"' in check.faults
+    assert "events.csv is a folder: files must name what lies in it" in check.faults
     (tmp_path / "events.csv").rmdir()
     (tmp_path / "events.csv").symlink_to("gone")
-    with pytest.raises(InputError, match="is a link to gone, which is not there"):
-        check_source(spark, source, tmp_path)
+    (check,) = check_source(spark, source, tmp_path)
+    assert "events.csv is a link to gone, which is not there" in check.faults
 
 
 def test_no_key_is_asked_for_before_the_first_night(

@@ -163,6 +163,8 @@ def test_a_header_is_looked_for_as_spark_does(tmp_path: Path) -> None:
         assert _damage(tmp_path, f"{number}.csv", data, **options) is None
     with pytest.raises(InputError, match="names none of the columns n,v"):
         _damage(tmp_path, "w.csv", b'"n,v"\n1\n')
+    with pytest.raises(InputError, match="case and blanks count: ' N' is not 'n'"):
+        _damage(tmp_path, "case.csv", b"\xef\xbb\xbf N,v\n1,x\n")
     # A first row of data is not quoted: what would be the names are a shopper's.
     with pytest.raises(InputError, match="header: false") as caught:
         _damage(tmp_path, "none.csv", b"ann@example.com,4711\n")

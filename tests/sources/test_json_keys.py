@@ -37,5 +37,7 @@ def test_what_is_no_object_says_nothing_of_keys() -> None:
     """A cut-off line, a number, a list; a file without one object is the reader's to refuse."""
     _check('{"user":"u1","query":"a"}\n{"user":"u2","colo')
     _check('1\n["colour"]\n{"us')
+    with pytest.raises(InputError, match="case and blanks count: 'User ' is not 'user'"):
+        _check('{"User ":"u1","query":"a"}\n')
     with pytest.raises(InputError, match="key 'colour' is not expected"):
         _check('{"user":"u1","query":"a"}\n{"user":"u2","query":null,"colour":1}\n{"us')

@@ -50,8 +50,10 @@ def delivery_calendar(
     """
     missing = missing_files(source, raw_root, night)
     if missing:
-        folders = [f for one in source.datasets.values() for f in one.pattern.folders(raw_root)]
-        hint = f". {folders[0]} is a folder: files must name what lies in it" if folders else ""
+        found = [
+            said for one in source.datasets.values() for said in one.pattern.no_files(raw_root)
+        ]
+        hint = f". {found[0]}" if found else ""
         raise InputError(
             f"{night} is not delivered: {', '.join(str(Path(raw_root) / name) for name in missing)}"
             f" (source {source.name}, paths.raw {raw_root}) does not exist; "
