@@ -231,17 +231,19 @@ def _check(
         faults.append(f"no file matches {dataset.files!r} below {raw_root}")
     if fault is None:
         faults += dataset.pattern.no_files(raw_root)[:3]
+    readable = files
     try:
         damaged = check_files(dataset, files)
     except InputError as error:
         faults.append(str(error))
-        damaged = []
+        damaged, readable = [], []  # without its columns no file can be read
     faults += [str(damage) for damage in damaged]
-    files = [file for file in files if file not in [damage.file for damage in damaged]]
+    broken = [damage.file for damage in damaged]
+    files, readable = ([file for file in some if file not in broken] for some in (files, readable))
     raw = None
     try:
         faults += _of_joined_files(dataset, joined_root)
-        raw = read_rows(spark, dataset, raw_root, files, joined_root=joined_root)
+        raw = read_rows(spark, dataset, raw_root, readable, joined_root=joined_root)
         faults += [f"{dataset.where}: {fault}" for fault in expression_faults(raw, dataset)]
     except (InputError, ContractError) as error:
         faults.append(str(error))
@@ -487,8 +489,8 @@ def _judge_ids(check: DatasetCheck, found: list[Row], dataset: SourceDataset) ->
             )
         if lost:
             check.faults.append(
-                f"{lost:,} values of {name} are written like 2.82E+18: a spreadsheet has dropped "
-                "their last digits, and different ones are now one; export the column as text"
+                f"{lost:,} values of {name} are written like 2.82E+18: a spreadsheet or a double has "
+                "dropped their last digits, and different ones are now one; export the column as text"
             )
         if fraction:
             beside = f", {plain:,} like 17850: one id would be two" if plain else ""

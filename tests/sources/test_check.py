@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
@@ -118,6 +120,22 @@ def test_what_would_stop_a_night_is_a_fault(spark: SparkSession, tmp_path: Path)
     assert "1 values of user_id are JSON" in check.warnings[1]
     assert "get_json_object(user, '$.id')" in check.warnings[1]
     assert "events.csv: 2 of 6 lines cannot be read" in faults(*[good] * 4, "u1;i1", "u1")
+
+
+def test_parquet_without_a_column_is_a_fault_with_its_name(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    """In another case it is another column; the files are not read further."""
+    source = shop(tmp_path)
+    (tmp_path / "events.csv").unlink()
+    text = SHOP.replace("csv", "parquet").replace('    options: {delimiter: ";"}\n', "")
+    source.write_text(text)
+    table = pa.table({name: ["1"] for name in ("User", "item", "price", "time")})
+    pq.write_table(table, tmp_path / "events.parquet")
+    (check,) = check_source(spark, source, tmp_path)
+    (fault,) = check.faults
+    assert "column user is missing; column 'User' is not expected" in fault
+    assert check.files == ["events.parquet"]
 
 
 def test_folders_and_links_are_named(spark: SparkSession, tmp_path: Path) -> None:
