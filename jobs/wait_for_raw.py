@@ -16,12 +16,16 @@ import datetime as dt
 import logging
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from pipeline.erased import digest_of, read_erased
 from pipeline.errors import TRANSIENT_ERROR, InputError, NightcartError, NotYetError, SettingsError
+from pipeline.lake_key import key_of_lake
 from pipeline.night_dates import refuse_the_future
+from pipeline.pseudonym import pseudonym
 from pipeline.retention.expired import refuse_expired
 from pipeline.settings import Settings, shop_timezone
 from pipeline.sources.delivered_files import missing_files
@@ -121,6 +125,7 @@ def _ask_tables(
         Zones(ZoneInfo(source.timezone), shop_timezone(stage.settings)),
         _first_day(stage.settings),
         arguments.fetch_again,
+        _is_erased(stage),
     )
     try:
         found = fetch_tables(source, access, asked)
@@ -134,6 +139,15 @@ def _ask_tables(
             session.stop()
     fetched.update(found.records)
     return found.missing
+
+
+def _is_erased(stage: Stage) -> Callable[[str], bool] | None:
+    """Whether an id is of somebody who was erased from the lake; None where nobody was."""
+    digests = read_erased(stage.lake).digests
+    if not digests:
+        return None
+    key = key_of_lake(stage.lake, stage.settings.privacy.key_file)
+    return lambda user: digest_of(pseudonym(user, key), key) in digests
 
 
 def _first_day(settings: Settings) -> dt.date | None:

@@ -313,6 +313,8 @@ class Retention:
     models_days: int = 0  # and their metrics and champion records
     records_days: int = 0  # what the stages of a run did, its page, its lines of the ledger
     airflow_days: int = 0  # Airflow's logs and its runs
+    # Copies of the source's tables below paths.raw, at least; 0: as long as their deliveries.
+    tables_days: int = 0
     superseded_days: int = 0  # what was made again since, and what was never finished
     after_night: bool = False  # whether each night under Airflow ends with it
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from jobs.cli.settings_choice import add_config_argument, chosen_settings
 
 if TYPE_CHECKING:
+    from pipeline.erasure.kept_tables import RawTables
     from pipeline.erasure.plan import Plan
     from pipeline.lake import Lake
     from pipeline.settings import Settings
@@ -40,7 +41,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "erase",
         help="take shoppers out of every file of the lake, with a proof",
         description="Write every file of the lake that holds a shopper again without them: cleaned "
-        "data, histories, lists, exports, quarantine, records, old runs. Drop models that know "
+        "data, histories, lists, exports, quarantine, records, old runs, kept snapshots and "
+        "copies of tables. Drop models that know "
         "words only they wrote, and keep them out when raw files bring them again. The proof of "
         "what was searched and changed lies in <lake>/erasures/.",
         epilog=EXAMPLES,
@@ -80,7 +82,10 @@ def execute(arguments: argparse.Namespace) -> int:
         _exports(settings),
         user_ids=_user_ids(settings),
         snapshots=_snapshots(settings),
+        tables=_tables(settings),
     )
+    for doubt in asked.tables.doubts() if asked.tables else ():
+        print(f"WARNING: {doubt}", file=sys.stderr)
     more = len(asked.ids) - len(set(ids))
     if more:
         print(f"An erasure of {more:,} others was cut off: it is finished with this one.")
@@ -90,6 +95,11 @@ def execute(arguments: argparse.Namespace) -> int:
             print(f"Would be removed: the files of {len(of.holding):,} exports for {of.tool}.")
         for kept in asked.kept():
             print(f"{sum(kept.rows.values()):,} rows of the snapshot of {kept.name} would go.")
+        for table in asked.tabled():
+            print(
+                f"{sum(table.rows.values()):,} rows of the copies of the table of {table.name} "
+                "(paths.raw/tables) would go."
+            )
         return 0
     if not arguments.yes and not _agreed(len(asked.ids)):
         print("Nothing was changed.")
@@ -123,6 +133,21 @@ def _exports(settings: Settings) -> Path | None:
 def _snapshots(settings: Settings) -> Path | None:
     root = Path(settings.paths.snapshots)
     return root if root.is_dir() else None
+
+
+def _tables(settings: Settings) -> RawTables | None:
+    """Copies of the shop's tables; by telling ids alone where the source cannot be read."""
+    from pipeline.erasure.kept_tables import RawTables
+    from pipeline.errors import NightcartError
+    from pipeline.sources.source_yaml import load_source
+
+    raw = Path(settings.paths.raw)
+    if not (raw / "tables").is_dir():
+        return None
+    try:
+        return RawTables.of(raw, load_source(settings.shop.source))
+    except NightcartError:  # it is said by `_user_ids`
+        return RawTables.of(raw, None)
 
 
 def _user_ids(settings: Settings) -> str:

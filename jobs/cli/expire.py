@@ -28,12 +28,13 @@ examples:
   nightcart expire --date 2026-03-01    as if 1 March were today
 settings ([retention], days; 0, the default, keeps for ever):
   deliveries_days  cleaned events and reviews, quarantine, what was removed or taken back, kept
-                   snapshots; reasons of later nights use the reviews that are left
+                   snapshots, copies of tables (paths.raw/tables); reasons of later nights use the reviews that are left
   nights_days      acts, histories, catalogue, user attributes, item words, generated lists
   lists_days       published lists; as long as these stay, so does what they were made from
   models_days      models, their metrics and champion records
   records_days     run records, reports, data docs, ledger
   airflow_days     Airflow's logs and runs (only by this command, not by the task of the DAG)
+  tables_days      copies of tables at least so long; 0: as long as their deliveries
   superseded_days  what was made again since, or never finished
   after_night      true: each night under Airflow ends with this
 """
@@ -71,6 +72,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from pipeline.retention.plan import KEPT_FOR, plan_expiry
     from pipeline.settings import shop_timezone
     from pipeline.sources.shop_source import expire_snapshots
+    from pipeline.sources.tables.expiry import expire_tables
 
     settings = chosen_settings(arguments)
     lake = Lake(settings.paths.lake)
@@ -98,6 +100,10 @@ def execute(arguments: argparse.Namespace) -> int:
     if dates:
         verb = "would go" if arguments.dry_run else "went"
         print(f"snapshots of {dates:,} dates in {settings.paths.snapshots} {verb}")
+    days = expire_tables(settings, plan.deliveries_until, date, dry_run=arguments.dry_run)
+    if days:
+        verb = "would go" if arguments.dry_run else "went"
+        print(f"copies of tables of {days:,} days in {settings.paths.raw}/tables {verb}")
     if settings.retention.airflow_days:
         _expire_airflow(settings, arguments, date)
     return 0

@@ -12,7 +12,8 @@ is written again already holds nobody. At the end everything is looked at once m
 
 Nobody else uses the lake meanwhile (`Lake.rewriting`).
 
-Gives up: blocks of the disk, backups, what readers copied out, raw files. The weights of models
+Gives up: blocks of the disk, backups, what readers copied out, raw files but the copies of tables
+that are made here (`kept_tables`). The weights of models
 that stay.
 """
 
@@ -44,6 +45,14 @@ from pipeline.erasure.exchange import restore
 from pipeline.erasure.exported import ToolExports, exports_of, remove_exports
 from pipeline.erasure.journal import Journal
 from pipeline.erasure.kept_snapshots import Kept, kept_of, remove_kept, sweep_kept
+from pipeline.erasure.kept_tables import (
+    KeptTable,
+    RawTables,
+    kept_tables,
+    remove_from_table,
+    sweep_tables,
+    table_files,
+)
 from pipeline.erasure.models import drop_model
 from pipeline.erasure.plan import LISTS, Plan, Progress, gone_of, make_plan, nights_of
 from pipeline.erasure.proof import Proof, write_proof
@@ -74,6 +83,7 @@ class Asked:
         exports: where files for mail tools are; none where there never were any.
         user_ids: `Source.user_ids_digest` of the source whose ids these are; empty: not known.
         snapshots: where files that the shop overwrites are kept; none where there never were any.
+        tables: copies of the shop's tables below the raw root; none where there never were any.
     """
 
     lake: Lake
@@ -83,6 +93,13 @@ class Asked:
     exports: Path | None = None
     user_ids: str = ""
     snapshots: Path | None = None
+    tables: RawTables | None = None
+
+    def tabled(self) -> list[KeptTable]:
+        """The copies of tables that hold the users."""
+        if self.tables is None:
+            return []
+        return kept_tables(self.tables, Wanted.of_ids(self.ids, self.key))
 
     def kept(self) -> list[Kept]:
         """The kept snapshots that hold the users."""
@@ -106,6 +123,7 @@ def ask(
     *,
     user_ids: str = "",
     snapshots: Path | None = None,
+    tables: RawTables | None = None,
 ) -> Asked:
     """What is to be erased, together with what an erasure that was cut off has left.
 
@@ -121,7 +139,7 @@ def ask(
     all_ids = sorted({*ids, *Journal(lake).read().get("ids", ())})
     if not all_ids:
         raise InputError("nobody to erase: name a user's id, or a file of ids by --file")
-    return Asked(lake, key, tuple(all_ids), tuple(logs), exports, user_ids, snapshots)
+    return Asked(lake, key, tuple(all_ids), tuple(logs), exports, user_ids, snapshots, tables)
 
 
 def look(asked: Asked, progress: Progress = lambda _: None) -> Plan:
@@ -168,6 +186,7 @@ class _Erasure:
         add_erased(self.lake, digests, learned, started.date(), self.asked.user_ids)
         self._apply(plan)
         self._kept(plan)
+        self._tables(plan)
         exported = self.asked.exported()
         for found in exported:
             assert self.asked.exports is not None
@@ -189,6 +208,10 @@ class _Erasure:
             ]
         if not faults:
             faults = [f"the snapshot of {of.name} still holds somebody" for of in self.asked.kept()]
+        if not faults:
+            faults = [
+                f"{path} still holds somebody" for of in self.asked.tabled() for path in of.rows
+            ]
         if faults:
             more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
             raise DamagedError(
@@ -196,7 +219,13 @@ class _Erasure:
                 "`nightcart erase` again, which goes on with the same users"
             )
         proof = Proof.of(
-            noted, plan, self.journal.noted(), self.wanted, self.clock(), exports=exports
+            noted,
+            plan,
+            self.journal.noted(),
+            self.wanted,
+            self.clock(),
+            exports=exports,
+            doubts=self.asked.tables.doubts() if self.asked.tables else (),
         )
         write_proof(self.lake, proof)
         self.journal.end()
@@ -254,6 +283,36 @@ class _Erasure:
                     }
                     for file, rows in found.rows.items()
                 )
+
+    def _tables(self, plan: Plan) -> None:
+        tables = self.asked.tables
+        if tables is None:
+            return
+        sweep_tables(tables)
+        for folder in tables.folders():
+            searched, files = plan.searched[f"tables of {folder.root.name}"], table_files(folder)
+            searched.directories += len(folder.days())
+            searched.files += len(files)
+            searched.bytes += sum(file.stat().st_size for file in files)
+        for found in self.asked.tabled():
+            self.progress(f"writing the copies of the table of {found.name} again")
+
+            def note(file: Path, new: Path, found: KeptTable = found) -> None:
+                self.journal.note(
+                    [
+                        {
+                            "path": f"raw/{file.relative_to(tables.raw).as_posix()}",
+                            "before": sum_of(file),
+                            "after": sum_of(new),
+                            "rows": found.rows[file],
+                            "changed": 0,
+                            "of": f"tables of {found.name}",
+                            "why": "rows of users",
+                        }
+                    ]
+                )
+
+            remove_from_table(found, self.wanted, self.lake, tables.raw, note)
 
     def _directory(self, directory: RunDirectory, plan: Plan) -> None:
         try:

@@ -45,11 +45,13 @@ class Proof:
         ended: dt.datetime,
         *,
         exports: Mapping[str, int],
+        doubts: Iterable[str] = (),
     ) -> Proof:
         """From the journal of all attempts and the plan of the last one.
 
         Args:
             exports: how many of them each mail tool was sent, and has until it is told.
+            doubts: copies of tables of which not all rows of a user may have been found.
         """
         started = str(noted["facts"]["started"])
         rows, changed = Counter[str](), Counter[str]()
@@ -72,6 +74,7 @@ class Proof:
                 "not_gone_on_from": noted["learned"],
             },
             "exports": dict(sorted(exports.items())),
+            "tables_in_doubt": list(doubts),
             "files": entries,
         }
         return cls(f"{started[:19].replace(':', '-')}Z", facts)

@@ -22,6 +22,7 @@ whose night was run again. Standard library only.
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import json
 import shutil
 import time
@@ -67,6 +68,12 @@ class Snapshot:
     def files(self) -> list[Path]:
         """Parquet files with the kept rows, in name order."""
         return sorted(self.path.glob(ROWS))
+
+    @property
+    def content(self) -> str:
+        """A digest of the raw files: two snapshots of the same bytes have the same."""
+        sums = {name: of["sha256"] for name, of in self.manifest["raw"].items()}
+        return hashlib.sha256(json.dumps(sums, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
     def rows(self) -> int:

@@ -4,7 +4,10 @@ Reads the manifests of the cleaned datasets, which name the raw files (`raw_file
 (`raw_rows`) that they were made from, and the files that are there now. A day has changed if a file
 of it is new (an optional one that came late) or holds other bytes, or if a dump has more rows of it
 than before. A file that is gone changes nothing: the retailer cleared up. What is delivered as a
-snapshot is read once, by its own night, so that a file that is overwritten changes no past day.
+snapshot is read once, by its own night, so that a file that is overwritten changes no past day. Its
+day has changed if it sees another content now, because the night that it is known from was run
+again since; and if it was compared with another content than the day before it is known from now,
+so that what it delivered is not all that changed.
 
 Gives up: a dump whose rows are dated, and that was corrected without getting more rows of a day.
 """
@@ -13,18 +16,25 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 from pyspark.sql import SparkSession
 
-from pipeline.cleaning.deliveries.raw_files import RAW_FILES, SNAPSHOT, RawFiles
+from pipeline.cleaning.deliveries.raw_files import (
+    COMPARED_WITH,
+    RAW_FILES,
+    SNAPSHOT,
+    SNAPSHOT_CONTENT,
+    RawFiles,
+)
 from pipeline.cleaning.rows.mapping import Calendar, delivery_day_of_dump
 from pipeline.datasets import cleaned
 from pipeline.lake import Lake, Partition
 from pipeline.sources.dialect import without_compression
 from pipeline.sources.file_pattern import DeliveredFile
 from pipeline.sources.readers import read_rows
+from pipeline.sources.snapshots import Snapshots
 from pipeline.sources.source import SourceDataset
 
 
@@ -34,8 +44,15 @@ def changed_days(
     dataset: SourceDataset,
     raw_root: Path | str,
     calendar: Calendar,
+    *,
+    without_lost: Callable[[Iterable[dt.date]], set[dt.date]] = lambda days: {*days},
 ) -> list[dt.date]:
-    """Days before the night that are in the lake and have changed, ascending."""
+    """Days before the night that are in the lake and have changed, ascending.
+
+    Args:
+        without_lost: the days without those that have lost a raw file. These keep the snapshot
+            that they saw.
+    """
     committed = [
         partition
         for day in calendar.open_days[:-1]
@@ -43,7 +60,14 @@ def changed_days(
         and RAW_FILES in partition.manifest
     ]
     if dataset.delivery == "snapshot":
-        return [part.run_date for part in committed if _was_taken_again(part, dataset)]
+        days = {part.run_date for part in committed}
+        upto = calendar.open_days[-1] - dt.timedelta(days=1)
+        while found := _known_otherwise(lake, dataset, days, upto):
+            lost = {*found} - without_lost(found)
+            if not lost:
+                break
+            days -= lost
+        return found
     with RawFiles(lake) as raw_files:
         if dataset.delivery == "dump":
             return _days_that_grew(spark, dataset, raw_root, calendar, committed, raw_files)
@@ -58,12 +82,43 @@ def changed_days(
         ]
 
 
-def _was_taken_again(partition: Partition, dataset: SourceDataset) -> bool:
-    """Whether the day's own snapshot is another one now: its night was run again, and cut off."""
-    if partition.run_date not in dataset.snapshots.dates():
-        return False
-    own = dataset.snapshots.on(partition.run_date)
-    return own is not None and partition.manifest.get(SNAPSHOT) not in (None, own.name)
+def _known_otherwise(
+    lake: Lake, dataset: SourceDataset, days: Collection[dt.date], upto: dt.date
+) -> list[dt.date]:
+    """Days that see another content now than they were cleaned from, or than was compared with.
+
+    Args:
+        days: which may be cleaned again; days before them are as the lake has them.
+        upto: the last day that counts.
+    """
+    store, found = dataset.snapshots, []
+    before: str | None = None
+    for day in lake.dates(cleaned(dataset.name), upto):
+        partition = lake.whole(cleaned(dataset.name), day)
+        if partition is None:
+            continue  # cleaned again in any case
+        known = _content(partition, store)
+        if day not in days or known is None:
+            before = known
+            continue
+        seen = store.as_of(day)
+        now = known if seen is None else seen.content
+        compared = partition.manifest.get(COMPARED_WITH, before)
+        if known != now or before not in {compared, now, None}:
+            found.append(day)
+        before = now
+    return found
+
+
+def _content(partition: Partition, store: Snapshots) -> str | None:
+    """What a day was cleaned from; none where it has seen no snapshot."""
+    name = partition.manifest.get(SNAPSHOT)
+    if not name:
+        return None
+    content = partition.manifest.get(SNAPSHOT_CONTENT)
+    if content is None and store.has(name):  # of an older version
+        content = store.named(name).content
+    return str(content or name)
 
 
 def _changed(partition: Partition, files: Iterable[DeliveredFile], raw_files: RawFiles) -> bool:

@@ -117,7 +117,9 @@ def days_to_clean(
         again |= stays.left_out_of(calendar.open_days)
     released = marked_days(lake, raw_root, source, calendar.open_days)
     for dataset in source.datasets.values():
-        changed = changed_days(spark, lake, dataset, raw_root, calendar)
+        changed = changed_days(
+            spark, lake, dataset, raw_root, calendar, without_lost=stays.left_out_of
+        )
         if changed:
             log.warning(
                 "%s of %d days in the lake changed since, from %s on: these are cleaned again",

@@ -24,6 +24,8 @@ from pipeline.sources.file_pattern import DeliveredFile
 
 RAW_FILES = "raw_files"
 SNAPSHOT = "snapshot"  # of a cleaned day: the kept snapshot that items or users are known from
+# `Snapshot.content` of that one, and of the one that the day was compared with (none: with none).
+SNAPSHOT_CONTENT, COMPARED_WITH = "snapshot_content", "compared_with"
 
 Facts = dict[str, Any]
 

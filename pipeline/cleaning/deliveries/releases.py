@@ -104,7 +104,7 @@ def missing_raw_file(
             continue
         partition = lake.whole(cleaned(dataset), day)
         if partition is not None and (name := partition.manifest.get(SNAPSHOT)):
-            if partition.manifest.get(RAW_FILES) and not _can_be_read(asked, name):
+            if partition.manifest.get(RAW_FILES) and not _can_be_read(asked, day):
                 return str(name)
             continue
         for name in partition.manifest.get(RAW_FILES, ()) if partition is not None else ():
@@ -120,13 +120,12 @@ def missing_raw_file(
     return None
 
 
-def _can_be_read(dataset: SourceDataset | None, snapshot: str) -> bool:
-    """Whether a snapshot is kept, with all columns that the source has now."""
+def _can_be_read(dataset: SourceDataset | None, day: dt.date) -> bool:
+    """Whether what a day would see now is kept, with all columns that the source has now."""
     if dataset is None:
         return True
-    if dataset.delivery != "snapshot" or not dataset.snapshots.has(snapshot):
-        return False
-    return {*dataset.columns_that_count} <= {*dataset.snapshots.named(snapshot).manifest["columns"]}
+    seen = dataset.snapshots.as_of(day) if dataset.delivery == "snapshot" else None
+    return seen is not None and {*dataset.columns_that_count} <= {*seen.manifest["columns"]}
 
 
 def _is_asked_for(dataset: SourceDataset | None, name: str, day: dt.date) -> bool:

@@ -28,7 +28,12 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from pipeline.arrow_columns import compute as pc
-from pipeline.cleaning.deliveries.raw_files import RAW_FILES, SNAPSHOT
+from pipeline.cleaning.deliveries.raw_files import (
+    COMPARED_WITH,
+    RAW_FILES,
+    SNAPSHOT,
+    SNAPSHOT_CONTENT,
+)
 from pipeline.cleaning.rows.pseudonym_column import pseudonym_column
 from pipeline.contracts.spark import quoted
 from pipeline.datasets import cleaned
@@ -231,8 +236,12 @@ def _before(
         if partition is None:
             continue
         name = str(partition.manifest.get(SNAPSHOT) or "")
-        is_kept = bool(name) and dataset.snapshots.has(name)
-        return dataset.snapshots.named(name) if is_kept else None
+        if name and dataset.snapshots.has(name):
+            return dataset.snapshots.named(name)
+        # It was taken again since, and is not kept any more: of the same bytes, the new one serves.
+        now = dataset.snapshots.as_of(date)
+        content = partition.manifest.get(SNAPSHOT_CONTENT)
+        return now if now and content == now.content else None
     return None
 
 
@@ -346,5 +355,7 @@ def raw_files_of(changes: Changes, day: dt.date) -> dict[str, object]:
     return {
         RAW_FILES: {f"{name}/{file}": said for file, said in files.items()},
         SNAPSHOT: name,
+        SNAPSHOT_CONTENT: one.seen.content if one.seen else None,
+        COMPARED_WITH: one.before.content if one.before else None,
         "gone": len(one.gone),
     }

@@ -10,6 +10,7 @@ overlap, and leaves out what was taken (`taken`). The overlap finds what came la
 whose rows had their watermark before the last fetch and were committed after it. Where PostgreSQL
 shows since when the oldest open transaction has been writing, the next fetch begins there, if that
 is earlier. Rows of one watermark that come at different times are told by their columns.
+Rows of users who were erased from the lake are left out, and counted in the record.
 
 Which day. Events and reviews lie in the shop's day of their time; one that comes after its day's
 fetch, in the night that takes it. Items and users say how something is now, whenever that was
@@ -28,18 +29,21 @@ import dataclasses
 import datetime as dt
 import logging
 from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from pipeline.arrow_columns import compute as pc
 from pipeline.errors import InputError
 from pipeline.sources.delivered_files import delivered_dates
 from pipeline.sources.source import KEY_COLUMN, Source, SourceDataset, columns_read
 from pipeline.sources.table import Table
 from pipeline.sources.tables.folder import DayWriter, TableFolder
 from pipeline.sources.tables.open_table import Access, opened
+from pipeline.sources.tables.people import PersonColumns
 from pipeline.sources.tables.reader import NotOfTypeError, TableReader, take_as_text
 from pipeline.sources.tables.taken import Taken
 from pipeline.sources.tables.window import NUMBER, TIMES, Column, Value, Window, Zones, column_of
@@ -59,6 +63,7 @@ class Asked:
         zones: of the source, for its local times, and of the shop, for the days.
         first_day: rows of days before are not taken; None: all are.
         again: whether to ask though the night has its rows.
+        is_erased: whether an id is of a user who was erased from the lake; None: nobody was.
     """
 
     night: dt.date
@@ -66,6 +71,7 @@ class Asked:
     zones: Zones
     first_day: dt.date | None = None
     again: bool = False
+    is_erased: Callable[[str], bool] | None = None
 
 
 @dataclass(frozen=True)
@@ -164,6 +170,7 @@ class _Fetch:
         self._mark = self._column(table.watermark)
         self._day = self._column(table.day)
         self._refuse_what_does_not_fit()
+        self._people = PersonColumns.of(dataset)
         self._lower = self._lower_bound()
         self._window = self._wanted()
 
@@ -183,7 +190,7 @@ class _Fetch:
         without = self._count_without()
         while True:
             try:
-                written, taken_before, undated = self._write()
+                written, taken_before, undated, erased = self._write()
                 break
             except NotOfTypeError as error:
                 # Once a column: as text it has a place for everything.
@@ -199,6 +206,7 @@ class _Fetch:
             "taken_before": taken_before,
             "rows_without_watermark_or_day": without,
             "rows_left_out_without_day": undated,
+            "rows_left_out_of_erased_users": erased,
         }
         log.info(
             "%s: %s rows of %s, %s were taken before",
@@ -233,17 +241,9 @@ class _Fetch:
                 )
 
     def _lower_bound(self) -> Value:
-        mark = self._mark
-        if mark is None or self._before is None:
+        if self._mark is None or self._before is None:
             return None
-        last = mark.value(self._before["next_from"])
-        if last is None:
-            return None
-        lower = mark.less(last, self._table.overlap, self._table.where)
-        oldest = self._before["oldest_open_transaction"]
-        if oldest and mark.kind in TIMES:
-            lower = min(lower, mark.at(dt.datetime.fromisoformat(oldest)))
-        return lower
+        return lower_of(self._before, self._mark, self._table)
 
     def _wanted(self) -> Window:
         mark, day = self._mark, self._day
@@ -274,18 +274,22 @@ class _Fetch:
             )
         return found
 
-    def _write(self) -> tuple[Counter[dt.date], int, int]:
+    def _write(self) -> tuple[Counter[dt.date], int, int, int]:
         table, reader, night = self._table, self._reader, self._asked.night
         schema = reader.schema
         writer = DayWriter(self._folder, schema)
         taken = self._taken_by_others()
         place = _Places(self._source, self._dataset, self._raw_root, self._before_night, night)
         order = [table.day] if table.watermark else []
-        seen = before = undated = 0
+        seen = before = undated = erased = 0
         writer.write(night, _empty(schema))  # also where no row comes, to say so
         for batch in reader.rows(self._window, order):
             new = taken.without(batch)
             before += batch.num_rows - new.num_rows
+            if self._asked.is_erased is not None:
+                gone = self._people.held(new, self._asked.is_erased)
+                new = new.filter(pc.invert(gone))
+                erased += gone.true_count
             for day, rows in self._by_day(new):
                 if day is None and table.is_of_acts:
                     undated += rows.num_rows
@@ -301,7 +305,7 @@ class _Fetch:
                 f"{table.where}: {table.words} has no row, and was to be taken as a whole: an "
                 "empty table is taken for a failed load; run the date again when it is filled"
             )
-        return writer.rows, before, undated
+        return writer.rows, before, undated, erased
 
     def _by_day(self, batch: pa.RecordBatch) -> list[tuple[dt.date | None, pa.RecordBatch]]:
         """Runs of rows of one day."""
@@ -397,6 +401,22 @@ class _Places:
         if self._any_day or not self._days:
             return [day]
         return [next((other for other in self._days if other >= day), self._night)]
+
+
+def lower_of(record: Mapping[str, Any], mark: Column, table: Table) -> Value:
+    """Where the fetch after a recorded one begins; None: with the first row.
+
+    Raises:
+        InputError: the overlap does not fit to the watermark.
+    """
+    last = mark.value(record["next_from"])
+    if last is None:
+        return None
+    lower = mark.less(last, table.overlap, table.where)
+    oldest = record["oldest_open_transaction"]
+    if oldest and mark.kind in TIMES:
+        lower = min(lower, mark.at(dt.datetime.fromisoformat(oldest)))
+    return lower
 
 
 def key_of(dataset: SourceDataset, table: Table) -> tuple[str, ...]:

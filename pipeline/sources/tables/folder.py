@@ -50,8 +50,12 @@ class TableFolder:
 
     def days(self) -> list[dt.date]:
         """Days that have a directory, ascending."""
-        names = (path.name.removeprefix("date=") for path in self.root.glob("date=*"))
-        return sorted(dt.date.fromisoformat(name) for name in names)
+        return sorted(self.day_of(path) for path in self.root.glob("date=*"))
+
+    @staticmethod
+    def day_of(directory: Path) -> dt.date:
+        """The day of a directory."""
+        return dt.date.fromisoformat(directory.name.removeprefix("date="))
 
     def nights(self) -> list[dt.date]:
         """Nights that asked, ascending."""
@@ -130,6 +134,11 @@ class TableFolder:
         """Nothing is left aside, except what an exchange has not put in its place yet."""
         if not (self.root / _EXCHANGE).exists():
             shutil.rmtree(self.aside, ignore_errors=True)
+
+
+def table_folders(raw_root: Path) -> list[TableFolder]:
+    """The folders of all tables that rows are kept of, in name order."""
+    return [TableFolder(raw_root, path.name) for path in sorted(raw_root.glob("tables/[a-z]*/"))]
 
 
 class DayWriter:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import random
+import shutil
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -15,8 +16,10 @@ from pyspark.sql import SparkSession
 
 from pipeline import durable
 from pipeline.cleaning.deliveries import take_snapshots
+from pipeline.cleaning.deliveries.changed_days import changed_days
 from pipeline.cleaning.deliveries.take_snapshots import Taking, copy_whole
 from pipeline.cleaning.night import CleanedNight, clean_night
+from pipeline.cleaning.rows.mapping import Calendar
 from pipeline.encryption.keyring import SPARK_KEY, use
 from pipeline.encryption.parquet_files import is_encrypted, read_table
 from pipeline.erased import digest_of
@@ -30,7 +33,8 @@ from pipeline.settings import Encryption, Settings
 from pipeline.sources.delivered_files import missing_files
 from pipeline.sources.file_pattern import DeliveredFile
 from pipeline.sources.shop_source import shop_source
-from pipeline.sources.snapshots import Snapshots
+from pipeline.sources.snapshots import Snapshot, Snapshots
+from tests.lake_rows import write_rows
 
 SHOP = """
 source: shop
@@ -266,6 +270,110 @@ def test_each_date_sees_the_file_as_it_was(shop: Shop) -> None:
     assert shop.night(6).days == [dt.date(2026, 3, 6)]
     for day in days:
         assert (shop.known("items", day), shop.agree(day)) == (sold(day), agree(day)), day
+
+
+def test_a_night_that_is_run_again_after_a_later_one_has_seen_its_file(shop: Shop) -> None:
+    """No row is lost or delivered twice; what sees the same as before is not cleaned again."""
+    path = Path(shop.settings.shop.source)
+    once = "delivery: snapshot\n    required: false\n"
+    path.write_text(SHOP.replace("delivery: snapshot\n", once))
+    shop.events(1, 2, 3)
+    shop.write()
+    shop.night(1)
+    for name in ("items.csv", "users.csv"):
+        (shop.raw / name).unlink()
+    shop.night(2)  # sees what the first night has kept
+    shop.write(ITEMS | {"i2": "0"}, USERS | {"u2": "N"})
+    assert [day.day for day in shop.night(1).days] == [1]
+    assert (shop.known("items", 1), shop.agree(1)) == (ITEMS | {"i2": "0"}, {"u1"})
+
+    shop.write()  # as the first time: the second day had been told so, and the third is not
+    third = shop.night(3)
+    assert [day.day for day in third.days] == [2, 3]
+    assert counts(third, "items", 2) == (0, 0, {})
+    assert counts(third, "items", 3) == (3, 1, {"unchanged": 2})
+    assert [shop.known("items", day) for day in (2, 3)] == [ITEMS | {"i2": "0"}, ITEMS]
+    assert [shop.agree(day) for day in (2, 3)] == [{"u1"}, {"u1", "u2"}]
+    assert [day.day for day in shop.night(3).days] == [3]
+
+
+def test_days_that_are_known_otherwise_now(shop: Shop) -> None:
+    """By what they saw and were compared with, whatever is kept of it; written by hand."""
+    users = shop.store("users")
+    taken = iter(range(20))
+
+    def take(day: Day, content: str) -> None:
+        with users.alone():
+            aside = users.begin(dt.date(2026, 3, day))
+            raw = {"users.csv": {"sha256": content}}
+            name = f"{dt.date(2026, 3, day)}.{next(taken)}"
+            users.note(dt.date(2026, 3, day), users.put(aside, name, {"raw": raw, "rows": {}}), "r")
+
+    def clean(day: Day, compared: str | None) -> None:
+        of = dt.date(2026, 3, day)
+        seen = users.as_of(of)
+        assert seen is not None
+        write_rows(
+            shop.lake,
+            "cleaned_users",
+            Run(of, f"r{next(taken)}"),
+            [],
+            raw_files={},
+            snapshot=seen.name,
+            snapshot_content=seen.content,
+            compared_with=content_of(compared),
+        )
+
+    def content_of(content: str | None) -> str | None:
+        if content is None:
+            return None
+        return Snapshot(Path(), {"raw": {"users.csv": {"sha256": content}}}).content
+
+    lost = set[dt.date]()
+
+    def kept(days: Iterable[dt.date]) -> set[dt.date]:
+        return {*days} - lost
+
+    def again() -> list[Day]:
+        days = tuple(dt.date(2026, 3, day) for day in range(1, 10))
+        dataset = shop_source(shop.settings).datasets["users"]
+        calendar = Calendar("UTC", days, exact=False)
+        found = changed_days(shop.spark, shop.lake, dataset, shop.raw, calendar, without_lost=kept)
+        return [day.day for day in found]
+
+    take(3, "a")
+    clean(2, None)  # sees the first one, of a later day
+    clean(3, "a")
+    clean(4, "a")
+    take(5, "b")
+    clean(5, "a")
+    clean(6, "b")
+    assert again() == []
+    take(5, "b")  # the same bytes, without who was erased
+    for path in sorted(users.root.glob("2026-03-05.*"))[:1]:
+        shutil.rmtree(path)
+    assert again() == []
+    take(5, "c")
+    assert again() == [5, 6]
+    lost.add(dt.date(2026, 3, 6))  # it keeps what it saw
+    assert again() == [5]
+    lost.clear()
+    clean(5, "a")
+    assert again() == [6]
+    clean(6, "c")
+    # What the third saw is given up: it and all that saw it see the later one, the fifth is
+    # delivered whole or by what differs, and the sixth is as it was.
+    (users.root / "dates" / "2026-03-03.json").unlink()
+    assert again() == [2, 3, 4]
+    for day in (2, 3, 4):
+        clean(day, None if day == 2 else "c")
+    assert again() == []
+    take(7, "d")
+    clean(7, "c")
+    take(8, "e")
+    clean(8, "d")
+    (users.root / "dates" / "2026-03-07.json").unlink()
+    assert again() == [7, 8], "the eighth was compared with what the seventh does not see any more"
 
 
 def test_what_is_kept_and_when_it_is_taken_again(

@@ -1,0 +1,208 @@
+"""Copies of tables below the raw root (`sources.tables`) lose erased users: rows of them go.
+
+The database is the shop's, but these copies are made here, in clear. A row is a user's if a column
+that the mapping of `user_id` reads holds their id, however short (`sources.tables.people`), or if
+any value says an id that can be told from other words, or their pseudonym. Each file is written
+again in one rename. The manifests of the days that were cleaned from it are told what it is now:
+these days hold the user no more, so none has to be cleaned again. What a killed fetch left aside
+goes as a whole.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline import durable
+from pipeline.arrow_columns import Column
+from pipeline.arrow_columns import compute as pc
+from pipeline.cleaning.deliveries.raw_files import RAW_FILES, raw_facts
+from pipeline.datasets import cleaned
+from pipeline.encryption.parquet_files import open_parquet
+from pipeline.erasure.tables import rewrite
+from pipeline.erasure.wanted import Wanted
+from pipeline.errors import DamagedError
+from pipeline.intact import file_sha256, sealed_json
+from pipeline.lake import MANIFEST, Lake
+from pipeline.sources.file_pattern import DeliveredFile
+from pipeline.sources.source import Source
+from pipeline.sources.tables.folder import TableFolder, table_folders
+from pipeline.sources.tables.people import PersonColumns
+
+
+@dataclass(frozen=True)
+class RawTables:
+    """Where copies of tables are, and which of their columns hold ids.
+
+    Attributes:
+        raw: the raw root.
+        people: by dataset; one that is missing has only ids looked for that can be told from other
+            words.
+    """
+
+    raw: Path
+    people: Mapping[str, PersonColumns] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, raw: Path, source: Source | None) -> RawTables:
+        """By the source that fetched them; none: it cannot be read."""
+        datasets = source.datasets if source else {}
+        return cls(raw, {name: PersonColumns.of(of) for name, of in datasets.items() if of.table})
+
+    def folders(self) -> list[TableFolder]:
+        """One a dataset, in name order."""
+        return table_folders(self.raw)
+
+    def doubts(self) -> list[str]:
+        """Datasets of which not all rows of a user may be found, a line each."""
+        lines = []
+        for folder in self.folders():
+            name = folder.root.name
+            people = self.people.get(name)
+            if people is None:
+                lines.append(
+                    f"{folder.root}: the source has no such table, so only ids that can be told "
+                    "from other words were looked for: remove the folder if nobody needs it"
+                )
+            elif not people.is_plain:
+                lines.append(
+                    f"{folder.root}: user_id is made by {people.expression!r}: rows whose columns "
+                    "do not hold the id as it is stay; remove them from the database, and this "
+                    "folder's days that hold them"
+                )
+        return lines
+
+
+@dataclass(frozen=True)
+class KeptTable:
+    """The copies of one table that hold some of the users: file -> how many rows do."""
+
+    folder: TableFolder
+    people: PersonColumns
+    rows: Mapping[Path, int]
+
+    @property
+    def name(self) -> str:
+        """Of the dataset."""
+        return self.folder.root.name
+
+
+def kept_tables(where: RawTables, wanted: Wanted) -> list[KeptTable]:
+    """The copies that hold any of the users.
+
+    Raises:
+        DamagedError: a file cannot be read, so nobody can say whom it holds.
+    """
+    found = []
+    for folder in where.folders():
+        people = where.people.get(folder.root.name, PersonColumns((), ""))
+        rows = {file: n for file in table_files(folder) if (n := _hits(file, people, wanted))}
+        if rows:
+            found.append(KeptTable(folder, people, rows))
+    return found
+
+
+def table_files(folder: TableFolder) -> list[Path]:
+    """All files of a table's copies, in name order."""
+    return [file for day in folder.days() for file in folder.files(day)]
+
+
+def sweep_tables(where: RawTables) -> None:
+    """End what a killed fetch was putting in its place, and remove what it left aside."""
+    for folder in where.folders():
+        with folder.alone():
+            folder.end_exchange()
+            folder.remove_aside()
+
+
+def remove_from_table(
+    found: KeptTable,
+    wanted: Wanted,
+    lake: Lake,
+    raw: Path,
+    note: Callable[[Path, Path], None] = lambda _file, _aside: None,
+) -> None:
+    """Write each file again without the rows of the users.
+
+    Args:
+        found: what holds them.
+        wanted: the users.
+        lake: whose manifests name the files.
+        raw: the raw root.
+        note: told each file, and the one that is about to take its place.
+    """
+
+    def without(rows: pa.Table) -> pa.Table:
+        return rows.filter(pc.invert(_held(rows, found.people, wanted)))
+
+    with found.folder.alone():
+        found.folder.clear_aside()
+        for file in found.rows:
+            before, aside = file_sha256(file), found.folder.aside / file.name
+            rewrite(file, aside, without)
+            aside.chmod(file.stat().st_mode & 0o777)
+            durable.sync_files([aside])
+            note(file, aside)
+            durable.rename(aside, file)
+            _tell_manifest(lake, found.name, file, raw, before)
+        found.folder.remove_aside()
+
+
+def _tell_manifest(lake: Lake, dataset: str, file: Path, raw: Path, before: str) -> None:
+    """Have the day that was cleaned from a file name it as it is now."""
+    of = DeliveredFile(file.relative_to(raw).as_posix(), file, TableFolder.day_of(file.parent))
+    part = lake.whole(cleaned(dataset), of.date) if of.date else None
+    said: dict[str, Any] = part.manifest.get(RAW_FILES, {}) if part else {}
+    remembered = said.get(of.relative)
+    if part is None or not isinstance(remembered, dict) or remembered.get("sha256") != before:
+        return
+    manifest = {**part.manifest, RAW_FILES: {**said, **raw_facts([of])}}
+    with durable.in_place(part.path / MANIFEST) as target:
+        target.write(sealed_json(manifest))
+
+
+def _hits(file: Path, people: PersonColumns, wanted: Wanted) -> int:
+    try:
+        with open_parquet(file) as table:
+            return sum(
+                int(pc.sum(_held(table.read_row_group(n), people, wanted)).as_py() or 0)
+                for n in range(table.num_row_groups)
+            )
+    except (pa.ArrowException, OSError) as error:
+        raise DamagedError(
+            f"{file} cannot be read, so nobody can say whom it holds "
+            f"({str(error).splitlines()[0]}): remove {file.parent}, and erase once more"
+        ) from None
+
+
+def _held(rows: pa.Table, people: PersonColumns, wanted: Wanted) -> Column:
+    """Which rows are one of the users'."""
+    ids = {*wanted.id_of.values()}
+    held = people.held(rows, ids.__contains__)
+    for name in rows.column_names:
+        column: Column = rows[name].combine_chunks()
+        if pa.types.is_dictionary(column.type):
+            column = column.dictionary_decode()
+        if pa.types.is_nested(column.type):
+            texts = [json.dumps(value, default=str).encode() for value in column.to_pylist()]
+        elif any(of(column.type) for of in _TEXTS):
+            texts = [value or b"" for value in column.cast(pa.large_binary()).to_pylist()]
+        else:
+            continue
+        if wanted.in_text(b"\n".join(texts)):
+            said = [bool(wanted.in_text(text)) for text in texts]
+            held = pc.or_(held, pa.array(said, pa.bool_()))
+    return held
+
+
+_TEXTS = (
+    pa.types.is_string,
+    pa.types.is_large_string,
+    pa.types.is_binary,
+    pa.types.is_large_binary,
+)
