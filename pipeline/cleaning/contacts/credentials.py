@@ -18,21 +18,34 @@ _SURE_NAMES = (
     r"(?:[a-z0-9_\-]*[_\-])?(?:access|refresh|id|auth|session|csrf|xsrf|reset|api|bearer|login|security|"
     r"magic|invite|verify|verification|confirmation|unsubscribe)?[_\-]?(?:token|secret|passw(?:or)?d|pwd|"
     r"passwort|apikey|api_key|api-key|signature|sig|sessionid|session_id|jsessionid|phpsessid|credential|"
-    r"private_key|client_secret|otp|jwt)"
+    r"private_key|client_secret|otp|jwt|magic(?:[_\-]?link)?)"
 )
 _VAGUE_NAMES = (
     r"key|code|auth|sid|session|hash|s|t|k|h|ticket|hmac|state|nonce|oauth|pass|pw|user_key|uid|u"
 )
 _IN_QUERY = re.compile(
-    rf"(?:(?<=[?&;#])|(?<=&amp;))(?:(?P<sure>{_SURE_NAMES})|(?:{_VAGUE_NAMES}))=(?P<value>[^\s&#;\"'<>\])]+)",
+    rf"(?:(?<=[?&;#])|(?<=&amp;))(?:(?P<sure>{_SURE_NAMES})|(?P<vague>{_VAGUE_NAMES})|[a-z0-9_\-.]{{1,40}})=(?P<value>[^\s&#;\"'<>\])]+)",
     re.IGNORECASE,
 )
 _USER_INFO = re.compile(
     r"[a-z][a-z0-9+.\-]{1,20}://(?P<value>[^\s/@:?#\"'<>]*:[^\s/@?#\"'<>]+)@", re.IGNORECASE
 )
 _IN_PATH = re.compile(
-    r"https?://[^\s?#\"'<>]{1,200}/(?:reset|verify|confirm|unsubscribe|activate|invite|magic|login|auth|"
-    r"password|reset-password|password-reset|session|share|token)s?/(?P<value>[A-Za-z0-9_\-.~%]{16,})",
+    r"(?:https?://[^\s?#\"'<>]{1,200}|(?<![\w.\-])[a-z0-9\-]{1,63}(?:\.[a-z0-9\-]{1,63}){1,4})/(?:[a-z]{1,12}-)?(?:reset|verify|confirm|unsubscribe|activate|invite|magic|login|auth|"
+    r"password|session|share|token)s?(?:-[a-z]{1,12})?/(?P<value>[A-Za-z0-9_\-.~%]{16,})",
+    re.IGNORECASE,
+)
+# A short code is a secret where the page's name says so, and a voucher elsewhere.
+_CODE = re.compile(
+    r"https?://[^\s?#\"'<>]{1,200}(?:verif|confirm|login|log-in|signin|sign-in|reset|otp|2fa|auth|activat)[^\s?#\"'<>]{0,40}"
+    r"\?(?:[^\s#\"'<>]{0,200}&)?(?:code|pin|otp|key|c)=(?P<value>[A-Za-z0-9\-]{4,})",
+    re.IGNORECASE,
+)
+# A piece of a path that no name of an article is.
+_RANDOM_PIECE = re.compile(r"https?://[^\s?#\"'<>]{1,200}/(?P<value>[A-Za-z0-9_]{20,})(?![\w.\-])")
+_LABELLED = re.compile(
+    r"(?<![A-Za-z])(?:[a-z]*sess(?:ion)?[ _\-]?id|connect\.sid|sid|session|token|(?:csrf|xsrf|access|auth|refresh|session|id)[_\- ]?token|"
+    r"cookie|secret|api[ _\-]?key|key)\s?[:=]\s?[\"']?(?P<value>[A-Za-z0-9_\-.%+/]{16,})",
     re.IGNORECASE,
 )
 _KNOWN = re.compile(
@@ -53,7 +66,7 @@ _LABELS = (
     "lösenord|salasana|heslo|jelszó|şifre|adgangskode|passord"
 )
 _NAMED = re.compile(
-    r"(?<![\w\-])(?:api[ _\-]?key|access[ _\-]?token|auth[ _\-]?token|client[ _\-]?secret|secret[ _\-]?key|"
+    r"(?<![\w\-])(?:(?:x-)?api[ _\-]?key|access[ _\-]?token|auth[ _\-]?token|client[ _\-]?secret|secret[ _\-]?key|"
     rf"{_LABELS})\s?[:=]\s?(?P<value>[^\s,;\"'<>]{{6,}})",
     re.IGNORECASE,
 )
@@ -65,14 +78,23 @@ _SPOKEN = re.compile(
 )
 
 
+_TURNS = re.compile(r"[A-Za-z][0-9]|[0-9][A-Za-z]")
+
+
 def credentials(text: str) -> Iterator[Span]:
     """The secrets of a plain text, in no order; they may overlap."""
     for match in _USER_INFO.finditer(text):
         yield Span(*match.span("value"), "token")
     for match in _IN_QUERY.finditer(text):
-        if match["sure"] or _looks_random(match["value"]):
+        value = match["value"]
+        if match["sure"] or ((match["vague"] or _is_mixed(value)) and _looks_random(value)):
             yield Span(*match.span("value"), "token")
-    for pattern in (_IN_PATH, _BEARER, _NAMED, _SPOKEN):
+    for match in _RANDOM_PIECE.finditer(text):
+        if len(_TURNS.findall(match["value"])) >= 5 and _is_mixed(match["value"]):
+            yield Span(*match.span("value"), "token")
+    for match in _CODE.finditer(text):
+        yield Span(*match.span("value"), "token")
+    for pattern in (_IN_PATH, _BEARER, _LABELLED, _NAMED, _SPOKEN):
         for match in pattern.finditer(text):
             value = match["value"]
             is_password = pattern in (_NAMED, _SPOKEN)
@@ -85,6 +107,10 @@ def credentials(text: str) -> Iterator[Span]:
                     yield Span(match.start("value"), end, "token")
     for match in _KNOWN.finditer(text):
         yield Span(*match.span(), "token")
+
+
+def _is_mixed(value: str) -> bool:
+    return len(value) >= 20 and value != value.lower() and value != value.upper()
 
 
 def _looks_random(value: str) -> bool:

@@ -28,20 +28,39 @@ _DOT_WORDS = (
 )
 _AT = re.compile(
     rf"%40|&#64;|&#x40;|&commat;|\s{{0,3}}[\[({{<]\s{{0,2}}(?:{_AT_WORDS})\s{{0,2}}[\])}}>]\s{{0,3}}|\s?@\s?"
-    rf"|\s{{1,3}}(?:at|{_SURE_AT_WORDS})\s{{1,3}}|_at_|-at-",
+    rf"|\s{{1,3}}(?:at|{_SURE_AT_WORDS})\s{{1,3}}|\s?[_\-*~]{{1,2}}at[_\-*~]{{1,2}}\s?",
     re.IGNORECASE,
 )
 _DOT = re.compile(
     rf"\s{{0,3}}[\[({{<]\s{{0,2}}(?:{_DOT_WORDS}|\.)\s{{0,2}}[\])}}>]\s{{0,3}}|%2e|\.|\s{{1,3}}(?:{_DOT_WORDS})\s{{1,3}}"
-    r"|_dot_|-dot-|\s?\.\s(?=(?:com|net|org|de|fr|es|it|nl|pl|ru|br|in|uk)\b)",
+    r"|\s?[_\-*~]{1,2}dot[_\-*~]{1,2}\s?|\s?\.\s(?=(?:com|net|org|de|fr|es|it|nl|pl|ru|br|in|uk)\b)|\s\.(?=(?:com|net|org|edu)\b)",
     re.IGNORECASE,
 )
 _BRACKETED_HOST = re.compile(r"\[(?:IPv6:[0-9a-fA-F:]+|[0-9]{1,3}(?:\.[0-9]{1,3}){3})\]")
 _QUOTED_NAME = re.compile(r'"[^"\n]{1,62}"\Z')
-# "john dot" before "smith at", "john (dot)" before "smith (at)"
+# "john dot" before "smith at", "john (dot)" before "smith (at)", "john underscore" as well
+_SIGN_WORDS = (
+    f"{_DOT_WORDS}|underscore|underline|unterstrich|gui[oó]n bajo|tiret(?: du bas)?|trattino|bindestrich|minus|dash|"
+    "hyphen|gui[oó]n|podkre[śs]lenie|my[śs]lnik|тире|дефис"
+)
 _SPELLED_NAME = re.compile(
-    r"(?:\b[\w\-]+(?:\s{1,2}(?:dot|punkt|punto|ponto|point)\s{1,2}"
-    r"|\s?[\[({](?:dot|punkt|punto|ponto|point)[\])}]\s?))+\Z",
+    rf"(?:\b[\w\-]+(?:\s{{1,2}}(?:{_SIGN_WORDS})\s{{1,2}}|\s?[\[({{](?:{_SIGN_WORDS})[\])}}]\s?))+\Z",
+    re.IGNORECASE,
+)
+_LOOKS_LOCAL = re.compile(
+    rf"[._0-9]|\s(?:{_SIGN_WORDS})\s|[\[({{](?:{_SIGN_WORDS})[\])}}]", re.IGNORECASE
+)
+# What asks for an address: "reach me: nigel at shop dot com".
+_ASKED = re.compile(
+    r"(?<![^\W_])(?:e-?mails?|mailto|reach|contact\w*|write|address|kontakt\w*|schreib\w*|adresse?|[ée]cri\w*|"
+    r"correo|escr[ií]b\w*|scriv\w*|adres\w*|pi[šs]\w*|почт\w*|пиш\w*|мейл\w*|имейл\w*)(?:\W+\w+){0,2}\W*\Z",
+    re.IGNORECASE,
+)
+# "sue@gmail,com", "sue@gmailcom", "sue at gmail com", "sue@gmail"
+_BROKEN_PROVIDER = re.compile(
+    r"(?:(?P<comma>[a-z0-9\-]{2,30}(?=,[a-z]))|(?P<loose>[a-z0-9\-]{2,30}(?= [a-z]))|(?:gmail|googlemail|hotmail|outlook|yahoo|icloud|gmx|protonmail|yandex|"
+    r"rediffmail))(?:(?:[ ,;]{1,2}|)"
+    r"(?P<end>com(?:[ ,.](?:br|ar|mx|tr|au|co|pe|ve|cn|hk|sg|my|ph|vn|tw|ua))?|net|org|de|fr|es|it|nl|pl|be|at|ch|co[ ,.]uk|co[ ,.]in|ru))?(?![\w@]|[.\-]\w)",
     re.IGNORECASE,
 )
 _PROVIDERS = re.compile(
@@ -92,26 +111,39 @@ def email_addresses(text: str) -> Iterator[Span]:
         local = text[start : at.start()]
         found = _domain_end(text, at.end())
         if found is None:
+            broken = _BROKEN_PROVIDER.match(text, at.end())
+            tight = sign.strip() == sign and "at" not in sign.lower()
+            if broken and broken["comma"] and not (tight and broken["end"]):
+                broken = None
+            if broken and broken["loose"]:
+                provider = _BROKEN_PROVIDER.match(broken["loose"])
+                sure = tight and broken["end"] and _LOOKS_LOCAL.search(local)
+                broken = broken if provider or sure else None
+            if broken and local.lower() not in _NO_NAMES and (tight or broken["end"]):
+                yield Span(start, broken.end(), "email")
+                done = broken.end()
             continue
         end, labels, spelled = found
-        if _is_address(sign, local, labels, spelled):
+        asked = bool(_ASKED.search(text, max(0, start - 24), start))
+        if _is_address(sign, local, labels, spelled, asked):
             yield Span(start, end, "email")
             done = end
 
 
-def _is_address(sign: str, local: str, labels: list[str], spelled: bool) -> bool:
+def _is_address(sign: str, local: str, labels: list[str], spelled: bool, asked: bool) -> bool:
     if labels and labels[-1].lower() in _FILES:
         return False
     bare = sign.strip()
-    if bare == sign or bare.startswith(("[", "(", "{", "<")):
+    if bare == sign or bare.startswith(("[", "(", "{", "<", "-", "_", "*", "~")):
         return True
     if re.fullmatch(_SURE_AT_WORDS, bare, re.IGNORECASE):
         return True
     is_provider = bool(_PROVIDERS.fullmatch(".".join(labels))) and local.lower() not in _NO_NAMES
-    looks_local = bool(re.search(r"[._0-9]| dot ", local)) and not local.isdigit()
+    looks_local = bool(_LOOKS_LOCAL.search(local)) and not local.isdigit()
     if bare == "@":  # with spaces around: a price, a place, or an address
         return is_provider or (looks_local and not re.match(r"[\d.,]+\Z", local))
-    return is_provider or (looks_local and spelled)
+    known = asked and labels[-1].lower() in _WELL_KNOWN and local.lower() not in _NO_NAMES
+    return is_provider or (spelled and (looks_local or known))
 
 
 def _script(character: str) -> str:

@@ -10,21 +10,30 @@ thirty languages; a word of a script without spaces counts inside other words.
 from __future__ import annotations
 
 import re
+import unicodedata
 from functools import lru_cache
 
 PHONE, OTHER, NONE = "phone", "other", ""
 
 _REACH_BEFORE, _REACH_AFTER = 44, 26
 
+
+def _as_seen(words: str) -> str:
+    """Words as `plain_text` shows them: Thai's "ำ" is two characters to it."""
+    return unicodedata.normalize("NFKC", words)
+
+
 _PHONE_WORDS = (
-    r"tel(?! aviv)|telf|tlf|tfn|tfno|phones?|telephone|t[ée]l[ée]phone|telefon\w*|tel[ée]fon[oea]s?|telefoon\w*|"
+    r"zalo|imo|botim|wechat|wx|vx|kakao\w*|imessage|телег\w*|тг|(?:my|ma|me) num|num is|contatt\w*|wp(?=\W)|hatt[ıi]m\w*|handphone|hp(?=(?: no)?\s?[:.])|хабарлас\w*|қоңырау\w*|(?<!sipariş )(?<!siparis )(?<!takip )numaram\w*|m(?:era|eri) (?:number|no|num)|"
+    r"m[ou]j broj|moje? (?:číslo|cislo)|mitt (?:nummer|nr)|num[ăa]rul meu|minu number|νούμερ\w*|num[ée]ro perso\w*|"
+    r"shoot me|holler|tel(?! aviv)|telf|tlf|tfn|tfno|phones?|telephone|t[ée]l[ée]phone|telefon\w*|tel[ée]fon[oea]s?|telefoon\w*|"
     r"ph|mob|mobile?|mobilnr|mobilnummer|m[óo]vil|m[óo]viles|cel|celular|cell|cellulare|cellphone|"
     r"portable|handy\w*|gsm|kom|kom[óo]rk[aię]|whats ?app|wa|wsp|wpp|zap|zapzap|viber|signal|telegram|sms|"
     r"text|call|calling|ring|ringa|ringe|dial|fax|faks|contact(?:ez|o|ar|ame)?|kontakt\w*|reach|"
     r"my (?:number|no|nr|digits|\#)|mon num[ée]ro|mi n[úu]mero|meu n[úu]mero|il mio numero|"
     r"(?:meine|mijn|min|mit) (?:nummer|nr)|m[óo]j numer|мой номер|мій номер|appel(?:le|ez|er|lez)[ -]?(?:moi)?|joindre|"
     r"joignable|ll[áa]m\w{1,6}|llama(?:r|dme)?|r?appel\w{0,3}[ -]moi|rappel(?:er|ez)|escr[íi]b[ea]me|ligar|liguem?|liga|(?:ri)?chiam\w{1,7}|bel|bellen|terugbel\w*|"
-    r"bereikbaar|anruf\w*|ruf\w*|erreichbar\w*|(?:za|od)?dzwo[ńn]\w*|numer telefonu|"
+    r"bereikbaar|anruf\w*|ruf\w*|erreich\w*|(?:za|od)?dzwo[ńn]\w*|numer telefonu|"
     r"hotline|helpline|landline|festnetz\w*|fixe|fijo|numero verde|ara|hubungi|telepon|sđt|"
     r"điện thoại|gọi|тел|телефон\w*|т|моб|мобильн\w*|сотов\w*|звон\w*|(?:по|пере)звон\w*|набер\w*|вотсап\w*|ватсап\w*|"
     r"(?:по|пере)?дзвон\w*|(?:за)?телефон\w*|τηλ|τηλέφωνο|τηλεφων\w*|καλέσ\w*|κινητό|тлф|puhelin\w*|puh|soitta\w*|soita\w*|(?:za)?vol(?:ej|aj)\w*|mobiln[íi]|nazovi\w*|"
@@ -33,12 +42,12 @@ _PHONE_WORDS = (
     r"зв[ъo]н\w*|telefonsz[áa]m\w*|aray[ıi]n\w*|arar m[ıi]s\w*|beni ara|piga simu|telp|tlp|liên hệ|simu|nomor (?:saya|hp|wa)|no hp|fono"
 )
 _PHONE_UNSPACED = (
-    "电话|電話|手机|手機|回电|回電|打给|打給|联系|聯繫|聯絡|致电|微信|携帯|連絡|전화|핸드폰|휴대폰|연락|โทร|เบอร์|ติดต่อ|फोन|फ़ोन|मोबाइल|कॉल|नंबर|"
+    "电话|電話|手机|手機|回电|回電|打给|打給|联系|聯繫|聯絡|致电|微信|携帯|連絡|전화|핸드폰|휴대폰|연락|โทร|เบอร์|ติดต่อ|फोन|फ़ोन|मोबाइल|कॉल|(?:मेरा|मेरे|मेरी|हमारा|फोन|मोबाइल) नंबर|"
     "هاتف|جوال|اتصل|كلموني|رقمي|موبايل|واتساب|طلپون|تلفن|موبایل|تماس|فون|טלפון|נייד|התקשר|תקשר|חייג|ফোন|মোবাইল|ტელ|მობ|დარეკ|დამირეკ|ნომერ|утас|հեռ|ስልክ|"
     "தொலைபேசி|ఫోన్|දුරකථන"
 )
 _OTHER_WORDS = (
-    r"isbn|issn|ean|upc|gtin|asin|sku|mpn|oem|imei|meid|iccid|eid|serial\w*|seri[ea]\w*|sn|s/n|p/n|pn|part|"
+    r"obj(?=\.? ?č)|warrant\w*|guarantee|garant\w*|гарант\w*|registration|licen[cs]e|certificate|best(?=\.? ?n)|mã đơn(?: hàng)?|mfg|mfr|rgb|cmyk|ral|pantone|isbn|issn|ean|upc|gtin|asin|sku|mpn|oem|imei|meid|iccid|eid|serial\w*|seri[ea]\w*|sn|s/n|p/n|pn|part|"
     r"parts|teile\w*|art|artikel\w*|article|articolo|art[íi]culo|artigo|item|model|modell\w*|modelo|"
     r"mod[èe]le|modello|product|produkt\w*|prod|order\w*|bestell\w*|bestel\w*|auftrag\w*|commande|cde|"
     r"pedidos?|ordine|ordre\w*|encomenda|zam[óo]wieni\w*|zam|заказ\w*|purchase|po|transaction|pnr|protocolo?|protokoll|transaktion\w*|"
@@ -57,26 +66,28 @@ _OTHER_WORDS = (
     r"gift|kupon|promo|rabatt\w*|firmware|fw|version|ver|v|build|release|rev|revision|patent|pat|cas|hsn|"
     r"zip|postcode|plz|cep|barcode|bar code|strichcode|code-barres|c[óo]digo de barras|штрих\w*|артикул\w*|арт|"
     r"nummer seryjny|numer seryjny|seryjny|матрикул\w*|серийн\w*|customer (?:id|no|nr|number)|kunden-?(?:nr|nummer|id)\w*|(?:num[ée]ro|n[°ºo]) client|klant-?(?:nr|nummer)|"
-    r""
+    r"lasku\w*|kuitti\w*|s[aą]skait\w*|r[eē][kķ]in\w*|arve|ra[čc]un\w*|sz[áa]ml[áa]\w*|h[óo]a đơn|τιμολ[όο]γι\w*|рахун\w*|фактур\w*|"
+    r"чек\w*|paragon\w*|договор\w*|contract|contrat|contrato|contratto|vertrag\w*|umow[ay]|policy|police|p[óo]liza|apólice|"
     r"account|konto\w*|member|membership|loyalty|ece|norme?n?|gost|гост|vat|ust\w*|tva|iva|btw|nip|regon|siret|siren|duns|abn|ein|"
     r"total|price|preis|prix|precio|pre[çc]o|prezzo|cena|цен\w*|стоит|costs?|paid|kostet|kosten|co[ûu]te|"
     r"cuesta|odometer|mileage|distance|kilometers?|population|views|timestamp|unix|epoch|hash|checksum|"
-    r"commit|pin|plu|din|iso|iec|en|isin|wkn|cusip|swift|doi|pmid|arxiv|oclc|lccn|id|uid|uuid|mac|nr kat|"
+    r"commit|pin|plu|din|iso|iec|isin|wkn|cusip|swift|doi|pmid|arxiv|oclc|lccn|id|uid|uuid|mac|nr kat|"
     r"katalog\w*|cat|catalog\w*|style|stil|sizes?|gr[öo](?:ß|ss)en?|tailles?|pointures?|tallas?|tamanhos?|taglie|maten|maat|rozmiar\w*|размер\w*|størrelse\w*|storlek\w*|color|colour|farbe|sequence|pi|resolution|quantity|qty"
 )
 _OTHER_UNSPACED = (
     "订单|訂單|注文|주문|운송장|快递|快遞|运单|单号|追跡|発票|发票|编号|型号|型番|品番|条码|序列号|ऑर्डर|ट्रैकिंग|رقم الطلب|"
-    "الطلب|הזמנה|พัสดุ|คำสั่งซื้อ"
+    "الطلب|طلبية|الشحنة|شحنة|التتبع|فاتورة|سفارش|مرسوله|رهگیری|فاکتور|הזמנה|משלוח|חשבונית|מעקב|พัสดุ|คำสั่งซื้อ|"
+    "ใบเสร็จ|ใบสั่งซื้อ|伝票|納品書|物流|款号|款號|發票|송장|모델|시리얼|पार्सल|चालान|অর্ডার|பார்சல்|ఆర్డర్|შეკვეთა|պատվեր"
 )
 _LABEL = re.compile(
-    rf"(?P<phone>(?<![^\W_])(?:{_PHONE_WORDS})(?![^\W\d_])|{_PHONE_UNSPACED}|[☎📞📱✆☏])"
-    rf"|(?P<other>(?<![^\W_])(?:{_OTHER_WORDS})(?![^\W\d_])|{_OTHER_UNSPACED}|\#(?=\s?\Z))"
+    rf"(?P<phone>(?<![^\W_])(?:{_PHONE_WORDS})(?![^\W\d_])|{_as_seen(_PHONE_UNSPACED)}|[☎📞📱✆☏])"
+    rf"|(?P<other>(?<![^\W_])(?:{_OTHER_WORDS})(?![^\W\d_])|{_as_seen(_OTHER_UNSPACED)}|\#(?=\s?\Z))"
 )
 _BREAK = re.compile(r"[.!?;]\s|\n|[;|]")
 _ABBREVIATED = re.compile(r"(?<![^\W_])(?:\w{1,5}|\w+(?:nr|no|num|nummer))\.\s\Z")
 # What may stand between the word for an order and its number.
 _NUMBER_NOUNS = (
-    r"nos?|nr|nro|nbr|n(?:\.?o)?|n[uú]ms?|n[uú]mb?er\w*|nummer\w*|num[eé]r\w*|n[uú]m[eă]r\w*|numurs|numeris|numara\w*|номер\w*|ном|"
+    r"clients?|cliente|kunden?|klant\w*|customer|klient\w*|nos?|nr|nro|nbr|n(?:\.?o)?|n[uú]ms?|n[uú]mb?er\w*|nummer\w*|num[eé]r\w*|n[uú]m[eă]r\w*|numurs|numeris|numara\w*|номер\w*|ном|"
     r"č|čís|č[ií]sl\w*|c[ií]sl\w*|št|[šs]tevilk\w*|br|broj\w*|sz|sz[aá]m\w*|αρ|αριθμ\w*|nomor|nomer|số|"
     r"ids?|codes?|c[oó]digo|codice|kod\w*|key|barkod\w*|barcodes?|tracking|takip|track|ref|reference|referen[czt]\w*|"
     r"r[ée]f[ée]rence|confirmation|slip|note|product|produit|produto|produkt\w*|producto|prodotto|tuote\w*|item"
@@ -94,7 +105,9 @@ _NEXT_TO = re.compile(
     rf"(?!\s-\s){_SIGNS}(?P<noun>(?:(?:{_NOUN}|(?:{_GLUE})(?![^\W\d_])){_SIGNS}){{0,3}}{_NOUN}{_SIGNS})?"
     rf"(?:(?:(?:{_VERBS})(?![^\W\d_])|{_VERBS_UNSPACED}){_SIGNS})?"
 )
-_FIRST_DIGITS = re.compile(r"(?<![0-9])(?:[0-9]{1,4}[ .\-/()]{1,2}){1,3}\Z")
+_FIRST_DIGITS = re.compile(r"(?<![0-9])(?:[0-9]{1,6}[ .\-/()]{1,2}){1,3}\Z")
+_FIRST_FOURS = re.compile(r"(?<![0-9])(?:[0-9]{4}[ \-]){1,3}\Z")
+_FOUR = re.compile(r"[0-9]{4}(?![0-9])")
 _NAMES_NUMBERS = re.compile(
     r"(?:n[uú]mm?[eéaă]\w*|nr|sz[áa]m\w*|tunnus|[- ]?id|ref|awb|pnr|sku|番号|号|번호|编号|編號|單號)\Z"
 )
@@ -145,7 +158,7 @@ _SPOKEN = tuple(
     (re.compile(pattern), regions)
     for pattern, regions in (
         *((rf"(?<![^\W_])(?:{words})(?![^\W\d_])", regions) for words, regions in _SPOKEN_IN),
-        *_SPOKEN_UNSPACED_IN,
+        *((_as_seen(words), regions) for words, regions in _SPOKEN_UNSPACED_IN),
     )
 )
 _ANY_SPOKEN = re.compile("|".join(words.pattern for words, _ in _SPOKEN))
@@ -163,7 +176,7 @@ _UNIT_AFTER = re.compile(
     r"cad|aud|idr|tl|mah|wh|kwh|mm|cm|m|km|kms|kg|gr?|mg|ml|mb|gb|tb|kb|bytes?|hz|khz|mhz|ghz|px|dpi|rpm|lm|"
     r"lumens?|cd|watts?|volts?|views?|visits?|followers?|users?|people|personen|steps?|schritte|cycles?|"
     r"einwohner|inhabitants|habitants|habitantes|downloads?|likes|subscribers?|copies|units?|pcs|pieces|"
-    r"st[üu]ck|hours?|stunden|heures|miles|years?|jahre|seconds|ms|times|keystrokes|clicks|words|stars|sterne|"
+    r"st[üu]ck|hours?|stunden|heures|miles|years?|jahre|seconds|ms|times|keystrokes|clicks|words|stars|sterne|photos?|songs?|pictures|pics|files|fotos?|bilder|"
     r"customers|million\w*|millones|м\b|км|кг|мм|шт\w*|元|円|원|万|億|人|次|公里)(?![^\W_]))"
 )
 
@@ -201,6 +214,10 @@ def _before(text: str, start: int) -> str:
         # A piece of a number is asked about: its first digits lie between.
         first = _FIRST_DIGITS.search(text, max(0, start - 24), start)
         start = first.start() if first else start
+    elif _FOUR.match(text, start):
+        # "Lot 4711 0815 2023": so is one that begins with 0 where all pieces have four digits.
+        first = _FIRST_FOURS.search(text, max(0, start - 24), start)
+        start = first.start() if first else start
     return text[max(0, start - _REACH_BEFORE) : start].lower()
 
 
@@ -214,6 +231,8 @@ def _label_in(before: str) -> tuple[str, bool, bool]:
     found, is_sure, calls = NONE, False, False
     for match in _LABEL.finditer(before):
         between = before[match.end() :]
+        if match[0] == "#" and found == PHONE:
+            continue  # "phone #"
         if match.lastgroup == "other":
             next_to = _NEXT_TO.fullmatch(between)
             if not next_to or (
@@ -245,6 +264,8 @@ def _label_at(after: str) -> str:
     if match and not re.search(r"\d{3}", after[: match.start()]):
         if match.lastgroup == "phone":
             return PHONE
+        if len(match[0]) < 3 and match[0] != "#":
+            return NONE  # "po 18" is "after six" in Polish
         # "… is my order number", but not "… for the invoice".
         return OTHER if _IS.fullmatch(after[: match.start()]) else NONE
     return NONE

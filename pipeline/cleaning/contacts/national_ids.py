@@ -76,7 +76,7 @@ _KINDS = (
     _kind(r"[0-9]{3}-[0-9]{3}-[0-9]{3}[ \-][0-9]{2}", ".snils"),
     _kind(r"[0-9]{2}[01][0-9][0-3][0-9][ ]?[0-9]{4}[ ]?[0-9]{3}", "za.idnr"),
     _kind(r"[1-9][0-9]{5}[ ]?(?:19|20)[0-9]{2}[01][0-9][0-3][0-9][ ]?[0-9]{3}[0-9Xx]", "cn.ric"),
-    _kind(r"[0-9]{2}[01][0-9][0-3][0-9]-[1-8][0-9]{6}", "kr.rrn"),
+    _kind(r"[0-9]{2}[01][0-9][0-3][0-9]-[0-9]{7}", "kr.rrn"),
     _kind(r"[1-8][ \-][0-9]{4}[ \-][0-9]{5}[ \-][0-9]{2}[ \-][0-9]", "th.pin"),
     _kind(r"[A-Z][AEIOUX][A-Z]{2}[0-9]{6}[HMX][A-Z]{5}[0-9A-Z][0-9]", "mx.curp"),
     _kind(r"(?:2[03457]|3[034])-[0-9]{8}-[0-9]", "ar.cuit"),
@@ -124,6 +124,14 @@ _KINDS = (
     ),
     _kind(rf"[0-9]{{9}}|[0-9]{{3}}{_S}[0-9]{{3}}{_S}[0-9]{{3}}", "pt.nif", r"nif|contribuinte"),
     _kind(r"[0-9]{11}", "hr.oib", r"oib"),
+    _kind(
+        r"[2-6][0-9]{3} ?[0-9]{5} ?[0-9](?: ?/ ?[0-9])?", "", r"medicare(?: (?:no|number|card))?"
+    ),
+    _kind(
+        r"[0-9]{3}[ \-]?[0-9]{3}[ \-]?[0-9]{3}|8[0-9]{9}",
+        "",
+        r"taj(?:[ -]?sz[áa]m\w*)?|ad[óo]azonos[íi]t[óo]\w*",
+    ),
     _kind(r"[0-9]{10}", "bg.egn", r"egn|егн"),
     _kind(r"[0-9]{6}[ \-]?[0-9]{4}", "is_.kennitala", r"kennitala|kt"),
     _kind(r"[0-9]{13}", "si.emso", r"em[šs]o|jmbg|јмбг|ембг|embg|mati[čc]ni broj"),
@@ -163,7 +171,7 @@ _KINDS = (
         r"num[ée]ro de carte d'identit[ée]|documento de identidad",
     ),
     _kind(r"[0-9]{6}[ \-]?[0-9]{4}", "dk.cpr", r"cpr(?:-?(?:nr|nummer))?"),
-    _kind(r"(?:19|20)?[0-9]{6}[ ]?[0-9]{4}", "se.personnummer", r"personn(?:umme)?r|pnr"),
+    _kind(r"(?:19|20)?[0-9]{6}[ +\-]?[0-9]{4}", "se.personnummer", r"personn(?:umme)?r|pnr"),
     _kind(r"[0-9]{12}|[0-9]{10}", "ru.inn", r"инн|inn"),
     _kind(r"[0-9]{11}|[0-9]{3}[ \-][0-9]{3}[ \-][0-9]{3}[ \-][0-9]{2}", ".snils", r"снилс|snils"),
     _kind(r"[0-9]{10}", "ua.rntrc", r"рнокпп|іпн|инн|ipn"),
@@ -171,16 +179,17 @@ _KINDS = (
     _kind(r"[0-9]{9}", "gr.vat", r"afm|αφμ"),
     _kind(r"[1-8][0-9]{12}", "th.pin", r"บัตรประชาชน\w*|thai id"),
     _kind(r"[0-9]{6}[ \-]?[0-9]{2}[ \-]?[0-9]{4}", "my.nric", r"nric|mykad|ic"),
-    _kind(r"[0-9]{13}", "kr.rrn", r"주민\w*|rrn"),
+    # Those of since October 2020 have no check digit.
+    _kind(r"[0-9]{6}[ \-]?[0-9]{7}", "", r"주민\w*|rrn"),
     _kind(r"[0-9]{4}[ \-]?[0-9]{4}[ \-]?[0-9]{4}", "", r"マイナンバー|個人番号|my number card"),
     _kind(r"[A-Z&Ñ]{4}[0-9]{6}[A-Z0-9]{3}", "mx.rfc", r"rfc"),
     _kind(r"[0-9]{7,8}|[0-9]{1,2}\.[0-9]{3}\.[0-9]{3}", "", r"dni|d\.n\.i\.?"),
     _kind(r"[0-9]{1,3}(?:\.[0-9]{3}){2,3}|[0-9]{7,10}", "", r"c[eé]dula|cc de ciudadan[ií]a"),
     _kind(
-        r"[A-Z]{0,3}[ ]?[0-9]{6,9}[A-Z]?|[0-9]{2}[ ][0-9]{2}[ ][0-9]{6}|[0-9]{2}[A-Z]{2}[0-9]{5}|(?=[A-Z0-9]*[0-9])[0-9CDFGHJ-NPRTV-Z]{9,10}",
+        r"[A-Z]{0,3}[ ]?[0-9]{6,9}[A-Z]?|[0-9]{2}[ ][0-9]{2}[ ][0-9]{6}|[0-9]{4}[ ][0-9]{6}|[А-ЯІЇЄ]{2} ?[0-9]{6}|[0-9]{2}[A-Z]{2}[0-9]{5}|(?=[A-Z0-9]*[0-9])[0-9CDFGHJ-NPRTV-Z]{9,10}",
         "",
         r"passport(?: (?:no|number|nr))?|passeport|pasaporte|passaporto|passaporte|reisepass\w*|paspoort\w*|"
-        r"paszport\w*|паспорт\w*|pass-?nr|personalausweis\w*|ausweis\w*|driv(?:er'?s?|ing) licen[cs]e(?: (?:no|number))?|"
+        r"paszport\w*|паспорт\w*|pass-?nr|personalausweis\w*|ausweis\w*|dl(?: no| number)?(?=\s?[#:])|driv(?:er'?s?|ing) licen[cs]e(?: (?:no|number))?|"
         r"f[üu]hrerschein\w*|护照|dow[oó]d\w*(?: osobist\w*)?|identity card(?: no)?|carte d'identit[ée]",
     ),
 )
@@ -237,7 +246,7 @@ def national_ids(text: str, *, named: bool = False) -> Iterator[Span]:
 _ID_WORD = re.compile(
     r"\b(?:dni|nie|nif|nir|s[ée]cu\w*|s[ée]curit[ée] sociale|codice fiscale|cod\.? ?fisc\w*|c\.?f\.?|cpf|cnpj|pesel|aadhaa?r|"
     r"steuer\w*|idnr|identifikationsnummer|tax|personnummer|hetu|henkil\w*|f[øo]dselsnummer|ahv\w*|avs|rijksregister\w*|"
-    r"registre national|cnp|rodn[ée]\w*|kimlik|tc|id number|identity|nric|nino|ni number|national insurance|pps\w*|"
+    r"registre national|my id|cnp|rodn[ée]\w*|kimlik|tc|id number|identity|nric|nino|ni number|national insurance|pps\w*|"
     r"curp|cuit|cuil|rut|run|снилс|身份证\S*|주민\S*)\b(?:\W+\w+){0,3}\W*$|身份证|주민",
     re.IGNORECASE,
 )

@@ -34,9 +34,12 @@ _ORDER = re.compile(
 _APPROVAL = re.compile(r"\bECE[ \-]?R ?[0-9]{1,3}(?:[/.\-][0-9]{2})?[ ,]{1,2}[0-9]{6,9}(?![0-9])")
 _YEAR = r"(?:1[89]|20)[0-9]{2}"
 _DAY, _MONTH = r"(?:0?[1-9]|[12][0-9]|3[01])", r"(?:0?[1-9]|1[0-2])"
+# Of the Buddhist and of the Persian and Islamic calendars.
+_OTHER_YEAR = r"(?:2[45]|1[34])[0-9]{2}"
 _TIME = r"[0-2]?[0-9][:.h][0-5][0-9](?:[:.][0-5][0-9](?:[.,][0-9]{1,9})?)?"
 _DATE = re.compile(
     rf"(?<![0-9.\-/])(?:{_YEAR}([\-./ ])(?:{_MONTH}|{_DAY})\1 ?{_DAY}|{_DAY}([\-./ ]) ?{_MONTH}\2 ?(?:{_YEAR}|[0-9]{{2}}(?= [0-2]?[0-9]:))"
+    rf"|{_OTHER_YEAR}([\-./]){_MONTH}\3{_DAY}|{_DAY}([\-./]){_MONTH}\4{_OTHER_YEAR}"
     rf"|{_MONTH}/{_DAY}/(?:{_YEAR}|[0-9]{{2}})|{_YEAR} ?[\-/] ?{_YEAR}|{_MONTH}[/.]{_YEAR}|{_YEAR}[01][0-9][0-3][0-9](?:[T_ \-]?[0-2][0-9][0-5][0-9](?:[0-5][0-9])?)?)"
     rf"(?:[T, ]{{1,2}}{_TIME}(?:Z|[+\-][0-9]{{2}}:?[0-9]{{2}})?(?: ?- ?{_TIME})?)?(?![0-9]|[\-/.][0-9])"
 )
@@ -75,7 +78,6 @@ _ANY = (
     _HOST,
     _COORDINATES,
     _DECIMAL,
-    _SIZE,
     _GROUPED_AMOUNT,
 )
 
@@ -96,9 +98,10 @@ def stays(text: str) -> Iterator[tuple[int, int]]:
     for pattern in _ANY:
         for match in pattern.finditer(text):
             yield match.span()
-    for match in _VERSION.finditer(text):
-        if label(text, *match.span()) != PHONE:
-            yield match.span()
+    for pattern in (_VERSION, _SIZE):  # "555-0132 x4" has an extension
+        for match in pattern.finditer(text):
+            if label(text, *match.span()) != PHONE:
+                yield match.span()
     for match in _ADDRESS.finditer(text):
         calls = _CALLS.search(match.group())
         yield match.start(), match.start() + calls.end() if calls else match.end()

@@ -66,7 +66,8 @@ def _card_from(run: Run, groups: tuple[str, ...], first: int) -> int | None:
         shape = [len(group) for group in groups[first : last + 1]]
         if len(number) >= 13 and is_card(number) and _is_plausible(run, first, last, shape):
             found = last
-            if shape in ([4, 4, 4, 4], [4, 6, 5], [4, 6, 4], [16]):
+            may_go_on = number.startswith(("62", "81"))  # UnionPay: up to 19 digits
+            if shape in ([4, 4, 4, 4], [4, 6, 5], [4, 6, 4], [16]) and not may_go_on:
                 break
     return found
 

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 
 from pipeline.cleaning.contacts.labels import OTHER, PHONE, is_amount, label, regions_spoken
 from pipeline.cleaning.contacts.numbering_plans import (
@@ -56,6 +57,7 @@ _GROUPS: dict[str, tuple[tuple[int, ...], ...]] = {
     "LU": ((2, 2, 2, 2),),
     "RU": ((3, 3, 2, 2), (3, 3, 4)),
     "UA": ((2, 3, 2, 2),),
+    "TR": ((3, 3, 2, 2), (3, 3, 4)),
 }
 # Bare digits that are a mobile number more often than anything else of this length.
 _BARE = re.compile(
@@ -72,6 +74,8 @@ _NUMBER_WORD = re.compile(
     r"(?:number|nummer|num[eé]ro|n[úu]mero|numer|номер|\bno|\bnr)\W{0,3}(?:is |ist |es |é )?\Z",
     re.IGNORECASE,
 )
+_LETTERS_AND_DASH = re.compile(r"(?<![^\W_])[A-Za-z]{1,5}-\Z")
+_TWO_YEARS = re.compile(r"(?<![0-9])(?:19|20)[0-9]{2}[ \-/](?:19|20)[0-9]{2}\Z")
 _LOCAL = re.compile(r"[2-9][0-9]{2}[\-. ][0-9]{4}")
 _ZERO_LED = re.compile(
     r"\(?0[1-9][0-9]{1,4}\)?(?: ?[ .\-/] ?[0-9]{2,8}){1,5}|\(?0[1-9][0-9]{1,4}\)[0-9]{4,8}"
@@ -146,17 +150,23 @@ def _may_begin(run: Run, first: int) -> bool:
     if before.isalpha() and not _UNSPACED.match(before):
         word = re.search(r"[^\W\d_]+\Z", text[max(0, start - 24) : start])
         return bool(word) and label(text, start, start) == PHONE
+    if _LETTERS_AND_DASH.search(text, max(0, start - 8), start) and (
+        label(text, start, start) != PHONE
+    ):
+        return False  # a part's number: SS-2230 001 234
     return not (first and run.gap(first - 1) in ("-", ".", "_", "*")) and before not in "#@$€£_"
 
 
 def _may_join(run: Run, after: int) -> bool:
     """Whether one phone may go on after the group."""
     gap = run.gap(after)
+    if gap == "_":
+        return True
     if any(sign in gap for sign in "+,:*_~\n"):
         return False
     return (
         len(gap) <= 2
-        or gap in (" - ", " / ", ") -", " ) ", ")  ", " -(")
+        or gap in (" - ", " / ", " . ", ") -", " ) ", ")  ", " -(")
         or bool(re.fullmatch(r" ?\(0\) ?", gap))
     )
 
@@ -171,6 +181,10 @@ def _is_phone(run: Run, first: int, last: int) -> bool:  # noqa: PLR0911
     if written.startswith(("+", "(+")):
         return _is_international(digits, written)
     said = label(text, start, end)
+    if _TWO_YEARS.search(written) or (
+        said != PHONE and (_is_series(run, first, last) or "_" in written)
+    ):
+        return False
     if digits.startswith("00") and said != OTHER:
         return _is_international(digits[2:], written) and (
             has_country(digits[2:]) or (first < last and is_possible(digits[2:]))
@@ -199,6 +213,14 @@ def _is_phone(run: Run, first: int, last: int) -> bool:  # noqa: PLR0911
     )
 
 
+def _is_series(run: Run, first: int, last: int) -> bool:
+    """Whether the groups grow by the same step: a table, a scale."""
+    numbers = [int(group) for group in run.groups[first : last + 1]]
+    steps = {b - a for a, b in pairwise(numbers)}
+    small = all(number < 100 or number % 10 == 0 for number in numbers)
+    return len(numbers) > 2 and len(steps) == 1 and small
+
+
 def _is_even(run: Run, first: int, last: int) -> bool:
     """Whether one sign parts the groups."""
     return len({run.gap(i).strip() or " " for i in range(first, last)}) <= 1
@@ -225,9 +247,11 @@ def _is_international(digits: str, written: str) -> bool:
     )
 
 
-def _is_national(run: Run, first: int, last: int, written: str, digits: str) -> bool:  # noqa: PLR0911
+def _is_national(run: Run, first: int, last: int, written: str, digits: str) -> bool:  # noqa: PLR0911, PLR0912
     groups = run.groups[first : last + 1]
     gaps = {run.gap(i) for i in range(first, last)}
+    if len(groups) > 2 and len(set(groups)) == 1:
+        return False  # a colour: 255 255 255
     if _FREE_OF_CHARGE.fullmatch(written):
         return True
     if _NORTH_AMERICA.fullmatch(written) and (
@@ -256,12 +280,14 @@ def _is_national(run: Run, first: int, last: int, written: str, digits: str) -> 
         if (
             sizes[0] == 1 and sizes[1:] in (*_GROUPS["RU"], (3, 7), (3, 2, 2, 3), (3, 3, 2, 2))
         ) or "(" in written:
-            return any(region == "RU" for region, _ in valid_in("8" + digits[1:]))
+            return any(region in ("RU", "KZ") for region, _ in valid_in("8" + digits[1:]))
     sizes = tuple(map(len, groups))
     if max(sizes) <= 4 and _goes_on(run, first, last):
         return False
     if max(sizes) == 2 and list(groups) == sorted(groups):
         return False  # sizes: 36 38 40 42
+    if sizes[:1] == (4,) and "-" in gaps:
+        return False  # a part's number: 7100-123-456
     later_gaps = {run.gap(i).strip() for i in range(first + 1, last)}
     return len(later_gaps) <= 1 + (sizes[0] > 2) and any(
         sizes in _GROUPS.get(region, ()) for region, national in valid if national == digits

@@ -2,9 +2,10 @@
 
 Writers have full-width digits, non-breaking hyphens, narrow spaces and marks that nobody sees.
 `PlainText` has one plain character for each of them and knows where it came from, so that what is
-found in it is replaced in the text as it was written. Letters keep their case and accents.
+found in it is replaced in the text as it was written. Letters keep their case and accents. "O" and
+"l" are digits inside of a row of digits ("2O2-555-O143").
 
-Gives up: letters that only look like digits ("O" for 0), superscripts and fractions.
+Gives up: superscripts and fractions.
 """
 
 from __future__ import annotations
@@ -34,6 +35,11 @@ _PLAIN = {
 # Japan's sign for a long vowel is typed for a dash.
 _LONG_VOWEL = re.compile("(?<=[0-9])\u30fc(?=[0-9])")
 
+_ROW = re.compile(r"(?<![A-Za-z0-9])[0-9OoIl](?:[.\-() ]{0,2}[0-9OoIl]){6,14}(?![A-Za-z0-9])")
+# No group of letters alone, and none of a number with a unit ("10 l").
+_NO_ROW = re.compile(r"(?<![0-9OoIl])[OoIl]+(?![0-9OoIl])|[Il](?![0-9Oo])")
+_LOOKALIKES = str.maketrans("OoIl", "0011")
+
 
 @dataclass(frozen=True)
 class PlainText:
@@ -50,14 +56,28 @@ class PlainText:
 def plain(text: str) -> PlainText:
     """The text without what hides a number or an address from a pattern."""
     if text.isascii() and "\t" not in text:
-        return PlainText(text, range(len(text)))
+        return PlainText(_ROW.sub(_in_digits, text), range(len(text)))
     characters: list[str] = []
     origins: list[int] = []
     for place, character in enumerate(text):
+        if "\u0300" <= character <= "\u036f" and characters:
+            # An accent as a character of its own.
+            whole = unicodedata.normalize("NFC", characters[-1] + character)
+            if len(whole) == 1:
+                characters[-1] = whole
+                continue
         for one in _plain(character):
             characters.append(one)
             origins.append(place)
-    return PlainText(_LONG_VOWEL.sub("-", "".join(characters)), origins)
+    seen = _LONG_VOWEL.sub("-", "".join(characters))
+    return PlainText(_ROW.sub(_in_digits, seen), origins)
+
+
+def _in_digits(row: re.Match[str]) -> str:
+    written = row[0]
+    if written.isascii() and sum(map(str.isdigit, written)) >= 5 and not _NO_ROW.search(written):
+        return written.translate(_LOOKALIKES)
+    return written
 
 
 @lru_cache(maxsize=4096)

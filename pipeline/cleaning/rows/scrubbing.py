@@ -84,11 +84,13 @@ _SIGNS = (
 _BEGINS = rf"@\uff20\ufe6b%&:;?#=\[({{<{_DIGITS}"
 # " at " before what looks like a domain
 _SPELLED = (
-    r"[\s_\-](?=[aAcCgGkKmMpPsSzZсСмМрРπΠ])(?i:at(?:[ -]sign)?|arroba|arobase?|chiocciola|apenstaartje|"
+    r"[\s_\-*~](?=[aAcCgGkKmMpPsSzZсСмМрРπΠ])(?i:at(?:[ -]sign)?|arroba|arobase?|chiocciola|apenstaartje|"
     r"собака|собачка|ma[łl]pa|kukac|zavin[áa][čc]|snabel-?a|alfakr[øo]ll|miukumauku|kr[øo]llalfa|παπάκι|papaki|"
-    r"маймунско а|равлик|güzel a)[\s_\-]{1,3}[^\s.]{2,40}"
-    r"(?i:\.[a-z]{2}|[\s_\-](?:dot|punkt|punto|ponto|point|kropka|точка|крапка|punt|piste|te[čc]ka|bodka|pont|prick|"
+    r"маймунско а|равлик|güzel a)[\s_\-*~]{1,3}[^\s.]{2,40}"
+    r"(?i:\.[a-z]{2}|[\s_\-*~]{1,2}(?:dot|punkt|punto|ponto|point|kropka|точка|крапка|punt|piste|te[čc]ka|bodka|pont|prick|"
     r"punktum|nokta|τελεία|punct)[\s_\-])"
+    # "sue at gmail com"
+    r"|[\s_\-](?=[aA])(?i:at)\s{1,3}(?i:gmail|googlemail|hotmail|outlook|yahoo|icloud|gmx|protonmail|yandex|rediffmail)[\s,;c]"
 )
 _SIGN = rf"(?=[{_BEGINS}])(?:{'|'.join(_SIGNS)})|{_SPELLED}"
 

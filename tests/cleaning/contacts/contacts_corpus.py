@@ -1,8 +1,8 @@
-"""Strings of our own words: which part of each is a contact, and strings that must stay.
+r"""Strings of our own words: which part of each is a contact, and strings that must stay.
 
 A line of the files is a country (ZZ: none), a tab and a text; `<<kind|…>>` marks what is to be
-found. No number in them is known to be anybody's: examples of documentation, or made up around
-their check digits.
+found, `\n` is a line break. No number in them is known to be anybody's: examples of documentation,
+or made up around their check digits.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ def corpus() -> list[Marked]:
     """All strings of both files."""
     folder = Path(__file__).parent
     return [
-        _marked(*line.split("\t", 1))
+        _marked(*line.replace("\\n", "\n").split("\t", 1))
         for name in ("corpus_found.tsv", "corpus_stay.tsv")
-        for line in (folder / name).read_text("utf-8").splitlines()
+        for line in (folder / name).read_text("utf-8").split("\n")
+        if line
     ]
 
 
