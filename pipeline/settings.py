@@ -180,6 +180,9 @@ class Generation:
     """The lists that are published."""
 
     k: int = 10
+    # Further items of each list, marked as such, for tools that drop what sold out since.
+    spares: int = 0
+    valid_days: int = 7  # valid_until of a list: so many days after its night
     shards: int = 4  # doubled until none has more than 20,000 users
     batch_users: int = 256
     # Evaluation ranks under the same rule. False: what is held out, the baselines and the prior

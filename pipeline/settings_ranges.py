@@ -133,6 +133,10 @@ ALLOWED: Mapping[str, Allowed] = {
     "evaluation.max_users": _at_least(1),
     "evaluation.champion_tolerance": _at_least(0),
     "generation.k": _at_least(1),
+    "generation.spares": _at_least(0),
+    "generation.valid_days": Allowed(
+        f"must be between 1 and {MOST_DAYS:,}", lambda value: 1 <= value <= MOST_DAYS
+    ),
     "generation.shards": _at_least(1),
     "generation.batch_users": _at_least(1),
     "generation.max_per_category": _at_least(0),

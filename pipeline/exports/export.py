@@ -36,7 +36,7 @@ from pipeline.exports.files import (
     header_of,
 )
 from pipeline.exports.folder import BEFORE, NOTES, SENT, Made, ToolFolder
-from pipeline.exports.profile import Left, Profile
+from pipeline.exports.profile import Fact, Left, Profile
 from pipeline.exports.records import (
     LEFT_OUT,
     Note,
@@ -44,17 +44,24 @@ from pipeline.exports.records import (
     RowError,
     cleared,
 )
-from pipeline.exports.sent import NotesFile, compared_with, digest_of, put_sent
+from pipeline.exports.sent import (
+    NotesFile,
+    compared_with,
+    digest_of,
+    is_unchanged,
+    put_sent,
+)
 from pipeline.exports.validator import LEFT, PART, Validator
 from pipeline.intact import file_sha256
 from pipeline.lake import Lake, Partition
+from pipeline.list_validity import last_valid_day
 from pipeline.progress import no_progress
 from pipeline.publishing.consent import not_agreeing
 
 log = logging.getLogger("nightcart")
 
 _BATCH = 2000
-_COLUMNS = ["user_id", "items", "language", "method", "reason"]
+_COLUMNS = ("user_id", "items", "spares", "valid_until", "language", "method", "reason")
 
 
 @dataclass(frozen=True)
@@ -195,8 +202,12 @@ class _Work:
     now_sent: dict[str, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        profile, k = self.order.profile, int(self.order.lists.manifest["k"])
-        self.width = min(k, profile.most_items)
+        profile, said = self.order.profile, self.order.lists.manifest
+        # A tool that could not tell spares from the list gets none.
+        marks = any(column.fact is Fact.SPARES for column in profile.columns)
+        n = int(said["k"]) + (int(said.get("spares", 0)) if marks else 0)
+        self.width = min(n, profile.most_items)
+        self.day = last_valid_day(self.order.lists.run_date, 1)  # on which it is used
         self.encode = encoder(profile, self.width)
         self.maker = RecordMaker(profile, self.order.lists.run_date, self.width)
         header = header_of(profile, self.width)
@@ -246,7 +257,10 @@ class _Work:
             return
         digest = digest_of(self.order.profile, record)
         self.now_sent[record.key] = digest
-        if self.order.only_changed and self.before.get(record.key) == digest:
+        sent = self.before.get(record.key)
+        if self.order.only_changed and is_unchanged(sent, digest, self.day):
+            assert sent is not None
+            self.now_sent[record.key] = sent  # until when the record holds that the tool has
             self.counts["unchanged"] += 1
             return
         for note in done:
@@ -324,7 +338,9 @@ _SHOWN_NOTES = 10
 def _rows(lists: Partition, progress: Callable[[int], None]) -> Iterator[dict[str, Any]]:
     for path in lists.files:
         with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=_BATCH, columns=_COLUMNS):
+            # Nights of before there were spares have no column of them.
+            columns = [name for name in _COLUMNS if name in file.schema_arrow.names]
+            for batch in file.iter_batches(batch_size=_BATCH, columns=columns):
                 yield from batch.to_pylist()
                 progress(batch.num_rows)
 

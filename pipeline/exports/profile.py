@@ -20,7 +20,9 @@ class Fact(Enum):
 
     USER = "user"
     DATE = "date"  # the night of the list
+    VALID_UNTIL = "valid_until"  # the last day on which to send the list
     COUNT = "count"  # items of the list that are in the record
+    SPARES = "spares"  # further items behind these, for what sold out since
     LANGUAGE = "language"
     METHOD = "method"
     REASON = "reason"
