@@ -300,6 +300,7 @@ class Exports:
     """Files for mail tools, in `paths.exports` (docs/exports.md)."""
 
     profiles: tuple[str, ...] = ("csv",)  # what the DAG `export_lists` writes after each night
+    datasets: tuple[str, ...] = ("lists",)  # what of it: lists, triggers
     ids: str = "own"  # the retailer's own ids, or "pseudonym": the ids of the lake
     only_changed: bool = False  # only what differs from the last export to the same tool
     keep_days: int = 30  # then the files are removed, by the next export to the same tool

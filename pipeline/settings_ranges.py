@@ -33,6 +33,7 @@ EXPORT_PROFILES = (
     "csv",
     "spreadsheet",
 )
+EXPORT_DATASETS = ("lists", "triggers")  # what can be exported
 # What a trigger can be (the triggers contract), best first.
 TRIGGER_KINDS = (
     "cart_left",
@@ -155,6 +156,10 @@ ALLOWED: Mapping[str, Allowed] = {
     "exports.profiles": Allowed(
         f"must be some of {', '.join(EXPORT_PROFILES)}",
         lambda value: set(value) <= set(EXPORT_PROFILES) and len(set(value)) == len(value),
+    ),
+    "exports.datasets": Allowed(
+        f"must be some of {', '.join(EXPORT_DATASETS)}",
+        lambda value: set(value) <= set(EXPORT_DATASETS) and len(set(value)) == len(value),
     ),
     "exports.ids": _matching("own|pseudonym", 'must be "own" or "pseudonym"'),
     "exports.keep_days": _at_least(1),

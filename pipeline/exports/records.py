@@ -185,9 +185,12 @@ def decimal_text(number: float) -> str:
 
 
 def _fact(column: Column, rank: int, item: Mapping[str, Any]) -> Value:
-    value: Value = item[column.source]
+    value: Any = item[column.source]
+    if isinstance(value, dt.date):
+        return value.isoformat()
     if isinstance(value, float):
         if not math.isfinite(value):
             raise RowError(column.of_rank(rank), "is no finite number")
         return value if column.is_number else decimal_text(value)
-    return value
+    told: Value = value
+    return told
