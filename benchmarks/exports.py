@@ -154,7 +154,7 @@ def measure(folder: Path, name: str) -> dict[str, Any]:
     lake = Lake(settings.paths.lake)
     began, processor = time.monotonic(), time.process_time()
     lists = published_lists(lake, None)
-    known = known_ids(lake, settings, lists, "own", ids_by_spark(settings))
+    known = known_ids(lake, settings, [lists], "own", ids_by_spark(settings))
     ids_seconds = time.monotonic() - began
     order = Order(
         profile_named(name),

@@ -180,6 +180,9 @@ class Generation:
     """The lists that are published."""
 
     k: int = 10
+    # Further items of each list, marked as such, for tools that drop what sold out since.
+    spares: int = 0
+    valid_days: int = 7  # valid_until of a list: so many days after its night
     shards: int = 4  # doubled until none has more than 20,000 users
     batch_users: int = 256
     # Evaluation ranks under the same rule. False: what is held out, the baselines and the prior
@@ -297,6 +300,7 @@ class Exports:
     """Files for mail tools, in `paths.exports` (docs/exports.md)."""
 
     profiles: tuple[str, ...] = ("csv",)  # what the DAG `export_lists` writes after each night
+    datasets: tuple[str, ...] = ("lists",)  # what of it: lists, triggers
     ids: str = "own"  # the retailer's own ids, or "pseudonym": the ids of the lake
     only_changed: bool = False  # only what differs from the last export to the same tool
     keep_days: int = 30  # then the files are removed, by the next export to the same tool

@@ -33,6 +33,7 @@ EXPORT_PROFILES = (
     "csv",
     "spreadsheet",
 )
+EXPORT_DATASETS = ("lists", "triggers")  # what can be exported
 # What a trigger can be (the triggers contract), best first.
 TRIGGER_KINDS = (
     "cart_left",
@@ -133,6 +134,10 @@ ALLOWED: Mapping[str, Allowed] = {
     "evaluation.max_users": _at_least(1),
     "evaluation.champion_tolerance": _at_least(0),
     "generation.k": _at_least(1),
+    "generation.spares": _at_least(0),
+    "generation.valid_days": Allowed(
+        f"must be between 1 and {MOST_DAYS:,}", lambda value: 1 <= value <= MOST_DAYS
+    ),
     "generation.shards": _at_least(1),
     "generation.batch_users": _at_least(1),
     "generation.max_per_category": _at_least(0),
@@ -151,6 +156,10 @@ ALLOWED: Mapping[str, Allowed] = {
     "exports.profiles": Allowed(
         f"must be some of {', '.join(EXPORT_PROFILES)}",
         lambda value: set(value) <= set(EXPORT_PROFILES) and len(set(value)) == len(value),
+    ),
+    "exports.datasets": Allowed(
+        f"must be some of {', '.join(EXPORT_DATASETS)}",
+        lambda value: set(value) <= set(EXPORT_DATASETS) and len(set(value)) == len(value),
     ),
     "exports.ids": _matching("own|pseudonym", 'must be "own" or "pseudonym"'),
     "exports.keep_days": _at_least(1),

@@ -1,4 +1,4 @@
-"""One export: the lists that readers see, for one tool, whole or not at all.
+"""One export: the lists that readers see, or their triggers, for one tool, whole or not at all.
 
 Reads a published night and who has agreed to be written to by now. Writes a directory of
 `paths.exports` (`folder`): files that the tool takes, a file of who has left since the last export
@@ -36,7 +36,7 @@ from pipeline.exports.files import (
     header_of,
 )
 from pipeline.exports.folder import BEFORE, NOTES, SENT, Made, ToolFolder
-from pipeline.exports.profile import Left, Profile
+from pipeline.exports.profile import TRIGGERS, Fact, Left, Profile
 from pipeline.exports.records import (
     LEFT_OUT,
     Note,
@@ -44,17 +44,27 @@ from pipeline.exports.records import (
     RowError,
     cleared,
 )
-from pipeline.exports.sent import NotesFile, compared_with, digest_of, put_sent
+from pipeline.exports.sent import (
+    NotesFile,
+    compared_with,
+    digest_of,
+    is_unchanged,
+    put_sent,
+)
+from pipeline.exports.trigger_rows import trigger_rows
 from pipeline.exports.validator import LEFT, PART, Validator
 from pipeline.intact import file_sha256
 from pipeline.lake import Lake, Partition
+from pipeline.list_validity import last_valid_day
 from pipeline.progress import no_progress
 from pipeline.publishing.consent import not_agreeing
+from pipeline.publishing.list_origin import PER_SHOPPER
 
 log = logging.getLogger("nightcart")
 
+EXPIRED = "expired"  # the fate of who has triggers, none of which holds any more
 _BATCH = 2000
-_COLUMNS = ["user_id", "items", "language", "method", "reason"]
+_COLUMNS = ("user_id", "items", "spares", "valid_until", "language", "method", "reason")
 
 
 @dataclass(frozen=True)
@@ -63,7 +73,7 @@ class Order:
 
     Attributes:
         profile: of the tool.
-        lists: a published night.
+        lists: a published night; for a profile of triggers, the triggers of it.
         ids: "own" or "pseudonym"; each is compared with its own last export.
         known: the retailer's own ids by pseudonym; none to export pseudonyms.
         only_changed: leave out who has the same list as in the last export.
@@ -71,6 +81,7 @@ class Order:
         now: when the export is made, in UTC.
         keep_days: after so many its files are removed.
         run_id: of the run that exports; empty for a person.
+        today: of the shop; triggers that hold no more are left out.
     """
 
     profile: Profile
@@ -82,6 +93,7 @@ class Order:
     now: dt.datetime
     keep_days: int
     run_id: str = ""
+    today: dt.date = dt.date.min
 
 
 @dataclass(frozen=True)
@@ -115,7 +127,7 @@ def export(
         StorageError: the folder cannot be written, or has no room; the last export stays.
     """
     without_consent = set(not_agreeing(lake, order.lists))
-    folder = ToolFolder(root, order.profile.name)
+    folder = ToolFolder(root, order.profile.folder)
     with folder.writing(dry=order.dry_run) as aside:
         before = folder.newest(order.ids)
         work = _Work(order, aside, _compared_with(order, before))
@@ -143,7 +155,7 @@ def already_exported(root: Path, order: Order) -> Exported | None:
     Raises:
         DamagedError: the newest export cannot be read.
     """
-    made = ToolFolder(root, order.profile.name).newest(order.ids)
+    made = ToolFolder(root, order.profile.folder).newest(order.ids)
     if made is None or not order.run_id or not _is_of(made, order.lists):
         return None
     same = {"run_id": order.run_id, "only": _only(order)}
@@ -195,8 +207,15 @@ class _Work:
     now_sent: dict[str, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        profile, k = self.order.profile, int(self.order.lists.manifest["k"])
-        self.width = min(k, profile.most_items)
+        profile, said = self.order.profile, self.order.lists.manifest
+        # A tool that could not tell spares from the list gets none.
+        marks = any(column.fact is Fact.SPARES for column in profile.columns)
+        if profile.dataset == TRIGGERS:
+            n = int(said.get(PER_SHOPPER, 0)) or profile.most_items
+        else:
+            n = int(said["k"]) + (int(said.get("spares", 0)) if marks else 0)
+        self.width = min(n, profile.most_items)
+        self.day = last_valid_day(self.order.lists.run_date, 1)  # on which it is used
         self.encode = encoder(profile, self.width)
         self.maker = RecordMaker(profile, self.order.lists.run_date, self.width)
         header = header_of(profile, self.width)
@@ -209,10 +228,13 @@ class _Work:
     def write(self, without_consent: set[str], progress: Callable[[int], None]) -> None:
         with ExitStack() as stack:
             notes = stack.enter_context(NotesFile(self.aside / NOTES))
-            for row in _rows(self.order.lists, progress):
+            for row in self._rows(progress):
                 self.counts["published"] += 1
                 if row["user_id"] in without_consent:
                     self.counts["consent_withdrawn"] += 1
+                    continue
+                if not row["items"]:
+                    self.counts[EXPIRED] += 1
                     continue
                 key = self._key_of(row["user_id"])
                 if key is None:
@@ -230,6 +252,11 @@ class _Work:
         put_sent(self.aside / SENT, self.now_sent)
         put_sent(self.aside / BEFORE, self.before)
 
+    def _rows(self, progress: Callable[[int], None]) -> Iterator[dict[str, Any]]:
+        if self.order.profile.dataset == TRIGGERS:
+            return trigger_rows(self.order.lists, self.order.today, progress)
+        return _rows(self.order.lists, progress)
+
     def _write_row(self, row: Mapping[str, Any], key: str, notes: NotesFile) -> None:
         try:
             record, done = self.maker.record(row, key)
@@ -246,7 +273,10 @@ class _Work:
             return
         digest = digest_of(self.order.profile, record)
         self.now_sent[record.key] = digest
-        if self.order.only_changed and self.before.get(record.key) == digest:
+        sent = self.before.get(record.key)
+        if self.order.only_changed and is_unchanged(sent, digest, self.day):
+            assert sent is not None
+            self.now_sent[record.key] = sent  # until when the record holds that the tool has
             self.counts["unchanged"] += 1
             return
         for note in done:
@@ -260,7 +290,7 @@ class _Work:
         if counts[LEFT_OUT] and not counts["exported"] and not counts["unchanged"]:
             why, n = self.refused.most_common(1)[0]
             raise InputError(
-                f"{self.order.profile.tool} would refuse all {counts[LEFT_OUT]:,} lists of "
+                f"{self.order.profile.tool} would refuse all {counts[LEFT_OUT]:,} {self.order.profile.dataset} of "
                 f"{self.order.lists.run_date}, {n:,} of them because {why}. Nothing was exported; "
                 "docs/exports.md says what the tool takes"
             )
@@ -272,11 +302,15 @@ class _Work:
     def manifest(self, before: Made | None) -> dict[str, Any]:
         order, lists = self.order, self.order.lists
         rows = {**self.parts.rows, **self.left.rows}
-        fates = ("exported", "unchanged", "consent_withdrawn", "id_unknown", LEFT_OUT)
+        of_lists = order.profile.dataset != TRIGGERS
+        fates = ["exported", "unchanged", "consent_withdrawn", "id_unknown", LEFT_OUT]
+        fates += [] if of_lists else [EXPIRED]
         counts = {name: self.counts[name] for name in ("published", *fates, "left")}
-        assert counts["published"] == sum(counts[name] for name in fates) == lists.rows
+        assert counts["published"] == sum(counts[name] for name in fates)
+        assert not of_lists or counts["published"] == lists.rows
         return {
             "profile": order.profile.name,
+            "dataset": order.profile.dataset,
             "tool": order.profile.tool,
             "load": order.profile.load,
             "run_date": lists.run_date.isoformat(),
@@ -324,7 +358,9 @@ _SHOWN_NOTES = 10
 def _rows(lists: Partition, progress: Callable[[int], None]) -> Iterator[dict[str, Any]]:
     for path in lists.files:
         with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=_BATCH, columns=_COLUMNS):
+            # Nights of before there were spares have no column of them.
+            columns = [name for name in _COLUMNS if name in file.schema_arrow.names]
+            for batch in file.iter_batches(batch_size=_BATCH, columns=columns):
                 yield from batch.to_pylist()
                 progress(batch.num_rows)
 

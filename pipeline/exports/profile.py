@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import cache, cached_property
 
+from pipeline.settings_ranges import EXPORT_DATASETS
+
+LISTS, TRIGGERS = EXPORT_DATASETS  # what is exported
 RANK = "{n}"  # in the name of a column: the rank of the item
 
 
@@ -20,7 +23,9 @@ class Fact(Enum):
 
     USER = "user"
     DATE = "date"  # the night of the list
+    VALID_UNTIL = "valid_until"  # the last day on which to send the list
     COUNT = "count"  # items of the list that are in the record
+    SPARES = "spares"  # further items behind these, for what sold out since
     LANGUAGE = "language"
     METHOD = "method"
     REASON = "reason"
@@ -30,6 +35,9 @@ class Fact(Enum):
     CATEGORY = "category"
     PRICE = "price"
     SCORE = "score"
+    KIND = "kind"  # and below: of a trigger
+    PRICE_BEFORE = "price_before"
+    LOWEST_PRICE = "lowest_price"
 
 
 class Shape(Enum):
@@ -170,6 +178,7 @@ class Profile:
         left: how a deletion is said.
         key_is_text: the key may be altered as texts are: nobody loads these files.
         key_ignores_case: keys that differ only in their case are one to the tool.
+        dataset: what the records are made of: lists, or triggers in the place of items.
     """
 
     name: str
@@ -186,6 +195,12 @@ class Profile:
     left: Left = Left.CLEARED
     key_is_text: bool = False
     key_ignores_case: bool = False
+    dataset: str = LISTS
+
+    @property
+    def folder(self) -> str:
+        """The name of the folder of its exports: each dataset has its own last export."""
+        return self.name if self.dataset == LISTS else f"{self.name}-{self.dataset}"
 
     def same_key(self, key: str) -> str:
         """What two keys have in common that the tool takes for one."""

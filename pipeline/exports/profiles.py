@@ -49,8 +49,10 @@ BRAZE = Profile(
     key=Column("external_id", Fact.USER, bytes=997, is_id=True),
     columns=(
         Column("nightcart_count", Fact.COUNT, is_number=True),
+        Column("nightcart_spares", Fact.SPARES, is_number=True),
         *_list_columns(
             ("nightcart_date", Fact.DATE),
+            ("nightcart_valid_until", Fact.VALID_UNTIL),
             ("nightcart_language", Fact.LANGUAGE),
             ("nightcart_reason", Fact.REASON),
             characters=255,
@@ -74,8 +76,10 @@ KLAVIYO = Profile(
     key=Column("external_id", Fact.USER, characters=255, is_id=True),
     columns=(
         Column("nightcart_count", Fact.COUNT, is_number=True),
+        Column("nightcart_spares", Fact.SPARES, is_number=True),
         *_list_columns(
             ("nightcart_date", Fact.DATE),
+            ("nightcart_valid_until", Fact.VALID_UNTIL),
             ("nightcart_language", Fact.LANGUAGE),
             ("nightcart_reason", Fact.REASON),
         ),
@@ -107,8 +111,10 @@ SALESFORCE = Profile(
     key=Column("SubscriberKey", Fact.USER, characters=254, is_id=True),
     columns=(
         Column("ItemCount", Fact.COUNT, is_number=True),
+        Column("SpareCount", Fact.SPARES, is_number=True),
         *_list_columns(
             ("ListDate", Fact.DATE),
+            ("ValidUntil", Fact.VALID_UNTIL),
             ("Language", Fact.LANGUAGE),
             ("Reason", Fact.REASON),
             characters=4000,
@@ -138,8 +144,12 @@ ITERABLE = Profile(
     ),
     columns=(
         Column("item_count", Fact.COUNT, is_number=True),
+        Column("spare_count", Fact.SPARES, is_number=True),
         *_list_columns(
-            ("list_date", Fact.DATE), ("language", Fact.LANGUAGE), ("reason", Fact.REASON)
+            ("list_date", Fact.DATE),
+            ("valid_until", Fact.VALID_UNTIL),
+            ("language", Fact.LANGUAGE),
+            ("reason", Fact.REASON),
         ),
     ),
     item_columns=(
@@ -147,7 +157,7 @@ ITERABLE = Profile(
         Column("item_{n}_title", Fact.TITLE),
         Column("item_{n}_price", Fact.PRICE),
     ),
-    most_items=50,  # 155 of at most 350 fields
+    most_items=50,  # 157 of at most 350 fields
     file=FileForm(Form.CSV, rows=1000, record_bytes=29_999),
     rules=(ONE_LINE,),
 )
@@ -162,8 +172,10 @@ HUBSPOT = Profile(
     key=Column("customer_id", Fact.USER, characters=65_536, is_id=True),
     columns=(
         Column("nightcart_count", Fact.COUNT, is_number=True),
+        Column("nightcart_spares", Fact.SPARES, is_number=True),
         *_list_columns(
             ("nightcart_date", Fact.DATE),
+            ("nightcart_valid_until", Fact.VALID_UNTIL),
             ("nightcart_language", Fact.LANGUAGE),
             ("nightcart_reason", Fact.REASON),
             characters=65_536,
@@ -197,14 +209,20 @@ MAILCHIMP = Profile(
     ),
     columns=(
         Column("NCCOUNT", Fact.COUNT, is_number=True),
-        *_list_columns(("NCDATE", Fact.DATE), ("NCREASON", Fact.REASON), utf8=255),
+        Column("NCSPARES", Fact.SPARES, is_number=True),
+        *_list_columns(
+            ("NCDATE", Fact.DATE),
+            ("NCUNTIL", Fact.VALID_UNTIL),
+            ("NCREASON", Fact.REASON),
+            utf8=255,
+        ),
     ),
     item_columns=(
         Column("NCID{n}", Fact.ITEM, bytes=255, is_id=True),
         Column("NCTITLE{n}", Fact.TITLE, bytes=255),
         Column("NCPRICE{n}", Fact.PRICE, bytes=255),
     ),
-    most_items=6,  # 21 merge fields: an audience has 30 where none were bought
+    most_items=6,  # 23 merge fields: an audience has 30 where none were bought
     file=FileForm(Form.JSON, rows=500, head='{"update_existing":true,"members":[\n', tail="\n]}\n"),
     shape=Shape.MAILCHIMP,
     key_ignores_case=True,
@@ -217,8 +235,10 @@ CUSTOMERIO = Profile(
     key=Column("id", Fact.USER, bytes=150, is_id=True),
     columns=(
         Column("nightcart_count", Fact.COUNT, is_number=True),
+        Column("nightcart_spares", Fact.SPARES, is_number=True),
         *_list_columns(
             ("nightcart_date", Fact.DATE),
+            ("nightcart_valid_until", Fact.VALID_UNTIL),
             ("nightcart_language", Fact.LANGUAGE),
             ("nightcart_reason", Fact.REASON),
             utf8=1000,
@@ -229,7 +249,7 @@ CUSTOMERIO = Profile(
         Column("nightcart_item_{n}_title", Fact.TITLE, bytes=1000),
         Column("nightcart_item_{n}_price", Fact.PRICE, bytes=1000),
     ),
-    most_items=30,  # 95 of at most 100 columns
+    most_items=30,  # 97 of at most 100 columns
     file=FileForm(Form.CSV, bytes=100 * MB),
     rules=(ONE_LINE,),
 )
@@ -241,8 +261,10 @@ EMARSYS = Profile(
     key=Column("customer_id", Fact.USER, characters=255, is_id=True),
     columns=(
         Column("nightcart_count", Fact.COUNT, is_number=True),
+        Column("nightcart_spares", Fact.SPARES, is_number=True),
         *_list_columns(
             ("nightcart_date", Fact.DATE),
+            ("nightcart_valid_until", Fact.VALID_UNTIL),
             ("nightcart_language", Fact.LANGUAGE),
             ("nightcart_reason", Fact.REASON),
             characters=255,
@@ -279,11 +301,15 @@ CSV = Profile(
     tool="any tool that reads CSV (RFC 4180)",
     load="values as the shop wrote them; line breaks and quotation marks within quoted fields",
     key=Column("user_id", Fact.USER, characters=100_000, is_id=True),
-    columns=_list_columns(
-        ("language", Fact.LANGUAGE),
-        ("method", Fact.METHOD),
-        ("reason", Fact.REASON),
-        characters=100_000,  # ours: readers of CSV stop at longer fields, Python's at 131,072
+    columns=(
+        *_list_columns(
+            ("language", Fact.LANGUAGE),
+            ("method", Fact.METHOD),
+            ("reason", Fact.REASON),
+            ("valid_until", Fact.VALID_UNTIL),
+            characters=100_000,  # ours: readers of CSV stop at longer fields, Python's at 131,072
+        ),
+        Column("spares", Fact.SPARES, is_number=True),
     ),
     item_columns=(
         Column("item_id_{n}", Fact.ITEM, characters=100_000, is_id=True),
@@ -300,11 +326,15 @@ SPREADSHEET = Profile(
     tool="a spreadsheet (CSV without formulas)",
     load="for people to look at: what a spreadsheet would run is made text, so do not load it",
     key=Column("user_id", Fact.USER, characters=32_767),
-    columns=_list_columns(
-        ("language", Fact.LANGUAGE),
-        ("method", Fact.METHOD),
-        ("reason", Fact.REASON),
-        characters=32_767,
+    columns=(
+        *_list_columns(
+            ("language", Fact.LANGUAGE),
+            ("method", Fact.METHOD),
+            ("reason", Fact.REASON),
+            ("valid_until", Fact.VALID_UNTIL),
+            characters=32_767,
+        ),
+        Column("spares", Fact.SPARES, is_number=True),
     ),
     item_columns=(
         Column("item_id_{n}", Fact.ITEM, characters=32_767),

@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 from pipeline.exports.profile import Column, Fact, Profile, fault_of, shortened
 
 LEFT_OUT, SHORTENED, CHANGED = "left_out", "shortened", "changed"
+NUMBERS = (Fact.COUNT, Fact.SPARES)  # how many items a record has
 ROW = "row"  # the column of a note on a record as a whole
 
 Value: TypeAlias = str | int | float | None
@@ -60,7 +61,7 @@ class RecordMaker:
     Attributes:
         profile: of the tool.
         night: of the lists.
-        most_items: of a record.
+        most_items: of a record, the spares too.
     """
 
     profile: Profile
@@ -103,9 +104,13 @@ class RecordMaker:
         if not isinstance(new_key, str):
             raise RowError(profile.key.name, "has no value")
         listed = row["items"][: self.most_items]
+        spares = (row.get("spares") or [])[: self.most_items - len(listed)]
+        until: dt.date | None = row.get("valid_until")
         facts: dict[Fact, Value] = {
             Fact.DATE: self.night.isoformat(),
+            Fact.VALID_UNTIL: None if until is None else until.isoformat(),
             Fact.COUNT: len(listed),
+            Fact.SPARES: len(spares),
             Fact.LANGUAGE: row["language"],
             Fact.METHOD: row["method"],
             Fact.REASON: row["reason"],
@@ -115,7 +120,7 @@ class RecordMaker:
             for column in profile.columns
         }
         items = []
-        for rank, item in enumerate(listed, 1):
+        for rank, item in enumerate([*listed, *spares], 1):
             items.append(
                 {
                     column.name: taken(column, column.of_rank(rank), _fact(column, rank, item))
@@ -165,7 +170,7 @@ def _text_of(profile: Profile, column: Column, given: str) -> _Text:
 def cleared(profile: Profile, key: str) -> Record:
     """The record that says: there is nothing for this shopper."""
     values: Values = {
-        column.name: 0 if column.fact is Fact.COUNT else None for column in profile.columns
+        column.name: 0 if column.fact in NUMBERS else None for column in profile.columns
     }
     return Record(key, values, [])
 
@@ -180,9 +185,12 @@ def decimal_text(number: float) -> str:
 
 
 def _fact(column: Column, rank: int, item: Mapping[str, Any]) -> Value:
-    value: Value = item[column.source]
+    value: Any = item[column.source]
+    if isinstance(value, dt.date):
+        return value.isoformat()
     if isinstance(value, float):
         if not math.isfinite(value):
             raise RowError(column.of_rank(rank), "is no finite number")
         return value if column.is_number else decimal_text(value)
-    return value
+    told: Value = value
+    return told

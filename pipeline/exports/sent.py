@@ -1,15 +1,16 @@
 """What stands beside the files of an export: what the tool has now, and notes on rows.
 
-`.sent.parquet` has each id that the tool was sent, and a digest of its record: the next export
-compares with it. `.before.parquet` is what this export was compared with; only a second export of
-the same lists reads it. They have no pseudonym. `notes.csv` says of rows that were altered or left
-out whose they are (the pseudonym), the column, what was done and why. It has no value and no raw
-id.
+`.sent.parquet` has each id that the tool was sent, and a digest of its record with the day until
+which that holds: the next export compares with it. `.before.parquet` is what this export was
+compared with; only a second export of the same lists reads it. They have no pseudonym. `notes.csv`
+says of rows that were altered or left out whose they are (the pseudonym), the column, what was done
+and why. It has no value and no raw id.
 """
 
 from __future__ import annotations
 
 import csv
+import datetime as dt
 import hashlib
 import io
 import os
@@ -28,18 +29,35 @@ from pipeline.exports.records import Note, Record
 from pipeline.exports.shapes import json_text
 from pipeline.intact import file_sha256
 
+_DATES = (Fact.DATE, Fact.VALID_UNTIL)
 _DIGEST_BYTES = 16
-_FIELDS: Any = [("key", pa.string()), ("digest", pa.binary(_DIGEST_BYTES))]
+_DAY_BYTES = 4
+_FIELDS: Any = [("key", pa.string()), ("digest", pa.binary(_DIGEST_BYTES + _DAY_BYTES))]
 _SCHEMA = pa.schema(_FIELDS)
-_NO_DIGEST = bytes(_DIGEST_BYTES)  # of whoever is to be sent or told again
+_NO_DIGEST = bytes(_DIGEST_BYTES + _DAY_BYTES)  # of whoever is to be sent or told again
 
 
 def digest_of(profile: Profile, record: Record) -> bytes:
-    """What tells two records apart, but for the night that they are of."""
-    dates = {column.name for column in profile.columns if column.fact is Fact.DATE}
+    """What tells two records apart, but for the night that they are of; then until when it holds.
+
+    A record that does not say it holds for ever.
+    """
+    dates = {column.name: column.fact for column in profile.columns if column.fact in _DATES}
     values = {name: value for name, value in record.values.items() if name not in dates}
+    until = dt.date.max
+    for name, fact in dates.items():
+        if fact is Fact.VALID_UNTIL and record.values[name] is not None:
+            until = dt.date.fromisoformat(str(record.values[name]))
     text = json_text([values, record.items])
-    return hashlib.blake2b(text.encode(), digest_size=_DIGEST_BYTES).digest()
+    digest = hashlib.blake2b(text.encode(), digest_size=_DIGEST_BYTES).digest()
+    return digest + until.toordinal().to_bytes(_DAY_BYTES, "big")
+
+
+def is_unchanged(sent: bytes | None, digest: bytes, day: dt.date) -> bool:
+    """Whether the tool has the same record, and it holds on a day: else it is to be sent again."""
+    if sent is None or sent[:_DIGEST_BYTES] != digest[:_DIGEST_BYTES]:
+        return False
+    return int.from_bytes(sent[_DIGEST_BYTES:], "big") >= day.toordinal()
 
 
 def sent_before(before: Made | None) -> dict[str, bytes]:

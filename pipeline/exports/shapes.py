@@ -175,8 +175,9 @@ def _expect(found: Sequence[str], wanted: Sequence[str]) -> None:
 
 
 def count_of(profile: Profile, record: Record) -> Value:
-    """How many items a record says that it has; none where the profile does not say it."""
-    for column in profile.columns:
-        if column.fact is Fact.COUNT:
-            return record.values[column.name]
-    return None
+    """How many items a record says that it has, spares too; none where the profile has no count."""
+    said = {column.fact: record.values[column.name] for column in profile.columns}
+    count, spares = said.get(Fact.COUNT), said.get(Fact.SPARES)
+    if isinstance(count, int) and isinstance(spares, int):
+        return count + spares
+    return count

@@ -34,9 +34,10 @@ from pipeline.stages import GENERATE
 # The number of shards is the setting's, doubled until none has more users: this bounds memory.
 USERS_PER_SHARD = 20_000
 # Settings that change nothing in a list: which runner makes it, how long it may take (a list made
-# too late is marked as such), whether lists are reused; for one list also how users are batched.
+# too late is marked as such), whether lists are reused; for one list also how users are batched,
+# and until when it holds, which each night says anew.
 _NOT_IN_LISTS = ("runner", "deadline_minutes", "reuse")
-_NOT_IN_A_LIST = (*_NOT_IN_LISTS, "shards", "batch_users", "max_error_share")
+_NOT_IN_A_LIST = (*_NOT_IN_LISTS, "shards", "batch_users", "max_error_share", "valid_days")
 
 _WORD_COLUMNS = ["item_id", "language", "words", "aspects"]
 _CATALOGUE_COLUMNS = ["item_id", "title", "brand", "category", "price", "sellable"]
@@ -177,12 +178,14 @@ class NightInputs:
                 baseline,
             ),
             k=generation.k,
+            spares=generation.spares,
             exclude_owned=generation.exclude_owned,
             reranker=Reranker(
                 self.candidates,
                 self._texts("category"),
                 self.promotions,
                 k=generation.k,
+                spares=generation.spares,
                 per_category=generation.max_per_category,
                 diversity=generation.diversity,
             ),

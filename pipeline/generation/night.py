@@ -38,6 +38,7 @@ from pipeline.generation.shard_maker import Clock, ShardMaker, utc_now
 from pipeline.generation.shards import write_parquet
 from pipeline.lake import Lake, Partition, Run, storage_errors
 from pipeline.lineage import Lineage, inputs_of
+from pipeline.list_validity import last_valid_day
 from pipeline.locks import alone
 from pipeline.progress import Progress
 from pipeline.settings import Settings
@@ -232,6 +233,7 @@ class Night:
         """Rows of every shard into the run directory, which the caller commits."""
         directory = self.lake.begin(GENERATED, self.run)
         stats = ListStats(len(self.inputs.candidates))
+        valid_until = last_valid_day(self.run.run_date, self.settings.generation.valid_days)
         for number, name in enumerate(self.names):
             rows = recommendation_rows(
                 self.shards.read(name),
@@ -239,6 +241,8 @@ class Night:
                 self.inputs.titles,
                 sentences,
                 self.inputs.champion.model_version,
+                self.settings.generation.k,
+                valid_until,
             )
             with storage_errors(f"cannot write {directory}"):
                 write_parquet(directory / f"part-{number:05d}.parquet", rows)

@@ -9,6 +9,7 @@ Guarantees: the columns and types of `schemas/recommendations.v1.yaml`, in user 
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -18,6 +19,7 @@ from pipeline.arrow_columns import Lists, column, compute, numbers
 from pipeline.contracts.arrow import arrow_schema, check_table
 from pipeline.contracts.contract import load_contract
 from pipeline.datasets import RECOMMENDATIONS
+from pipeline.engine.exclusions import Integers
 from pipeline.generation.lists.candidates import FACTS, Candidates
 from pipeline.generation.lists.list_batch import MODEL
 from pipeline.generation.reasons.reason_writer import Pair
@@ -26,12 +28,14 @@ from pipeline.language_tag import UNKNOWN, primary_language
 from pipeline.model.list_methods import TEMPLATE
 
 
-def recommendation_rows(
+def recommendation_rows(  # noqa: PLR0917
     ranked: pa.Table,
     candidates: Candidates,
     titles: Mapping[str, str],
     sentences: Mapping[Pair, str] | None,
     model_version: str,
+    k: int,
+    valid_until: dt.date,
 ) -> pa.Table:
     """One shard's rows.
 
@@ -40,9 +44,11 @@ def recommendation_rows(
         titles: of every item of the catalogue that has one.
         sentences: the model's accepted sentences; None writes no reasons at all.
         model_version: named by the rows of lists that the model made.
+        k: the length of a list; what is ranked below are its spares.
+        valid_until: the last day on which the lists are to be sent.
     """
     ranked = ranked.filter(compute.greater(compute.list_value_length(ranked.column("item_ids")), 0))
-    items = _items(ranked, candidates)
+    items, spares = _items_and_spares(ranked, candidates, k)
     reasons = _reasons(ranked, titles, sentences)
     by_model = compute.equal(ranked.column("method"), MODEL)
     contract = load_contract(RECOMMENDATIONS)
@@ -51,6 +57,8 @@ def recommendation_rows(
         "user_id": ranked.column("user_id"),
         "items": items.cast(schema.field("items").type),
         "n_items": compute.list_value_length(items).cast(pa.int32()),
+        "spares": spares.cast(schema.field("spares").type),
+        "valid_until": pa.repeat(pa.scalar(valid_until, pa.date32()), ranked.num_rows),
         "method": ranked.column("method"),
         "fallback_reason": ranked.column("fallback_reason"),
         "rules": ranked.column("rules"),
@@ -63,8 +71,8 @@ def recommendation_rows(
     return check_table(pa.table([columns[name] for name in schema.names], schema=schema), contract)
 
 
-def _items(ranked: pa.Table, candidates: Candidates) -> Lists:
-    """The lists with their facts."""
+def _items_and_spares(ranked: pa.Table, candidates: Candidates, k: int) -> tuple[Lists, Lists]:
+    """The lists with their facts, and what is ranked below them."""
     lists = column(ranked, "item_ids")
     lengths = numbers(compute.list_value_length(lists))
     starts = np.concatenate([[0], np.cumsum(lengths)])
@@ -78,6 +86,15 @@ def _items(ranked: pa.Table, candidates: Candidates) -> Lists:
         ],
         names=["rank", *FACTS, "score"],
     )
+    listed = np.minimum(lengths, k)
+    return (
+        _of_lengths(entries.filter(pa.array(ranks <= k)), listed),
+        _of_lengths(entries.filter(pa.array(ranks > k)), lengths - listed),
+    )
+
+
+def _of_lengths(entries: pa.StructArray, lengths: Integers) -> Lists:
+    starts = np.concatenate([[0], np.cumsum(lengths)])
     return pa.ListArray.from_arrays(pa.array(starts, pa.int32()), entries)
 
 

@@ -8,6 +8,7 @@ with examples.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,6 +41,8 @@ class Inputs:
     catalogue: Partition
     users: Sequence[Partition]
     k: int
+    spares: int
+    valid_until: dt.date
     exclude_owned: bool
     scratch: Path
 
@@ -60,6 +63,8 @@ def check_recommendations(inputs: Inputs) -> dict[str, Any]:
         required = [field.name for field in _schema() if not field.nullable]
         words = {
             "k": inputs.k,
+            "spares": inputs.spares,
+            "valid_until": inputs.valid_until.isoformat(),
             "exclude_owned": inputs.exclude_owned,
             "n_sellable": n_sellable,
             "null_value": " OR ".join(f"{name} IS NULL" for name in required),
@@ -177,7 +182,7 @@ def _counts(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
     ).fetchall()
     return {
         "users": _one(connection, "SELECT count(*) FROM generated"),
-        "items_recommended": _one(connection, "SELECT count(DISTINCT item_id) FROM entries"),
+        "items_recommended": _one(connection, "SELECT count(DISTINCT item_id) FROM listed"),
         "short_lists": _one(
             connection,
             "SELECT count(*) FROM generated WHERE n_items < (SELECT max(n_items) FROM generated)",

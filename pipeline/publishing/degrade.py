@@ -6,6 +6,8 @@ Writes `recommendations/run_date=D/run_id=R/` in the same way as `publish`, with
 who have withdrawn consent by now are left out. A night that has its own lists is left alone, and
 the same run publishes its own over these as soon as it can be made (`nightcart redo`).
 
+The lists hold as long as those of this night would: as many days as theirs did.
+
 Gives up: titles, prices and stock are those of the night that made the lists, and shoppers who
 became active since have none.
 """
@@ -34,6 +36,7 @@ from pipeline.intact import file_sha256
 from pipeline.lake import Lake, Partition, Run, storage_errors
 from pipeline.ledger import LedgerLine, write_ledger
 from pipeline.lineage import LISTS_OF
+from pipeline.list_validity import last_valid_day
 from pipeline.model.list_methods import LAST_NIGHT
 from pipeline.publishing.consent import known_until
 from pipeline.publishing.list_origin import (
@@ -49,6 +52,8 @@ from pipeline.stages import DEGRADE
 
 log = logging.getLogger("nightcart")
 
+SPARES, VALID_DAYS = "spares", "valid_days"  # in a manifest of lists
+_ONE_DAY = 1  # of a manifest of before there was a setting
 # Why, as readers find it in `fallback_reason`.
 REASONS = {"deadline": "night_out_of_time", "failed": "night_failed"}
 
@@ -91,13 +96,16 @@ def _degrade(lake: Lake, run: Run, why: str, said: str) -> Degraded:
             "for it; readers have nothing until the night is made"
         )
     withdrawn = _withdrawn(lake, source, known_until(lake, run.run_date))
+    marks = {
+        "method": LAST_NIGHT,
+        "fallback_reason": REASONS[why],
+        "valid_until": last_valid_day(run.run_date, source.manifest.get(VALID_DAYS, _ONE_DAY)),
+    }
     scratch = lake.work(DEGRADE, run)
     with storage_errors(f"cannot write {scratch}"):
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(parents=True)
-        rows = sum(
-            _mark(path, scratch / path.name, withdrawn, REASONS[why]) for path in source.files
-        )
+        rows = sum(_mark(path, scratch / path.name, withdrawn, marks) for path in source.files)
     partition = _closed_before(lake, run, scratch) or _close(
         lake, run, source, rows, {"why": why, "said": said}
     )
@@ -145,7 +153,7 @@ def _column(sql: str) -> list[str]:
         return [value for (value,) in connection.execute(bring(connection, sql)).fetchall()]
 
 
-def _mark(source: Path, target: Path, withdrawn: list[str], reason: str) -> int:
+def _mark(source: Path, target: Path, withdrawn: list[str], marks: dict[str, Any]) -> int:
     """One file, row group by row group; returns the rows that stay."""
     schema = arrow_schema(load_contract(RECOMMENDATIONS))
     gone, rows = pa.array(withdrawn, pa.string()), 0
@@ -157,12 +165,15 @@ def _mark(source: Path, target: Path, withdrawn: list[str], reason: str) -> int:
             table = file.read_row_group(number)
             leaves = pa.compute.is_in(table.column("user_id"), value_set=gone)
             table = table.filter(pa.compute.invert(leaves))
-            for name, value in (("method", LAST_NIGHT), ("fallback_reason", reason)):
-                place = table.schema.get_field_index(name)
-                table = table.set_column(
-                    place, name, pa.array([value] * table.num_rows, pa.string())
-                )
-            writer.write_table(table.cast(schema))
+            columns = {
+                # A night of before a column was there has none of it.
+                field.name: pa.repeat(pa.scalar(marks.get(field.name), field.type), table.num_rows)
+                if field.name in marks or field.name not in table.column_names
+                else table.column(field.name).cast(field.type)
+                for field in schema
+            }
+            table = pa.table([columns[name] for name in schema.names], schema=schema)
+            writer.write_table(table)
             rows += table.num_rows
     return rows
 
@@ -189,6 +200,7 @@ def _close(lake: Lake, run: Run, source: Partition, rows: int, story: dict[str, 
         rows=rows,
         schema=said["schema"],
         k=said["k"],
+        **{name: said[name] for name in (SPARES, VALID_DAYS) if name in said},
         source=said["source"],
         generated_by=run.run_id,
         code=code_version(),

@@ -16,6 +16,8 @@ from pipeline.lineage import LISTS_OF, Lineage, inputs_of, lineage_of
 
 INPUTS = (HISTORIES, CATALOGUE)
 DEGRADED = "degraded"  # why they do
+# In a manifest of triggers: how many a shopper gets at most; 0: no cap.
+PER_SHOPPER = "per_shopper"
 
 
 def lineage_of_lists(lake: Lake, lists: Partition) -> Lineage:

@@ -81,20 +81,34 @@ CHECKS = (
         _LEFT_FOR.format(less="generated.n_items < {k}"),
     ),
     Check(
-        "rank_wrong",
-        "ranks do not run 1, 2, 3 …",
+        "spares_wrong",
+        "a list has more than M = {spares} spares, or has fewer than K = {k} items and some",
         """
         SELECT user_id FROM generated
-        WHERE list_transform(items, lambda entry: entry.rank::BIGINT) IS DISTINCT FROM
-            range(1, len(items) + 1)
+        WHERE spares IS NULL OR len(spares) > {spares} OR (len(spares) > 0 AND n_items < {k})
+        """,
+    ),
+    Check(
+        "valid_until_wrong",
+        "valid_until is not {valid_until}, the last day of this night's lists",
+        "SELECT user_id FROM generated WHERE valid_until IS DISTINCT FROM DATE '{valid_until}'",
+    ),
+    Check(
+        "rank_wrong",
+        "ranks do not run 1, 2, 3 …, on through the spares",
+        """
+        SELECT user_id FROM generated
+        WHERE list_transform(list_concat(items, spares), lambda entry: entry.rank::BIGINT)
+            IS DISTINCT FROM range(1, len(list_concat(items, spares)) + 1)
         """,
     ),
     Check(
         "item_repeated",
-        "an item is twice in a list",
+        "an item is twice in a list and its spares",
         """
         SELECT user_id FROM generated
-        WHERE list_unique(list_transform(items, lambda entry: entry.item_id)) <> len(items)
+        WHERE list_unique(list_transform(list_concat(items, spares), lambda entry: entry.item_id))
+            <> len(list_concat(items, spares))
         """,
     ),
     Check(
@@ -153,5 +167,9 @@ VIEWS = {
         HAVING arg_max(consent, run_date::VARCHAR || (NOT consent)::INTEGER)
     """,
     "sellable": "SELECT item_id FROM catalogue WHERE sellable",
-    "entries": "SELECT user_id, unnest(items, recursive := true) FROM generated",
+    "listed": "SELECT user_id, unnest(items, recursive := true) FROM generated",
+    # A spare may be sent too, so what an item is held to holds for spares.
+    "entries": """
+        SELECT user_id, unnest(list_concat(items, spares), recursive := true) FROM generated
+    """,
 }

@@ -53,6 +53,7 @@ from pipeline.errors import GateError, InputError, StorageError
 from pipeline.intact import file_sha256
 from pipeline.lake import Lake, Partition, Run, storage_errors
 from pipeline.ledger import LedgerLine, write_ledger
+from pipeline.list_validity import last_valid_day
 from pipeline.publishing.checks import Inputs, check_recommendations
 from pipeline.publishing.consent import known_until, withdrawn_from
 from pipeline.publishing.list_origin import lineage_of_lists, with_beside
@@ -123,6 +124,8 @@ def _publish(lake: Lake, run: Run, settings: Settings) -> Published:
             rows=generated.rows - len(withdrawn),
             schema=SCHEMA,
             k=settings.generation.k,
+            spares=settings.generation.spares,
+            valid_days=settings.generation.valid_days,
             source=settings.shop.source,
             seed=settings.seed,
             generated_by=run.run_id,
@@ -236,6 +239,8 @@ def _inputs(lake: Lake, generated: Partition, settings: Settings, scratch: Path)
         catalogue=lake.require(CATALOGUE, night),
         users=lake.past(CLEANED_USERS, night),
         k=settings.generation.k,
+        spares=settings.generation.spares,
+        valid_until=last_valid_day(night, settings.generation.valid_days),
         exclude_owned=settings.generation.exclude_owned,
         scratch=scratch,
     )

@@ -134,11 +134,13 @@ def _print_recommendations(page: ShopperPage, console: Console, currency: str) -
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("", justify="right", no_wrap=True)
     table.add_column("item")
-    _add_id_column(table, [entry["item_id"] for entry in given["items"]])
+    entries = [*given["items"], *(given.get("spares") or [])]
+    _add_id_column(table, [entry["item_id"] for entry in entries])
     table.add_column("brand")
     table.add_column("price", justify="right", no_wrap=True)
     table.add_column("score", justify="right", no_wrap=True)
-    for entry in given["items"]:
+    n_spares = len(entries) - given["n_items"]
+    for entry in entries:
         price = "–" if entry["price"] is None else f"{entry['price']:,.2f} {currency}".rstrip()
         table.add_row(
             str(entry["rank"]),
@@ -147,8 +149,14 @@ def _print_recommendations(page: ShopperPage, console: Console, currency: str) -
             _text(entry["brand"], "–"),
             price,
             f"{entry['score']:.3f}",
+            style="dim" if entry["rank"] > given["n_items"] else None,
         )
     console.print(table)
+    if n_spares:
+        of = f"{given['n_items'] + 1} to {len(entries)}"
+        console.print(Text(f"Spares, for what sells out: {of}", style="dim"))
+    if given.get("valid_until") is not None:
+        console.print(Text(f"Holds until {given['valid_until']}", style="dim"))
     if given["reason"]:
         by = " (from a template)" if given["reason_method"] == TEMPLATE else ""
         console.print(Text(f"Told: {visible(given['reason'])}").append(by, style="dim"))

@@ -61,8 +61,14 @@ _FLAT = """
         entry.category, entry.price, entry.score, n_items, method, fallback_reason, rules,
         CASE WHEN entry.rank = 1 THEN reason END AS reason,
         CASE WHEN entry.rank = 1 THEN reason_method END AS reason_method,
-        language, model_version, last_event_time
+        language, model_version, last_event_time, valid_until
     FROM (SELECT *, unnest(items) AS entry FROM {wide})"""
+
+# What may take the place of a listed item that sold out since, best first.
+_SPARES = """
+    SELECT run_date, run_id, user_id, entry.rank, entry.item_id, entry.title, entry.brand,
+        entry.category, entry.price, entry.score, valid_until
+    FROM (SELECT *, unnest(spares) AS entry FROM {wide})"""
 
 # What was delivered and still stands: of an accepted row, no later delivery took it back
 # (docs/adr/0007). `run_date` is the delivery.
@@ -138,6 +144,8 @@ def view_statements(
         "recommendations_latest": _FLAT.format(wide="recommendations_wide_latest"),
         "recommendations_wide": _consenting(_wide(all_nights), refused),
         "recommendations": _FLAT.format(wide="recommendations_wide"),
+        "spares_latest": _SPARES.format(wide="recommendations_wide_latest"),
+        "spares": _SPARES.format(wide="recommendations_wide"),
         "triggers_latest": _consenting(
             _grown(load_contract(TRIGGERS), of_latest[TRIGGERS]), refused
         ),

@@ -43,6 +43,7 @@ from pipeline.lake import Lake, Partition, Run, storage_errors
 from pipeline.ledger import LedgerLine
 from pipeline.lineage import Lineage, inputs_of, lineage_of
 from pipeline.progress import Progress
+from pipeline.publishing.list_origin import PER_SHOPPER
 from pipeline.settings import Settings
 from pipeline.sql_values import sql_files, sql_text
 from pipeline.stages import TARGET
@@ -106,6 +107,7 @@ def make_triggers(lake: Lake, run: Run, settings: Settings) -> Triggers:
         rows=counts.rows,
         before=before.isoformat(),
         kinds=dict(sorted(counts.kinds.items())),
+        **{PER_SHOPPER: settings.triggers.per_shopper},
         **Lineage(read).facts(),
     )
     without["nothing_to_say"] = histories.rows - counts.shoppers - sum(without.values())

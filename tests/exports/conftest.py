@@ -67,9 +67,17 @@ class Shop:
         return pseudonym(own, self.key)
 
     def publish(
-        self, lists: Mapping[str, Sequence[Mapping[str, Any]]], night: dt.date = NIGHT, **more: Any
+        self,
+        lists: Mapping[str, Sequence[Mapping[str, Any]]],
+        night: dt.date = NIGHT,
+        spares: int = 0,
+        **more: Any,
     ) -> Partition:
-        """Publish lists of items by the retailer's ids; everybody in it agrees."""
+        """Publish lists of items by the retailer's ids; everybody in it agrees.
+
+        Args:
+            spares: how many items of each list, the last ones, are its spares.
+        """
         _ = self.key
         self.runs += 1
         run = Run(night, f"r{self.runs}")
@@ -77,8 +85,10 @@ class Shop:
         rows = [
             {
                 "user_id": self.user_id(own),
-                "items": [{"rank": rank, **of} for rank, of in enumerate(items, 1)],
-                "n_items": len(items),
+                "items": ranked[: len(ranked) - spares],
+                "spares": ranked[len(ranked) - spares :],
+                "n_items": len(items) - spares,
+                "valid_until": night + dt.timedelta(days=2),
                 "method": "model",
                 "rules": [],
                 "reason": "Because you liked tea.",
@@ -89,9 +99,10 @@ class Shop:
                 **more,
             }
             for own, items in lists.items()
+            for ranked in [[{"rank": rank, **of} for rank, of in enumerate(items, 1)]]
         ]
         rows.sort(key=lambda row: row["user_id"])
-        partition = write_rows(self.lake, "recommendations", run, rows, files=2, k=K)
+        partition = write_rows(self.lake, "recommendations", run, rows, files=2, k=K, spares=spares)
         self.lake.publish("recommendations", partition)
         return partition
 

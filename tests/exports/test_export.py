@@ -22,10 +22,14 @@ from pipeline.exports import export as exporting
 from pipeline.exports import folder, sent
 from pipeline.exports.export import Exported, check_export
 from pipeline.exports.folder import ToolFolder, exports_root, read_export
-from pipeline.exports.profiles import CSV, PROFILES
+from pipeline.exports.profile import Fact
+from pipeline.exports.profiles import CSV, PROFILES, profile_named
+from pipeline.exports.shapes import unwrapped
+from pipeline.exports.validator import Validator
 from pipeline.lake import Run
+from pipeline.settings_ranges import EXPORT_PROFILES
 from tests.exports.conftest import NIGHT, NOW, Shop, item
-from tests.lake_rows import write_rows
+from tests.lake_rows import write_again, write_rows
 
 TEA, POT = item("i1", "Tea"), item("i2", "Pot")
 TOMORROW = NIGHT + dt.timedelta(days=1)
@@ -138,6 +142,64 @@ def test_another_night_of_the_same_list_is_no_change(shop: Shop) -> None:
     assert shop.export("hubspot", known=["ann"], only_changed=True).counts["exported"] == 1
     shop.publish({"ann": [TEA]}, TOMORROW)
     assert shop.export("hubspot", known=["ann"], only_changed=True).counts["unchanged"] == 1
+
+
+def test_a_list_that_stays_is_sent_again_before_it_stops_holding(shop: Shop) -> None:
+    """It holds for two days: what the tool was sent on day 0 is good on days 1 and 2."""
+    sent = []
+    for days in range(5):
+        shop.publish({"ann": [TEA]}, NIGHT + dt.timedelta(days=days))
+        sent.append(shop.export("csv", known=["ann"], only_changed=True).counts["exported"])
+    assert sent == [1, 0, 1, 0, 1]
+    # A tool that is not told until when a list holds need not be told again.
+    for days in range(5, 9):
+        shop.publish({"ann": [TEA]}, NIGHT + dt.timedelta(days=days))
+        done = shop.export("personalize", known=["ann"], only_changed=True)
+    assert done.counts["unchanged"] == 1
+
+
+@pytest.mark.parametrize("name", EXPORT_PROFILES)
+def test_spares_stand_behind_the_list_and_are_counted(shop: Shop, name: str) -> None:
+    own = "ann@shop.example" if name == "mailchimp" else "ann"
+    items = [item(f"i{n}", f"Tea {n}") for n in range(1, 6)]
+    shop.publish({own: items}, spares=2)
+    done = shop.export(name, known=[own])
+    profile = profile_named(name)
+    assert check_export(done.made, profile) == []
+    [path] = done.made.files
+    validator = Validator(profile, done.made.manifest["items_a_row"])
+    [(stands, _)] = validator._records(path, keys_only=False)
+    record = unwrapped(profile, stands, validator.width)
+    facts = {column.fact: record.values[column.name] for column in profile.columns}
+    ids = [one[profile.item_columns[0].name] for one in record.items]
+    if name == "personalize":  # it could not tell them from the list
+        assert (facts, ids) == ({}, ["i1", "i2", "i3"])
+        return
+    assert ids == ["i1", "i2", "i3", "i4", "i5"]
+    assert facts[Fact.SPARES] == 2
+    assert facts[Fact.VALID_UNTIL] == "2026-03-03"
+    assert facts.get(Fact.COUNT, 3) == 3
+
+
+def test_a_tool_of_few_items_gets_few_spares(shop: Shop) -> None:
+    own = "ann@shop.example"
+    shop.publish({own: [item(f"i{n}", "Tea") for n in range(8)]}, spares=5)
+    record = json.loads(shop.export("mailchimp", known=[own]).made.files[0].read_text())
+    fields = record["members"][0]["merge_fields"]
+    assert (fields["NCCOUNT"], fields["NCSPARES"], fields["NCID6"]) == (3, 3, "i5")
+    assert "NCID7" not in fields
+
+
+def test_lists_of_before_they_said_until_when_are_exported(shop: Shop) -> None:
+    shop.publish({"ann": [TEA]})
+
+    def without(file: Path, target: Path) -> None:
+        pq.write_table(pq.read_table(file).drop_columns(["spares", "valid_until"]), target)
+
+    lists = write_again(shop.lake, "recommendations", NIGHT, without)
+    done = shop.export("csv", lists, known=["ann"])
+    [row] = csv.DictReader(done.made.files[0].read_text().splitlines())
+    assert (row["item_id_1"], row["valid_until"], row["spares"]) == ("i1", "", "0")
 
 
 def test_each_tool_and_kind_of_ids_is_compared_with_its_own_last_export(shop: Shop) -> None:

@@ -43,7 +43,7 @@ def part(shop: Shop, name: str, stem: str = "part") -> Path:
     [
         ("csv", b"bob", b"ann", "record 2 user_id: is there twice"),
         ("csv", b"bob", b'"bob', "cannot be read as csv"),
-        ("csv", b"bob,en", b"bob,en,en", "a row has 14 fields, not 13"),
+        ("csv", b"bob,en", b"bob,en,en", "a row has 16 fields, not 15"),
         ("csv", b"user_id,", b"user,", "it has another header"),
         ("csv", b"Pot", b"Pot\x00", "should have been: control characters removed"),
         ("csv", b"Pot", b"\xff", "UnicodeDecodeError"),

@@ -11,6 +11,7 @@ import pytest
 
 from pipeline.lake import Lake, Partition, Run
 from pipeline.lineage import Lineage, inputs_of
+from pipeline.list_validity import last_valid_day
 from pipeline.publishing.publish import Published, publish
 from pipeline.settings import Settings
 from tests.lake_rows import Row, instant, user_id_of, write_rows
@@ -117,11 +118,12 @@ class Night:
         """Write everything that publish reads."""
         write_rows(self.lake, "cleaned_users", self.run, self.users)
         inputs = self.build()
+        until = last_valid_day(self.run.run_date, self.settings.generation.valid_days)
         return write_rows(
             self.lake,
             "generated",
             self.run,
-            self.lists,
+            [{"spares": [], "valid_until": until} | row for row in self.lists],
             contract="recommendations",
             files=files,
             **Lineage(inputs_of(inputs)).facts(),

@@ -30,6 +30,12 @@ FAULTS: dict[str, Fault] = {
     ),
     "list_length": lambda night: night.with_lists(list_row("ann", ("b", "a"), n_items=1)),
     "list_too_short": lambda night: night.with_lists(list_row("ann", ("b",))),
+    "spares_wrong": lambda night: night.with_lists(
+        list_row("ann", ("b", "a"), spares=[entry(3, "c")])
+    ),
+    "valid_until_wrong": lambda night: night.with_lists(
+        list_row("ann", ("b", "a"), valid_until=NIGHT)
+    ),
     "rank_wrong": lambda night: night.with_lists(
         list_row("ann", ("b", "a"), items=[entry(2, "b"), entry(1, "a")])
     ),
@@ -100,6 +106,36 @@ def test_a_refusal_beats_an_older_and_an_equally_new_agreement(night: Night, fir
         write_rows(night.lake, "cleaned_users", night.run, full)
         with pytest.raises(GateError, match=rf"consent_withdrawn: .* 1 times, such as {ANN}"):
             night.publish()
+
+
+@pytest.mark.parametrize(
+    ("name", "list_"),
+    [
+        ("item_repeated", list_row("ann", ("b", "a"), spares=[entry(3, "a")])),
+        ("item_not_sellable", list_row("ann", ("b", "a"), spares=[entry(3, "d")])),
+        ("item_owned", list_row("bob", ("b", "c"), spares=[entry(3, "a")])),
+        ("rank_wrong", list_row("ann", ("b", "a"), spares=[entry(1, "c")])),
+        ("facts_wrong", list_row("ann", ("b", "a"), spares=[entry(3, "c", title="C")])),
+        ("score_not_finite", list_row("ann", ("b", "a"), spares=[entry(3, "c", score=math.nan)])),
+        ("spares_wrong", list_row("cid", ("c",), spares=[entry(2, "a")])),
+    ],
+)
+def test_a_spare_is_held_to_what_an_item_is(
+    night: Night, name: str, list_: dict[str, object]
+) -> None:
+    generation = dataclasses.replace(night.settings.generation, spares=1)
+    more = dataclasses.replace(
+        night, settings=dataclasses.replace(night.settings, generation=generation)
+    )
+    good = more.with_lists(list_row("ann", ("b", "a"), spares=[entry(3, "c")]))
+    good.generate()
+    published = good.publish()
+    assert published.report["items_recommended"] == 3
+    assert published.partition.manifest["spares"] == 1
+    bad = more.with_lists(list_)
+    bad.generate()
+    with pytest.raises(GateError, match=rf"\n  {name}: "):
+        bad.publish()
 
 
 def test_owned_items_may_come_where_the_settings_allow_it(night: Night) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from jobs import degrade as job
@@ -19,7 +21,7 @@ from pipeline.publishing.list_origin import is_degraded, lists_night
 from pipeline.publishing.outdated import outdated_nights
 from pipeline.publishing.query import run_query
 from pipeline.publishing.show import show_user
-from tests.lake_rows import user_id_of, write_rows
+from tests.lake_rows import user_id_of, write_again, write_rows
 from tests.publishing.conftest import NIGHT, Night, tree
 
 TOMORROW = NIGHT + dt.timedelta(days=1)
@@ -47,6 +49,8 @@ def test_readers_get_last_nights_lists_marked_without_who_has_withdrawn(before: 
     assert rows(before, what) == expected
     marks = {(str(TOMORROW), "last_night", "night_out_of_time")}
     assert set(rows(before, "run_date::VARCHAR, method, fallback_reason")) == marks
+    until = TOMORROW + dt.timedelta(days=before.settings.generation.valid_days)
+    assert set(rows(before, "valid_until")) == {(until,)}
     manifest = made.partition.manifest
     assert manifest["degraded"] == {"why": "deadline", "said": "the night's time was up in clean"}
     assert manifest["lists_of"] == str(NIGHT)
@@ -56,8 +60,6 @@ def test_readers_get_last_nights_lists_marked_without_who_has_withdrawn(before: 
 
 
 def test_the_files_keep_the_contract(before: Night) -> None:
-    import pyarrow.parquet as pq
-
     made = degrade(before.lake, TONIGHT, "failed", "")
     for file in made.partition.files:
         schema = pq.read_schema(file)
@@ -157,3 +159,20 @@ def test_a_file_that_came_from_two_shards(before: Night) -> None:
     tonight = dataclasses.replace(before).on(TOMORROW, "r9")
     assert len(before.lake.require("recommendations", NIGHT).files) == 2
     assert len(degrade(tonight.lake, TONIGHT, "failed", "").partition.files) == 2
+
+
+def test_lists_of_before_they_said_until_when_stand_in_all_the_same(night: Night) -> None:
+    def without(file: Path, target: Path) -> None:
+        table = pq.read_table(file).drop_columns(["spares", "valid_until"])
+        pq.write_table(table, target)
+
+    night.publish()
+    old = write_again(night.lake, "recommendations", NIGHT, without)
+    said = {key: fact for key, fact in old.manifest.items() if key not in ("spares", "valid_days")}
+    write_json(old.path / "manifest.json", said)
+    degrade(night.lake, TONIGHT, "failed", "")
+    assert set(rows(night, "valid_until")) == {(TOMORROW + dt.timedelta(days=1),)}
+    assert not list(run_query(night.lake, "FROM spares_latest").rows)
+    # Every night's view: the old one has nulls.
+    sql = "SELECT DISTINCT run_date, valid_until IS NULL FROM recommendations ORDER BY 1"
+    assert list(run_query(night.lake, sql).rows) == [(NIGHT, True), (TOMORROW, False)]

@@ -13,6 +13,7 @@ from rich.console import Console
 from pipeline.errors import InputError
 from pipeline.lake import Lake
 from pipeline.pseudonym import pseudonym, read_or_make_key
+from pipeline.publishing.query import run_query
 from pipeline.publishing.show import ShopperPage, print_page, show_user
 from tests.lake_rows import user_id_of
 from tests.publishing.conftest import Night, catalogue_row, entry, history_row, list_row
@@ -148,3 +149,19 @@ def test_an_id_stands_whole_in_one_line(night: Night, width: int) -> None:
     out = io.StringIO()
     print_page(page, Console(file=out, width=width, color_system=None))
     assert out.getvalue().count(long) == len(past) + len(items)
+
+
+def test_spares_stand_apart_and_the_page_says_until_when_a_list_holds(night: Night) -> None:
+    generation = dataclasses.replace(night.settings.generation, spares=1, valid_days=3)
+    more = dataclasses.replace(
+        night, settings=dataclasses.replace(night.settings, generation=generation)
+    ).with_lists(list_row("ann", ("b", "a"), spares=[entry(3, "c")]))
+    more.generate()
+    more.publish()
+    text = plain(show_user(night.lake, user_id_of("ann"), None))
+    assert "Item c" in text
+    assert "Spares, for what sells out: 3 to 3" in text
+    assert "Holds until 2026-03-04" in text
+    assert "Spares" not in plain(show_user(night.lake, user_id_of("bob"), None))
+    spares = run_query(night.lake, "SELECT user_id, rank, item_id FROM spares_latest").rows
+    assert list(spares) == [(user_id_of("ann"), 3, "c")]

@@ -10,7 +10,9 @@
 
 A user for whom nothing at all may be recommended has an empty list and is counted.
 
-Shapes: U users of the shard, K list length.
+A list and its spares are one ranking: places 1 to K are the list, those below the spares.
+
+Shapes: U users of the shard, K list length (in a batch with the spares).
 """
 
 from __future__ import annotations
@@ -55,6 +57,7 @@ class ListMaker:
         titles: of every item of the catalogue that has one.
         fallback: called the first time somebody needs it; many nights never do.
         k: the length of a list.
+        spares: how many items below it are kept for tools that drop what sold out since.
         exclude_owned: whether nobody gets what they already bought or rated.
         earlier: what earlier nights sent.
         reused: whose lists stay as they were; None: every list is made anew.
@@ -68,6 +71,7 @@ class ListMaker:
         fallback: Callable[[], Fallback],
         *,
         k: int,
+        spares: int = 0,
         exclude_owned: bool,
         reranker: Reranker,
         earlier: EarlierLists,
@@ -77,6 +81,7 @@ class ListMaker:
         self.candidates = candidates
         self.titles = titles
         self.k = k
+        self.size = k + spares
         self.exclude_owned = exclude_owned
         self.reranker = reranker
         self.earlier = earlier
@@ -98,7 +103,7 @@ class ListMaker:
             excluded = self.candidates.excluded_by(column(users, "owned_item_ids"))
         reused = self.reused.lists(users) if self.reused else {}
         done(len(reused))
-        batch = ListBatch.empty(n, self.k)
+        batch = ListBatch.empty(n, self.size)
         batch.put(self._reused_batch(reused), np.array(list(reused), dtype=np.int64))
         others = np.array([user for user in range(n) if user not in reused], dtype=np.int64)
         if len(others):
@@ -114,7 +119,7 @@ class ListMaker:
 
     def _reused_batch(self, lists: Mapping[int, ReusedList]) -> ListBatch:
         """Lists that stay as they were."""
-        batch = ListBatch.empty(len(lists), self.k)
+        batch = ListBatch.empty(len(lists), self.size)
         for row, (items, scores, rules) in enumerate(lists.values()):
             batch.items_UK[row, : len(items)] = self.candidates.places(pa.array(items, pa.string()))
             batch.scores_UK[row, : len(items)] = scores
@@ -137,9 +142,11 @@ class ListMaker:
         if self.reranker.in_force(ignored):
             batch = self.reranker.apply(users, excluded, ignored, rank_users)
         else:
-            batch = rank_users(np.arange(users.num_rows), self.k)
+            batch = rank_users(np.arange(users.num_rows), self.size)
         by_baseline_U = ~np.isin(batch.methods, (MODEL, LAST_NIGHT))
-        batch.methods[by_baseline_U & ~batch.counted_UK.any(axis=1)] = POPULARITY
+        # Of the list alone: its method is what it would be without spares.
+        counted_U = batch.counted_UK[:, : self.k].any(axis=1)
+        batch.methods[by_baseline_U & ~counted_U] = POPULARITY
         return batch
 
     def _rank(
@@ -149,7 +156,7 @@ class ListMaker:
         batch = self.model_lists.rank(users, excluded, size, done)
         late = [user for user, reason in sorted(batch.reasons.items()) if reason == DEADLINE]
         last_night = last_night_lists(users, late, excluded, self.earlier, self.candidates)
-        full = {user for user, last in last_night.items() if len(last.items) >= self.k}
+        full = {user for user, last in last_night.items() if len(last.items) >= self.size}
         fallen = np.array(sorted(batch.reasons.keys() - full), dtype=np.int64)
         if len(fallen):
             self._fall_back(batch, users, excluded, fallen, size)

@@ -13,6 +13,9 @@ list says so (`no_repeat_lifted`, `category_cap_lifted`). A score stays that of 
 scores of a list need not fall with the rank. A promoted item that is not in the pool gets the score
 of the last item that would be in the list without any rule: the ranking puts it no higher.
 
+Spares are the next items of a pool: as they are ranked, none that was ignored, and none that would
+break the cap beside the list, so that any of them may take the place of any listed item.
+
 A rule is named if the list without this one rule would be another; if only several rules together
 change a list, all that are in force are named. Pure.
 """
@@ -108,6 +111,18 @@ def rerank(pool: Pool, category_of: Sequence[int], rules: RerankRules, k: int) -
     last = pool.scores[len(plain) - 1] if plain else 0.0
     scores = [score_of.get(item, last) for item in items]
     return RerankedList(items, scores, [*names, *lifted], settled)
+
+
+def spares_below(
+    pool: Pool, listed: Sequence[int], category_of: Sequence[int], rules: RerankRules, n: int
+) -> list[int]:
+    """The next items of a pool below a list that was chosen by the rules; at most `n`."""
+    chosen = CategoryList(n, category_of, rules.per_category)
+    for item in listed:
+        chosen.count(item)
+    taken = {*listed, *rules.ignored}
+    chosen.fill([item for item in pool.items if item not in taken], {}, diversity=0.0)
+    return chosen.items
 
 
 def _choose(

@@ -4,7 +4,7 @@ The ranking is asked for a pool a few times the list's length. Users whose pool 
 for the rules are ranked again, eight times as deep, until the pool is long enough or is all there
 is.
 
-Shapes: U users, C candidates, P pool, K list length.
+Shapes: U users, C candidates, P pool, K list length (in a batch with the spares).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pipeline.generation.lists.category_rules import NO_CATEGORY
 from pipeline.generation.lists.list_batch import ListBatch
 from pipeline.generation.lists.promotion_slots import PromotedItem, promoted_items
 from pipeline.generation.lists.promotions import Promotion
-from pipeline.generation.lists.rerank import Pool, RerankRules, rerank
+from pipeline.generation.lists.rerank import Pool, RerankedList, RerankRules, rerank, spares_below
 
 # The first pool is so many times as long as the list; each further one so many times as deep.
 POOL_TIMES, DEEPER_TIMES = 4, 8
@@ -45,6 +45,7 @@ class Reranker:
         promotions: Sequence[Promotion],
         *,
         k: int,
+        spares: int = 0,
         per_category: int,
         diversity: float,
     ) -> None:
@@ -52,6 +53,7 @@ class Reranker:
         self.category_of = category_of
         self.promotions = promotions
         self.k = k
+        self.spares = spares
         self.per_category = per_category
         self.diversity = diversity
 
@@ -75,9 +77,9 @@ class Reranker:
         rules = self._rules(users, excluded, ignored)
         allowed_U = len(self.candidates) - excluded.counts_U
         most_ignored = max((len(rule.ignored) for rule in rules), default=0)
-        todo = np.arange(n)
+        todo, listed = np.arange(n), dict[int, list[int]]()
         size = POOL_TIMES * k + most_ignored
-        batch = ListBatch.empty(n, k)
+        batch = ListBatch.empty(n, k + self.spares)
         while len(todo):
             pools = rank_users(todo, min(size, len(self.candidates)))
             deeper = []
@@ -87,22 +89,33 @@ class Reranker:
                 # A pool that is shorter than asked for is all that its maker can rank.
                 whole = len(items) >= allowed_U[user] or len(items) < size
                 pool = Pool(items, pools.scores_UK[row][there_P].tolist(), whole)
-                reranked = rerank(pool, self._category_numbers, rules[user], k)
-                if not reranked.settled:
+                if user not in listed:
+                    reranked = rerank(pool, self._category_numbers, rules[user], k)
+                    if not reranked.settled:
+                        deeper.append(user)
+                        continue
+                    # A deeper pool is for the spares alone: the list is what it is without them.
+                    listed[user] = reranked.items
+                    _put_list(batch, user, reranked, pools, row)
+                if not self._put_spares(batch, user, listed[user], pool, rules[user]):
                     deeper.append(user)
-                    continue
-                n_items = len(reranked.items)
-                batch.items_UK[user] = -1
-                batch.items_UK[user, :n_items] = reranked.items
-                batch.scores_UK[user, :n_items] = reranked.scores
-                batch.methods[user] = pools.methods[row]
-                counted = set(pools.items_UK[row][pools.counted_UK[row]].tolist())
-                batch.counted_UK[user, :n_items] = [item in counted for item in reranked.items]
-                batch.rules[user] = reranked.rules
-                if row in pools.reasons:
-                    batch.reasons[user] = pools.reasons[row]
             todo, size = np.array(deeper, dtype=np.int64), size * DEEPER_TIMES
         return batch
+
+    def _put_spares(
+        self, batch: ListBatch, user: int, listed: list[int], pool: Pool, rules: RerankRules
+    ) -> bool:
+        """Whether a larger pool would have no more of them."""
+        if not self.spares or len(listed) < self.k:
+            return True
+        spares = spares_below(pool, listed, self._category_numbers, rules, self.spares)
+        if len(spares) < self.spares and not pool.whole:
+            return False
+        score_of = dict(zip(pool.items, pool.scores, strict=True))
+        places = slice(self.k, self.k + len(spares))
+        batch.items_UK[user, places] = spares
+        batch.scores_UK[user, places] = [score_of[item] for item in spares]
+        return True
 
     def _rules(
         self, users: pa.Table, excluded: Exclusions, ignored: Sequence[frozenset[str]]
@@ -148,3 +161,18 @@ class Reranker:
             else NO_CATEGORY
             for item in self._place_of
         ]
+
+
+def _put_list(
+    batch: ListBatch, user: int, reranked: RerankedList, pools: ListBatch, row: int
+) -> None:
+    """One user's list, and what its pool says of it."""
+    n_items = len(reranked.items)
+    batch.items_UK[user, :n_items] = reranked.items
+    batch.scores_UK[user, :n_items] = reranked.scores
+    batch.methods[user] = pools.methods[row]
+    counted = set(pools.items_UK[row][pools.counted_UK[row]].tolist())
+    batch.counted_UK[user, :n_items] = [item in counted for item in reranked.items]
+    batch.rules[user] = reranked.rules
+    if row in pools.reasons:
+        batch.reasons[user] = pools.reasons[row]

@@ -58,7 +58,7 @@ class ReusedLists:
         histories = lake.whole(HISTORIES, newest.run_date, read)
         if histories is None:
             return
-        lists = contract_columns(RECOMMENDATIONS, ("user_id", "items", "method", "rules"))
+        lists = contract_columns(RECOMMENDATIONS, ("user_id", "items", "spares", "method", "rules"))
         pasts = contract_columns(HISTORIES, ("user_id", *PAST, *ABOUT))
         self._lists = ShardedRows(newest, lists, n_shards, scratch)
         self._histories = ShardedRows(histories, pasts, n_shards, scratch)
@@ -74,11 +74,7 @@ class ReusedLists:
             return {}
         shard = shard_of_all(users, self.n_shards)
         rows = self._lists.read(shard)
-        entries = column(rows, "items")
-        items = [
-            python_lists(pa.ListArray.from_arrays(entries.offsets, entries.flatten().field(name)))
-            for name in ("item_id", "score")
-        ]
+        items = [_with_spares(rows, name) for name in ("item_id", "score")]
         earlier = zip(
             *(rows.column(name).to_pylist() for name in ("user_id", "method")),
             zip(*items, python_lists(column(rows, "rules")), strict=True),
@@ -94,6 +90,16 @@ class ReusedLists:
             )
             if user_id in lists and past_of.get(user_id) == past
         }
+
+
+def _with_spares(rows: pa.Table, name: str) -> list[Sequence[Any]]:
+    """A fact of each list's items and then of its spares."""
+    both = []
+    for part in ("items", "spares"):
+        entries = column(rows, part)
+        facts = pa.ListArray.from_arrays(entries.offsets, entries.flatten().field(name))
+        both.append(python_lists(facts))
+    return [[*items, *spares] for items, spares in zip(*both, strict=True)]
 
 
 def _pasts(users: pa.Table) -> list[tuple[Any, ...]]:

@@ -157,13 +157,14 @@ def made_again(shop: Shop, monkeypatch: pytest.MonkeyPatch, run_id: str) -> tupl
 def same_but_for_rounding(some: list[Row], others: list[Row]) -> None:
     assert len(some) == len(others)
     for one, other in zip(some, others, strict=True):
-        for a, b in zip(one.pop("items"), other.pop("items"), strict=True):
+        both = ([*row.pop("items"), *row.pop("spares")] for row in (one, other))
+        for a, b in zip(*both, strict=True):
             assert a.pop("score") == pytest.approx(b.pop("score"), abs=2e-5)
             assert a == b
         assert one == other
 
 
-@pytest.mark.parametrize("rules", [{}, {"max_per_category": 1}])
+@pytest.mark.parametrize("rules", [{}, {"max_per_category": 1}, {"spares": 3}])
 def test_whoever_has_not_changed_keeps_their_list_and_it_is_the_same(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, rules: dict[str, int]
 ) -> None:
