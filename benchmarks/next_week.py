@@ -15,7 +15,8 @@ counts, repeated ones too. With more than one purchase NDCG@10 is a share of the
 
 `night` is what would be published: the champion with its prior, after the gate. `gpt2` is the
 night's model alone; `recounted` the champion with its prior's shape and weight over everything
-known as of the date, the held-out events too. Baselines are fit on everything known as of the date:
+known as of the date, the held-out events too; `mixture` what the night learned of counts, without
+the model. Baselines are fit on everything known as of the date:
 `markov` (windowed counts, ten steps, backing off to popularity), `first-order chain`, `popularity`,
 `item-kNN`, and for shops where items come again `gp_topfreq` (own purchases, then popularity) and
 `tifu_knn`.
@@ -29,7 +30,14 @@ change:
 
 Over 300 days of `online_retail` (540 thousand rows, 4,300 customers) preparing costs about 10
 minutes of processor, once for `--scratch`; a night of training about one. Nights that were measured
-are kept there too, and a later call with the same settings goes on from them. `--set` changes
+are kept there too, and a later call with the same settings goes on from them. `--last` takes other
+nights, which is where to develop: a choice is made on other nights than the ten that are reported.
+`--without-model` trains nothing and measures counts alone, in some 20 seconds a night.
+
+    python -m benchmarks.next_week --data ../shared/data/online_retail --scratch DIR \
+        --last 2011-11-17 --nights 3 --without-model
+
+ `--set` changes
 settings as in `benchmarks.quality`. Prints a line a night and, last, one line of JSON.
 """
 
@@ -70,15 +78,17 @@ from pipeline.ranking.held_out_ranks import (
     BATCH_USERS,
     Items,
     Scorer,
+    history_scorer,
     known_numbers,
     model_scorer,
 )
 from pipeline.ranking.metrics import ndcgs, recalls, top_items
 from pipeline.settings import Settings
 from pipeline.training.fine_tune import fine_tune
+from pipeline.training.mixture_choice import learn_mixture
 
 K = 10
-BARS = ("markov", "popularity", "item-kNN")
+BARS = ("markov", "popularity", "item-kNN", "tifu_knn")
 
 
 def whole(user: UserHistory) -> UserHistory:
@@ -148,19 +158,66 @@ def measure_night(events: Lake, lake: Lake, night: dt.date, settings: Settings) 
         tuple(item.item_id for item in catalogue),
         np.array([item.sellable for item in catalogue], dtype=np.bool_),
     )
-    known = [whole(user) for user in read_histories(lake, night)]
+    histories = read_histories(lake, night)
+    known = [whole(user) for user in histories]
     bought = bought_after(events, night, settings.histories.target_event_types)
     active = active_users(lake, night)
     users = [user for user in known if user.user_id in bought and user.user_id in active]
     scorers = baseline_scorers(known, items, settings.histories.target_event_types)
     scorers["markov"] = scorers.pop("windowed counts")
     scorers |= repeat_scorers(known, items, settings.histories.target_event_types)
+    if lake.current("champions", night) is not None:
+        scorers |= night_scorers(lake, night, known, items, settings, scorers["markov"])
+    row: dict[str, Any] = {"night": night.isoformat(), "users": len(users)}
+    for mask in (True, False):
+        mixture = mixture_scorer(histories, items, night, settings, mask_owned=mask)
+        of_mixture = {"mixture": mixture} if mixture else {}
+        row["new to the user" if mask else "not masked"] = compared(
+            scorers | of_mixture, users, bought, items, mask, settings.seed
+        )
+    return row
+
+
+def mixture_scorer(
+    histories: Sequence[UserHistory],
+    items: Items,
+    night: dt.date,
+    settings: Settings,
+    *,
+    mask_owned: bool,
+) -> Scorer | None:
+    """The mixture of counts that the night would learn; none where an expert alone is better."""
+    mixture = learn_mixture(
+        histories,
+        items.index,
+        settings.histories.target_event_types,
+        items.sellable_I,
+        night,
+        K,
+        settings.histories.max_events,
+        settings.seed,
+        mask_owned=mask_owned,
+    )
+    if mixture is None:
+        return None
+    weights_I = mixture.new.item_I
+    return history_scorer(lambda pasts: mixture.scores(pasts).toarray() + weights_I, items)
+
+
+def night_scorers(  # noqa: PLR0917  all of a night
+    lake: Lake,
+    night: dt.date,
+    known: Sequence[UserHistory],
+    items: Items,
+    settings: Settings,
+    fallback: Scorer,
+) -> dict[str, Scorer]:
+    """The night's model alone, and what it published."""
     model = load_checkpoint(lake.require("models", night).path)
     champion_directory = lake.require("champions", night).path
     record = json.loads((champion_directory / "champion.json").read_text(encoding="utf-8"))
     of_model = (model.model, model.vocabulary, items, settings.histories.max_events)
-    scorers["gpt2"] = model_scorer(*of_model)
-    scorers["night"] = scorers["recounted"] = scorers["markov"]
+    scorers = {"gpt2": model_scorer(*of_model), "night": fallback, "recounted": fallback}
     if record["model_run_id"] is not None:
         run = Run(dt.date.fromisoformat(record["model_run_date"]), record["model_run_id"])
         best = load_checkpoint(lake.run_directory("models", run))
@@ -175,27 +232,37 @@ def measure_night(events: Lake, lake: Lake, night: dt.date, settings: Settings) 
         scorers["recounted"] = model_scorer(
             *of_best, dataclasses.replace(best.prior, transitions=counted)
         )
-    row: dict[str, Any] = {"night": night.isoformat(), "users": len(users)}
-    for mask in (True, False):
-        of_mask: dict[str, Any] = {}
-        ndcg_of = {}
-        for name, scorer in scorers.items():
-            values = measure(scorer, users, bought, items, mask)
-            counts_B = values["ndcg"] >= 0
-            ndcg_of[name] = values["ndcg"][counts_B]
-            of_mask["users"] = int(counts_B.sum())
-            of_mask[name] = {
-                f"{measure_name}@{K}": round(float(value_B[counts_B].mean()), 5)
-                for measure_name, value_B in values.items()
-            }
-        for bar in BARS:
-            difference = difference_interval(ndcg_of["night"], ndcg_of[bar], settings.seed)
-            of_mask[f"night_minus_{bar}"] = [
+    return scorers
+
+
+def compared(  # noqa: PLR0917  what `measure` is told too
+    scorers: Mapping[str, Scorer],
+    users: Sequence[UserHistory],
+    bought: Mapping[str, set[str]],
+    items: Items,
+    mask: bool,
+    seed: int,
+) -> dict[str, Any]:
+    """The means of all scorers, and the night's (or the mixture's) less each bar's."""
+    found: dict[str, Any] = {}
+    ndcg_of = {}
+    for name, scorer in scorers.items():
+        values = measure(scorer, users, bought, items, mask)
+        counts_B = values["ndcg"] >= 0
+        ndcg_of[name] = values["ndcg"][counts_B]
+        found["users"] = int(counts_B.sum())
+        found[name] = {
+            f"{measure_name}@{K}": round(float(value_B[counts_B].mean()), 5)
+            for measure_name, value_B in values.items()
+        }
+    for name in ("night", "mixture"):
+        for bar in BARS if name in ndcg_of else ():
+            difference = difference_interval(ndcg_of[name], ndcg_of[bar], seed)
+            found[f"{name}_minus_{bar}"] = [
                 round(float(value), 5)
                 for value in (difference.mean, difference.low, difference.high)
             ]
-        row["new to the user" if mask else "not masked"] = of_mask
-    return row
+    return found
 
 
 def made_once(
@@ -207,7 +274,8 @@ def made_once(
 ) -> dict[str, Any]:
     """A night's row from `scratch`, or measured and left there."""
     start, measure_again = which[0], asked.measure_again
-    name = "-".join([*which, *(change.replace("/", "_") for change in asked.set)])
+    counts = ["counts"] if asked.without_model else []
+    name = "-".join([*which, *counts, *(change.replace("/", "_") for change in asked.set)])
     models, label = Lake(scratch / f"models-{name}"), scratch / f"rows-{name}" / f"{night}.json"
     done: dict[str, Any] = {}
     if label.is_file():
@@ -218,9 +286,11 @@ def made_once(
         warm = dataclasses.replace(base.training, warm_start=start == "warm")
         settings = dataclasses.replace(base, training=warm)
         link(scratch / "lake", models.root)
-        trained = done.get("training") or train(models, night, settings)
+        trained = done.get("training")
+        if not trained and not asked.without_model:
+            trained = train(models, night, settings)
         row = measure_night(Lake(scratch / "lake"), models, night, settings)
-        row["training"] = trained
+        row["training"] = trained or "none"
         label.parent.mkdir(parents=True, exist_ok=True)
         label.write_text(json.dumps(row) + "\n", encoding="utf-8")
     say(start, row)
@@ -230,13 +300,16 @@ def made_once(
 def say(start: str, row: Mapping[str, Any]) -> None:
     """A night's line."""
     found = row["new to the user"]
-    figures = ", ".join(
-        f"{name} {found[name]['ndcg@10']:.4f}" for name in ("night", "recounted", "gpt2", *BARS)
+    shown = [name for name in ("night", "recounted", "gpt2", "mixture", *BARS) if name in found]
+    figures = ", ".join(f"{name} {found[name]['ndcg@10']:.4f}" for name in shown)
+    every = ", ".join(
+        f"{name} {row['not masked'][name]['ndcg@10']:.4f}"
+        for name in ("night", "mixture", *BARS)
+        if name in row["not masked"]
     )
     print(
-        f"{start} {row['night']}: {found['users']} users, {figures}; "
-        f"not masked {row['not masked']['night']['ndcg@10']:.4f} "
-        f"(markov {row['not masked']['markov']['ndcg@10']:.4f}); {row['training']}",
+        f"{start} {row['night']}: {found['users']} users, {figures}; not masked {every}; "
+        f"{row['training']}",
         flush=True,
     )
 
@@ -245,13 +318,30 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Means over nights, and on how many the night's lists are above each bar."""
     found: dict[str, Any] = {}
     for masked in ("new to the user", "not masked"):
-        names = [name for name, of in rows[0][masked].items() if isinstance(of, dict)]
+        # A night without a mixture, or without a model, is in no mean of theirs.
+        names = [
+            name
+            for name, of in rows[0][masked].items()
+            if isinstance(of, dict) and all(name in row[masked] for row in rows)
+        ]
         ndcg_of = {name: [row[masked][name]["ndcg@10"] for row in rows] for name in names}
         found[masked] = {
             "ndcg@10": {name: round(float(np.mean(of)), 5) for name, of in ndcg_of.items()},
             "nights_above": {
-                bar: int(np.sum(np.array(ndcg_of["night"]) > np.array(ndcg_of[bar])))
-                for bar in BARS
+                name: {
+                    bar: int(np.sum(np.array(ndcg_of[name]) > np.array(ndcg_of[bar])))
+                    for bar in BARS
+                }
+                for name in ("night", "mixture")
+                if name in ndcg_of
+            },
+            # Of the mean over nights; nights are drawn, with all their shoppers.
+            "less": {
+                f"{name}_minus_{bar}": str(
+                    difference_interval(np.array(ndcg_of[name]), np.array(ndcg_of[bar]), 0)
+                )
+                for name in ("night", "mixture")
+                for bar in (BARS if name in ndcg_of else ())
             },
         }
     return found
@@ -267,6 +357,13 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="a folder named as its source")
     parser.add_argument("--scratch", type=Path, required=True, help="lakes are kept there")
     parser.add_argument("--nights", type=int, default=10)
+    parser.add_argument(
+        "--last",
+        type=dt.date.fromisoformat,
+        metavar="DATE",
+        help="the last night (a week before the last delivery)",
+    )
+    parser.add_argument("--without-model", action="store_true", help="counts alone; no training")
     parser.add_argument("--apart", choices=["month", "day"], default="month")
     parser.add_argument("--start", choices=["full", "warm", "both"], default="full")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
@@ -286,7 +383,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     scratch.mkdir(parents=True, exist_ok=True)
     base = settings_for(data, scratch, scratch / "lake", asked.set)
     torch.set_num_threads(base.training.threads or torch.get_num_threads())
-    nights = nights_of(data, asked.nights, asked.apart)
+    nights = nights_of(data, asked.nights, asked.apart, asked.last)
     prepare(base, nights, nights[-1] + WEEK)
     result: dict[str, Any] = {"nights": len(nights), "apart": asked.apart, "set": asked.set}
     for start in ("full", "warm") if asked.start == "both" else (asked.start,):

@@ -50,16 +50,23 @@ def settings_for(data: Path, scratch: Path, lake: Path, changed: Sequence[str]) 
     )
 
 
-def nights_of(data: Path, n: int, apart: str) -> list[dt.date]:
-    """The last night has a whole week of deliveries after it; the others come before it."""
+def nights_of(data: Path, n: int, apart: str, last: dt.date | None = None) -> list[dt.date]:
+    """The last night has a whole week of deliveries after it; the others come before it.
+
+    Args:
+        last: another last night than the latest that there can be.
+    """
     found = (DAY.search(path.name) for path in data.iterdir())
     days = sorted(dt.date.fromisoformat(day.group()) for day in found if day)
-    last = days[-1] - WEEK
+    latest = days[-1] - WEEK
+    if last is not None and last > latest:
+        raise SystemExit(f"--last {last}: there is no whole week after it; the latest is {latest}")
+    last = last or latest
     if apart == "day":
         return [day for day in days if day <= last][-n:]
     nights = [_months_before(last, number) for number in reversed(range(n))]
     if not nights or nights[0] <= days[0]:
-        raise SystemExit(f"{data} has {days[0]} to {days[-1]}: too little for {n} months")
+        raise SystemExit(f"{data} has {days[0]} to {days[-1]}: too little for {n} months to {last}")
     return nights
 
 

@@ -51,7 +51,8 @@ from benchmarks.quality_networks import NETWORKS
 from pipeline.errors import InputError
 from pipeline.model.checkpoint import load_checkpoint, save_checkpoint
 from pipeline.model.item_features import feature_matrix
-from pipeline.model.transitions import Prior, fit_transitions
+from pipeline.model.prior import Prior
+from pipeline.model.transitions import fit_transitions
 from pipeline.model.user_history import UserHistory
 from pipeline.model.vocabulary import Vocabulary
 from pipeline.ranking.held_out_ranks import Items, Scorer, held_out_ranks, measurable, model_scorer

@@ -18,8 +18,8 @@ from transformers import GPT2LMHeadModel
 from pipeline.generation.night import Generated, Night
 from pipeline.lake import Lake, Run
 from pipeline.model.checkpoint import Checkpoint, save_checkpoint, small_config
+from pipeline.model.prior import Prior
 from pipeline.model.prompt import Prompt, history_prompt
-from pipeline.model.transitions import Prior
 from pipeline.model.vocabulary import build_vocabulary
 from pipeline.settings import Settings
 from tests.lake_rows import user_id_of, write_rows

@@ -34,6 +34,13 @@ def test_the_last_night_has_a_week_after_it(tmp_path: Path) -> None:
         "2026-03-24",
     ]
     assert [str(night) for night in nights_of(tmp_path, 2, "day")] == ["2026-03-23", "2026-03-24"]
+    other = dt.date(2026, 2, 10)
+    assert [str(night) for night in nights_of(tmp_path, 2, "month", other)] == [
+        "2026-01-10",
+        "2026-02-10",
+    ]
+    with pytest.raises(SystemExit, match=r"no whole week after it; the latest is 2026-03-24"):
+        nights_of(tmp_path, 2, "month", dt.date(2026, 3, 25))
     with pytest.raises(SystemExit, match="too little for 6 months"):
         nights_of(tmp_path, 6, "month")
 

@@ -76,6 +76,7 @@ class BeamSearch:
 
     Args:
         beams: prefixes followed a user; None follows all of them (exact).
+        bias_M: added to the logits of every user, where items are of one token.
     """
 
     def __init__(
@@ -84,11 +85,14 @@ class BeamSearch:
         trie: ItemTrie,
         beams: int | None,
         normalise: Normalise = Normalise.ALLOWED,
+        bias_M: torch.Tensor | None = None,
     ) -> None:
+        assert bias_M is None or trie.n_levels == 1
         self.decoder = decoder
         self.trie = trie
         self.beams = trie.widest_inner if beams is None else min(beams, trie.widest_inner)
         self.normalise = normalise
+        self.bias_M = bias_M
         self.rows = [decoder.words_VD[level.token_ids_V].contiguous() for level in trie.levels]
 
     @cached_property
@@ -159,7 +163,7 @@ class BeamSearch:
         if number == 0:
             # The first level's tokens are its nodes, in order: nothing to gather.
             children_BKC = torch.arange(len(level), device=hidden_BKD.device).expand(n, 1, -1)
-            logits_BKC = logits_BKV
+            logits_BKC = logits_BKV if self.bias_M is None else logits_BKV + self.bias_M
         else:
             children_BKC, logits_BKC = self._children(logits_BKV, beams, number)
         alive_BK = beams.nodes_BK >= 0

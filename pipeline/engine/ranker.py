@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse
+import torch
 from numpy.typing import NDArray
 from transformers import GPT2LMHeadModel
 
@@ -97,6 +98,11 @@ class Ranker:
             prefix, so that whole items are scored and the list is exact. At least K are followed.
         normalise: see `pipeline.engine.beam_search`.
         precision: see `pipeline.engine.precision`.
+        bias_N: log-weights added to the items' logits of every user; only for items of one token.
+
+    Raises:
+        ValueError: the bias has another shape, numbers that are not finite, or items of several
+            tokens.
     """
 
     def __init__(
@@ -108,6 +114,7 @@ class Ranker:
         beams: int | None = None,
         normalise: Normalise = Normalise.ALLOWED,
         precision: Precision = Precision.FLOAT32,
+        bias_N: NDArray[np.float64] | None = None,
     ) -> None:
         self.vocab_size = int(model.config.vocab_size)
         self.decoder = Decoder(model, precision)
@@ -115,6 +122,7 @@ class Ranker:
         self.beams = beams
         self.normalise = normalise
         self.trie = ItemTrie(token_ids_NL, self.decoder.device)
+        self.bias_N = None if bias_N is None else self._bias(bias_N)
 
     def rank(
         self,
@@ -155,7 +163,7 @@ class Ranker:
         if not len(users):
             return ranking
         beams = None if self.beams is None else max(self.beams, k)
-        search = BeamSearch(self.decoder, self.trie, beams, self.normalise)
+        search = BeamSearch(self.decoder, self.trie, beams, self.normalise, self.bias_N)
         job = _RankJob(search, served, excluded, prior_UN, ranking)
         for users_B in length_batches(lengths_U, users, max_rows, self._max_tokens):
             if is_late():
@@ -170,6 +178,16 @@ class Ranker:
         if self.trie.n_levels == 1:
             return MAX_TOKENS
         return min(MAX_TOKENS, max(1, MAX_KEY_BYTES // self.decoder.token_bytes))
+
+    def _bias(self, bias_N: NDArray[np.float64]) -> torch.Tensor:
+        if self.trie.n_levels > 1 or bias_N.shape != (self.trie.n_items,):
+            raise ValueError(
+                f"the bias has shape {bias_N.shape}; expected {self.trie.n_items} items of one "
+                f"token, not of {self.trie.n_levels}"
+            )
+        if not np.isfinite(bias_N).all():
+            raise ValueError("the bias has log-weights that are not finite numbers")
+        return torch.from_numpy(bias_N.astype(np.float32)).to(self.decoder.device)
 
     def _check(self, prior_UN: scipy.sparse.csr_array | None, n_users: int) -> None:
         if prior_UN is None:

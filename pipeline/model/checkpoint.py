@@ -2,7 +2,7 @@
 
 Writes `config.json`, `generation_config.json`, `model.safetensors`, the vocabulary's files and
 `nightcart.json` (the model version); and, where there is one, the prior that is added to the
-model's scores (`pipeline.model.transitions`), which transformers does not read. The version is
+model's scores (`pipeline.model.prior`), which transformers does not read. The version is
 `<run_date>-<first 8 hex digits of the weights' SHA-256>`, so that equal weights of one night have
 equal versions and a damaged file is noticed. Only safetensors are read, which cannot execute code.
 """
@@ -20,7 +20,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from pipeline.errors import InputError
 from pipeline.intact import FaultError, check_contents, file_sha256, read_sealed_json
 from pipeline.lake import MANIFEST
-from pipeline.model.transitions import Prior, load_prior
+from pipeline.model.prior import Prior, load_prior
 from pipeline.model.vocabulary import ITEMS_FILE, TOKENIZER_FILE, Vocabulary, load_vocabulary
 
 CONFIG_FILE = "config.json"

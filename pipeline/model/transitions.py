@@ -11,36 +11,24 @@ Where the lines of an order have no order, pairs are not counted by distance: a 
 count / sqrt(users of one * users of the other). With an `age_decay` of 1 that is item-kNN (Sarwar
 et al., WWW 2001).
 
-`Prior` adds such scores, times a weight chosen on validation, to a model's log-probabilities; and
-where items may come again log(1 + own count), times another weight. It is saved beside the model in
-files that plain transformers does not read. Weights of 0 add nothing.
-
-Pure but for `Prior.save` and `load_prior`. Only numpy and scipy.
+`pipeline.model.prior` adds such scores to a model's log-probabilities. Pure; only numpy and scipy.
 
 Shapes: U users, I items (numbers from 0), P pairs of items that were counted.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
 from scipy import sparse
-
-from pipeline.errors import InputError
-from pipeline.intact import file_sha256
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-PRIOR_FILE = "prior.json"
-TRANSITIONS_FILE = "transitions.safetensors"
 # A history is scored by its newest events: 0.6^20 is less than 1 in 10,000.
 NEWEST_EVENTS = 20
 
@@ -187,83 +175,3 @@ def own_strengths(histories: Sequence[Sequence[int] | Integers], n_items: int) -
     )
     counts_UI.sum_duplicates()
     return counts_UI.log1p()
-
-
-@dataclass(frozen=True)
-class Prior:
-    """Transitions between a vocabulary's items, and their weight beside its model.
-
-    `own_weight` is that of what the user had before (`own_strengths`), 0 where no list may repeat
-    an item.
-    """
-
-    transitions: Transitions
-    weight: float
-    own_weight: float = 0.0
-
-    @property
-    def adds_nothing(self) -> bool:
-        """Whether every score is 0."""
-        return self.weight == 0 and self.own_weight == 0
-
-    def scores(self, histories: Sequence[Sequence[int] | Integers]) -> sparse.csr_matrix:
-        """`scores_UI`, which are added to each user's log-probabilities; sparse, never negative.
-
-        Args:
-            histories: numbers of the vocabulary's items, oldest first; other items left out.
-        """
-        n_items = self.transitions.counts_II.shape[0]
-        found = sparse.csr_matrix((len(histories), n_items), dtype=np.float64)
-        if self.weight:
-            found = self.transitions.scores(histories) * self.weight
-        if self.own_weight:
-            found = found + own_strengths(histories, n_items) * self.own_weight
-        return found.tocsr()
-
-    def save(self, directory: Path) -> None:
-        """Write `prior.json` and `transitions.safetensors`; the caller commits the directory."""
-        counts = self.transitions.counts_II
-        arrays = {
-            "data": counts.data.astype(np.float32),
-            "indices": counts.indices.astype(np.int64),
-            "indptr": counts.indptr.astype(np.int64),
-        }
-        save_file(arrays, directory / TRANSITIONS_FILE)
-        written = {
-            "weight": self.weight,
-            "own_weight": self.own_weight,
-            "shape": asdict(self.transitions.shape),
-            "n_items": counts.shape[0],
-            "sha256": file_sha256(directory / TRANSITIONS_FILE),
-        }
-        text = json.dumps(written, indent=1) + "\n"
-        (directory / PRIOR_FILE).write_text(text, encoding="utf-8")
-
-
-def load_prior(directory: Path, n_items: int) -> Prior | None:
-    """The prior beside a model of so many items; none where the model was saved without one.
-
-    Raises:
-        InputError: a file is missing, damaged, or of another model.
-    """
-    if not (directory / PRIOR_FILE).is_file():
-        return None
-    try:
-        written = json.loads((directory / PRIOR_FILE).read_text(encoding="utf-8"))
-        shape, weight = TransitionShape(**written["shape"]), float(written["weight"])
-        own_weight = float(written.get("own_weight", 0.0))  # models of before have none
-        if file_sha256(directory / TRANSITIONS_FILE) != written["sha256"]:
-            raise ValueError(f"{TRANSITIONS_FILE} is damaged")
-        if written["n_items"] != n_items:
-            raise ValueError(f"it counts {written['n_items']:,} items, the vocabulary {n_items:,}")
-        arrays = load_file(directory / TRANSITIONS_FILE)
-    except Exception as error:  # safetensors raises its own kind for a bad file
-        raise InputError(
-            f"the prior in {directory} cannot be read ({PRIOR_FILE}, {TRANSITIONS_FILE}): {error}. "
-            "Run fine_tune for this date again"
-        ) from None
-    counts = sparse.csr_matrix(
-        (arrays["data"].astype(np.float64), arrays["indices"], arrays["indptr"]),
-        shape=(n_items, n_items),
-    )
-    return Prior(Transitions(counts, shape), weight, own_weight)

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from transformers import GPT2LMHeadModel
 
 from pipeline.model.next_item import next_item_logits
+from pipeline.model.prior import Prior
 from pipeline.model.prompt import Prompt, history_prompt
-from pipeline.model.transitions import Prior
 from pipeline.model.user_history import UserHistory
 from pipeline.model.vocabulary import Vocabulary
 from pipeline.ranking.metrics import Floats, Integers, target_ranks, top_items
@@ -162,6 +162,8 @@ def model_scorer(
         logits_BI: Floats = next_item_logits(model, vocabulary, prompts).cpu().numpy()
         if prior is not None and not prior.adds_nothing:
             logits_BI = logits_BI + prior.scores(known_numbers(users, vocabulary)).toarray()
+            if prior.bias_I is not None:
+                logits_BI = logits_BI + prior.bias_I
         # Below any logit, above the masked: a model that does not know an item ranks it last.
         unknown = logits_BI.min(initial=0.0) - 1.0
         scores: Floats = np.where(columns >= 0, logits_BI[:, columns], unknown)

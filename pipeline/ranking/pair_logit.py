@@ -75,15 +75,25 @@ class PairRows:
     )
 
     def add(
-        self, feature_BIF: NDArray[np.float32], bought_BI: Booleans, wanted_BI: Booleans
+        self,
+        feature_BIF: NDArray[np.float32],
+        bought_BI: Booleans,
+        wanted_BI: Booleans,
+        hidden_BI: Booleans | None = None,
     ) -> None:
-        """The pairs of a batch of users."""
+        """The pairs of a batch of users.
+
+        Args:
+            hidden_BI: pairs that no list may hold, from which nothing is learned.
+        """
         chosen_BI = bought_BI.copy()
         first = min(self.candidates, chosen_BI.shape[1])
         for name in self.ranked_by:
             column_BI = feature_BIF[:, :, self.names.index(name)]
             best_BK = np.argpartition(-column_BI, first - 1, axis=1)[:, :first]
             np.put_along_axis(chosen_BI, best_BK, True, axis=1)
+        if hidden_BI is not None:
+            chosen_BI &= ~hidden_BI
         weight_B = 1 / np.sqrt(np.maximum(wanted_BI.sum(axis=1), 1))
         weight_BI = np.broadcast_to(weight_B[:, None], chosen_BI.shape)
         for bought in (True, False):

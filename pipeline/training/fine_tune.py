@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import GPT2LMHeadModel
 
@@ -29,7 +30,7 @@ from pipeline.model.champion import champion_before
 from pipeline.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from pipeline.model.held_out_rules import held_out_otherwise
 from pipeline.model.item_features import feature_matrix
-from pipeline.model.transitions import Prior
+from pipeline.model.prior import Prior
 from pipeline.model.user_history import held_out
 from pipeline.model.vocabulary import Vocabulary
 from pipeline.settings import Settings
@@ -43,6 +44,7 @@ from pipeline.training.loop.process_group import ALONE, ProcessGroup, training_d
 from pipeline.training.loop.tensorboard import TensorBoard
 from pipeline.training.loop.train_state import TrainCheckpoints, training_fingerprint
 from pipeline.training.membership import Membership, canary_rows, measure_membership
+from pipeline.training.mixture_choice import learn_mixture
 from pipeline.training.model_files import write_model_files
 from pipeline.training.night_inputs import NightInputs, read_inputs
 from pipeline.training.night_rows import (
@@ -52,7 +54,7 @@ from pipeline.training.night_rows import (
     refuse_nothing_to_learn,
     unmet_items,
 )
-from pipeline.training.prior_choice import choose_prior
+from pipeline.training.prior_choice import choose_mixture, choose_prior
 from pipeline.training.provenance import code_used, data_read, settings_used
 from pipeline.training.ranking_phase import fit_ranking
 from pipeline.training.rows.catalogue_rows import item_kinds
@@ -129,6 +131,7 @@ def fine_tune(lake: Lake, run: Run, settings: Settings, group: ProcessGroup = AL
         "learning_rate": ranking.learning_rate,
         "prior_weight": prior.weight,
         "prior_own_weight": prior.own_weight,
+        "prior_is_mixture": prior.mixture is not None,
         "text_epochs": len(text.epochs) if text else 0,
         "text_loss_held_out": text.best if text else None,
         "membership": asdict(membership) if membership else None,
@@ -323,17 +326,45 @@ def _train(
 
 
 def _prior(ready: _Ready, settings: Settings) -> Prior:
-    """Transitions of the past, weighed by the validation half."""
+    """Transitions of the past, or a mixture of counts, weighed by the validation half."""
     items, users = validation_half(ready.inputs, settings.evaluation.max_users)
-    return choose_prior(
+    vocabulary, k = ready.vocabulary, settings.evaluation.k
+    max_events, mask_owned = settings.histories.max_events, settings.generation.exclude_owned
+    prior = choose_prior(
         ready.model,
-        ready.vocabulary,
+        vocabulary,
         [user.known_items for user in ready.inputs.users],
         users,
         items,
-        settings.histories.max_events,
-        settings.evaluation.k,
-        mask_owned=settings.generation.exclude_owned,
+        max_events,
+        k,
+        mask_owned=mask_owned,
+    )
+    sellable = {item.item_id for item in ready.inputs.catalogue if item.sellable}
+    mixture = learn_mixture(
+        ready.inputs.users,
+        vocabulary.item_index,
+        settings.histories.target_event_types,
+        np.array([item in sellable for item in vocabulary.item_ids], dtype=np.bool_),
+        ready.night,
+        k,
+        max_events,
+        settings.seed,
+        mask_owned=mask_owned,
+    )
+    if mixture is None:
+        return prior
+    return choose_mixture(
+        prior,
+        mixture,
+        ready.model,
+        vocabulary,
+        users,
+        items,
+        max_events,
+        k,
+        settings.seed,
+        mask_owned=mask_owned,
     )
 
 

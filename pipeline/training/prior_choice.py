@@ -22,12 +22,15 @@ from numpy.typing import NDArray
 from scipy import sparse
 from transformers import GPT2LMHeadModel
 
+from pipeline.model.count_mixture import CountMixture
 from pipeline.model.next_item import next_item_logits
-from pipeline.model.transitions import Prior, Transitions, TransitionShape, transition_counts
+from pipeline.model.prior import Prior, mixed_prior
+from pipeline.model.transitions import Transitions, TransitionShape, transition_counts
 from pipeline.model.user_history import UserHistory
 from pipeline.model.vocabulary import Vocabulary
+from pipeline.ranking.bootstrap import difference_interval
 from pipeline.ranking.held_out_ranks import BATCH_USERS, Items, history_prompts, known_numbers
-from pipeline.ranking.metrics import ndcg
+from pipeline.ranking.metrics import hits_of, ndcg, ndcgs, target_ranks
 
 log = logging.getLogger("nightcart")
 
@@ -70,27 +73,12 @@ def choose_prior(  # noqa: PLR0917  what evaluation is told too
     index, n_items = vocabulary.item_index, len(vocabulary.item_ids)
     histories = [[index[item] for item in past if item in index] for past in pasts]
     candidates = _candidates(histories, n_items)
-    users = [user for user in users if user.held_out_item in index]
-    users = users[: max(1, MAX_LOGITS // max(1, n_items))]
-    users = sorted(users, key=lambda user: user.n_known)  # batches of nearly one length
+    users = _deciding(users, vocabulary)
     if not users:
         return Prior(candidates[0], 0.0)
-    sellable = {item for item, sold in zip(items.item_ids, items.sellable_I, strict=True) if sold}
-    may_get_I = np.array([item in sellable for item in vocabulary.item_ids], dtype=np.bool_)
 
     def asked() -> Iterator[_Asked]:
-        for start in range(0, len(users), BATCH_USERS):
-            batch = users[start : start + BATCH_USERS]
-            prompts = history_prompts(batch, vocabulary, max_events, model.config.n_positions)
-            logits = next_item_logits(model, vocabulary, prompts).cpu().numpy()
-            logits_BI = logits.astype(np.float64)
-            logits_BI[:, ~may_get_I] = -np.inf
-            for row, user in enumerate(batch if mask_owned else ()):
-                owned = [index[item] for item in user.owned_before_holdout() if item in index]
-                logits_BI[row, owned] = -np.inf
-            targets_B = np.array([index[user.held_out_item] for user in batch], dtype=np.int64)
-            known = known_numbers(batch, vocabulary)
-            yield _Asked(logits_BI, np.sort(logits_BI, axis=1), targets_B, known)
+        return _batches(model, vocabulary, users, items, max_events, mask_owned=mask_owned)
 
     ranks: list[list[Integers]] = [[] for _ in candidates]
     for batch in asked():
@@ -109,6 +97,85 @@ def choose_prior(  # noqa: PLR0917  what evaluation is told too
     )
     prior = Prior(candidates[shape], WEIGHTS[weight])
     return prior if mask_owned else _with_own_counts(prior, asked(), k)
+
+
+def choose_mixture(  # noqa: PLR0917  as `choose_prior`
+    prior: Prior,
+    mixture: CountMixture,
+    model: GPT2LMHeadModel,
+    vocabulary: Vocabulary,
+    users: Sequence[UserHistory],
+    items: Items,
+    max_events: int,
+    k: int,
+    seed: int,
+    *,
+    mask_owned: bool,
+) -> Prior:
+    """The mixture with its best weight beside the model, or the prior where that ranks better.
+
+    The validation half's last events are told by the other items of their visits, where the week
+    that the mixture was measured by is what lists are for: so the prior stays only if it is better
+    by more than the paired bootstrap interval of the difference.
+    """
+    users = _deciding(users, vocabulary)
+    if not users:
+        return prior
+    tried = [mixed_prior(mixture, weight) for weight in WEIGHTS if weight]
+    ranks: list[list[Integers]] = [[] for _ in (prior, *tried)]
+    for batch in _batches(model, vocabulary, users, items, max_events, mask_owned=mask_owned):
+        scores_BI = mixture.scores(batch.known).toarray() + mixture.new.item_I
+        of_prior_BI = prior.scores(batch.known).toarray()
+        ranks[0].append(target_ranks(batch.logits_BI + of_prior_BI, batch.targets_B))
+        for found, one in zip(ranks[1:], tried, strict=True):
+            mixed_BI = batch.logits_BI + one.weight * scores_BI
+            found.append(target_ranks(mixed_BI, batch.targets_B))
+    hits = [hits_of(np.concatenate(found), k) for found in ranks]
+    ndcg_B_of = [ndcgs(hit_BK, np.ones(len(hit_BK), np.int64)) for hit_BK in hits]
+    figures = [float(ndcg_B.mean()) for ndcg_B in ndcg_B_of]
+    best = 1 + int(np.argmax(figures[1:]))
+    difference = difference_interval(ndcg_B_of[best], ndcg_B_of[0], seed)
+    log.info(
+        "mixture: weight %g, validation NDCG %.4f (%.4f with the prior)",
+        tried[best - 1].weight,
+        figures[best],
+        figures[0],
+    )
+    return prior if difference.high < 0 else tried[best - 1]
+
+
+def _deciding(users: Sequence[UserHistory], vocabulary: Vocabulary) -> list[UserHistory]:
+    """Whose held-out item the model knows, few enough, in batches of nearly one length."""
+    known = [user for user in users if user.held_out_item in vocabulary.item_index]
+    known = known[: max(1, MAX_LOGITS // max(1, len(vocabulary.item_ids)))]
+    return sorted(known, key=lambda user: user.n_known)
+
+
+def _batches(
+    model: GPT2LMHeadModel,
+    vocabulary: Vocabulary,
+    users: Sequence[UserHistory],
+    items: Items,
+    max_events: int,
+    *,
+    mask_owned: bool,
+) -> Iterator[_Asked]:
+    """The logits of a few users at a time; minus infinity is what they may not get."""
+    index = vocabulary.item_index
+    sellable = {item for item, sold in zip(items.item_ids, items.sellable_I, strict=True) if sold}
+    may_get_I = np.array([item in sellable for item in vocabulary.item_ids], dtype=np.bool_)
+    for start in range(0, len(users), BATCH_USERS):
+        batch = users[start : start + BATCH_USERS]
+        prompts = history_prompts(batch, vocabulary, max_events, model.config.n_positions)
+        logits = next_item_logits(model, vocabulary, prompts).cpu().numpy()
+        logits_BI = logits.astype(np.float64)
+        logits_BI[:, ~may_get_I] = -np.inf
+        for row, user in enumerate(batch if mask_owned else ()):
+            owned = [index[item] for item in user.owned_before_holdout() if item in index]
+            logits_BI[row, owned] = -np.inf
+        targets_B = np.array([index[user.held_out_item] for user in batch], dtype=np.int64)
+        known = known_numbers(batch, vocabulary)
+        yield _Asked(logits_BI, np.sort(logits_BI, axis=1), targets_B, known)
 
 
 @dataclass(frozen=True)

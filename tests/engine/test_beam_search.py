@@ -303,6 +303,32 @@ def test_a_prior_that_cannot_be_meant_is_refused(prior: scipy.sparse.csr_array, 
         case.ranker(K).rank(list(case.prompts), no_exclusions(7), K, 256, prior_UN=prior)
 
 
+def test_a_bias_is_a_prior_of_everybody_s() -> None:
+    case = random_case(46, 1)
+    bias_N = np.random.default_rng(46).normal(0, 3, len(case.tokens_NL))
+    prior = scipy.sparse.csr_array(np.tile(bias_N, (7, 1)))
+    asked = (list(case.prompts), case.excluded, K, 256)
+    biased = Ranker(case.model, case.tokens_NL[:, 0], 0, bias_N=bias_N).rank(*asked)
+    favoured = case.ranker(K).rank(*asked, prior_UN=prior)
+    assert biased.items_UK.tolist() == favoured.items_UK.tolist()
+    assert biased.items_UK.tolist() != case.rank(case.ranker(K)).items_UK.tolist()
+    np.testing.assert_allclose(biased.scores_UK, favoured.scores_UK, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("levels", "bias_N", "said"),
+    [
+        (1, np.zeros(3), r"shape \(3,\); expected 44 items"),
+        (2, np.zeros(70), "of one token, not of 2"),
+        (1, np.full(44, np.nan), "not finite"),
+    ],
+)
+def test_a_bias_that_cannot_be_meant_is_refused(levels: int, bias_N: np.ndarray, said: str) -> None:
+    case = random_case(47, levels)
+    with pytest.raises(ValueError, match=said):
+        Ranker(case.model, case.tokens_NL, 0, bias_N=bias_N)
+
+
 def test_a_prompt_without_room_for_the_items_tokens_is_its_users_error() -> None:
     case = random_case(44, 3)
     full, fits = Prompt([1] * 63, [1] * 63), Prompt([1] * 62, [1] * 62)

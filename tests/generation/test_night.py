@@ -19,7 +19,15 @@ from pipeline.generation.lists import list_maker
 from pipeline.intact import file_sha256
 from pipeline.lake import Run
 from pipeline.model.checkpoint import VERSION_FILE, WEIGHTS_FILE, load_checkpoint
-from pipeline.model.transitions import Prior, fit_transitions
+from pipeline.model.count_mixture import (
+    COUNT_FEATURES,
+    PAIR_FEATURES,
+    SAME_SHAPE,
+    CountMixture,
+    Weights,
+)
+from pipeline.model.prior import Prior, mixed_prior
+from pipeline.model.transitions import fit_transitions
 from pipeline.model.user_history import read_histories
 from pipeline.ranking.held_out_ranks import Items, model_scorer
 from tests.generation_shop import (
@@ -73,19 +81,38 @@ def test_every_active_consenting_user_has_exactly_k_allowed_items(shop: Shop) ->
     assert made.report["methods"] == {"model": 30}
 
 
+PASTS = [np.random.default_rng([5, n]).integers(0, N_ITEMS, 12).tolist() for n in range(20)]
+
+
+def a_mixture(weight: float) -> Prior:
+    """Of counts of some pasts, with item weights that differ."""
+    numbers = np.random.default_rng(7)
+    new, again = (
+        Weights(numbers.normal(size=n), numbers.normal(size=N_ITEMS))
+        for n in (len(COUNT_FEATURES), len(PAIR_FEATURES))
+    )
+    same = fit_transitions(PASTS, N_ITEMS, SAME_SHAPE)
+    return mixed_prior(CountMixture(same, fit_transitions(PASTS, N_ITEMS), new, again), weight)
+
+
 @pytest.mark.parametrize(
-    ("weight", "own_weight", "exclude_owned"),
-    [(3.0, 0.0, True), (3.0, 2.0, False), (0.0, 4.0, False)],
+    ("prior", "exclude_owned"),
+    [
+        (Prior(fit_transitions(PASTS, N_ITEMS), 3.0), True),
+        (Prior(fit_transitions(PASTS, N_ITEMS), 3.0, 2.0), False),
+        (Prior(fit_transitions(PASTS, N_ITEMS), 0.0, 4.0), False),
+        (a_mixture(2.0), True),
+        (a_mixture(8.0), False),
+    ],
+    ids=["prior", "own counts too", "own counts", "mixture", "mixture, repeats too"],
 )
 def test_lists_are_those_that_evaluation_measures_the_prior_included(
-    shop: Shop, weight: float, own_weight: float, exclude_owned: bool
+    shop: Shop, prior: Prior, exclude_owned: bool
 ) -> None:
     """No held-out event, nothing unsellable: both rank the same items for the same prompts."""
-    numbers = np.random.default_rng(5)
-    pasts = [numbers.integers(0, N_ITEMS, 12).tolist() for _ in range(20)]
     shop = shop.with_settings("generation", exclude_owned=exclude_owned)
     without = by_user(rows_of(shop.generate("R1")))
-    shop.put_model(prior=Prior(fit_transitions(pasts, N_ITEMS), weight, own_weight))
+    shop.put_model(prior=prior)
     listed = by_user(rows_of(shop.generate("R2")))
     items = Items(tuple(item(n) for n in range(N_ITEMS)), np.ones(N_ITEMS, dtype=np.bool_))
     checkpoint = load_checkpoint(shop.model_directory())
@@ -100,6 +127,11 @@ def test_lists_are_those_that_evaluation_measures_the_prior_included(
         best = [n for n in np.argsort(-scores_I, kind="stable") if n not in owned][:5]
         found = [entry["item_id"] for entry in listed[user.user_id]["items"]]
         assert found == [item(n) for n in best]
+        allowed = [n for n in range(N_ITEMS) if n not in owned]
+        total = np.logaddexp.reduce(scores_I[allowed])
+        scores = [entry["score"] for entry in listed[user.user_id]["items"]]
+        # Lists are scored in single precision and published to five decimals.
+        assert scores == pytest.approx(scores_I[best] - total, abs=5e-5)
         changed += found != [entry["item_id"] for entry in without[user.user_id]["items"]]
     assert changed > 20, "such a prior moves most lists"
 

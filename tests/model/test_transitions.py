@@ -9,15 +9,8 @@ import numpy as np
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.model.transitions import (
-    PRIOR_FILE,
-    TRANSITIONS_FILE,
-    Prior,
-    Transitions,
-    TransitionShape,
-    fit_transitions,
-    load_prior,
-)
+from pipeline.model.prior import PRIOR_FILE, TRANSITIONS_FILE, Prior, load_prior
+from pipeline.model.transitions import Transitions, TransitionShape, fit_transitions
 
 HISTORIES = [[0, 1, 2], [0, 1], [1, 1, 3]]
 

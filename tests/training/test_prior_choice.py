@@ -14,12 +14,19 @@ from scipy import sparse
 from transformers import GPT2LMHeadModel
 
 from pipeline.model.checkpoint import small_config
-from pipeline.model.transitions import Prior, fit_transitions, load_prior
+from pipeline.model.count_mixture import SAME_SHAPE, CountMixture, Weights
+from pipeline.model.prior import Prior, load_prior
+from pipeline.model.transitions import fit_transitions
 from pipeline.model.user_history import UserHistory
 from pipeline.model.vocabulary import build_vocabulary
 from pipeline.ranking.held_out_ranks import Items, model_scorer, rank_users
 from pipeline.ranking.metrics import target_ranks
-from pipeline.training.prior_choice import WEIGHTS, choose_prior, ranks_by_weight
+from pipeline.training.prior_choice import (
+    WEIGHTS,
+    choose_mixture,
+    choose_prior,
+    ranks_by_weight,
+)
 
 N = 12
 IDS = [f"i{n:02d}" for n in range(N)]
@@ -163,6 +170,35 @@ def test_where_nobody_ever_came_back_own_counts_get_no_weight() -> None:
     pasts = [u.known_items for u in users]
     prior = choose_prior(model(), V, pasts, users, ITEMS, 50, 10, mask_owned=False)
     assert prior.own_weight == 0
+
+
+def mixture_of(pasts: list[tuple[str, ...]], weight: float) -> CountMixture:
+    """What follows, times a weight, and nothing else."""
+    numbers = [[IDS.index(name) for name in past] for past in pasts]
+    weights = Weights(np.array([0.0, 0.0, weight]), np.zeros(N))
+    return CountMixture(
+        fit_transitions(numbers, N, SAME_SHAPE), fit_transitions(numbers, N), weights
+    )
+
+
+@pytest.mark.parametrize(("sign", "taken"), [(1.0, True), (-1.0, False)])
+def test_a_mixture_is_taken_unless_the_prior_ranks_better(sign: float, taken: bool) -> None:
+    users = [user([n % N, (n + 1) % N, (n + 2) % N, (n + 3) % N]) for n in range(4 * N)]
+    pasts = [u.item_ids for u in users]
+    prior = choose_prior(model(), V, pasts, users, ITEMS, 50, 3, mask_owned=True)
+    mixture = mixture_of(pasts, sign)
+    found = choose_mixture(prior, mixture, model(), V, users, ITEMS, 50, 3, 0, mask_owned=True)
+    if not taken:
+        assert found is prior
+        return
+    assert found.mixture is mixture
+    with_it = model_scorer(model(), V, ITEMS, 50, found)
+    assert rank_users(with_it, users, ITEMS, 3, mask_owned=True).rank_B.tolist() == [1] * 4 * N
+    nobody: list[UserHistory] = []
+    assert (
+        choose_mixture(prior, mixture, model(), V, nobody, ITEMS, 50, 3, 0, mask_owned=True)
+        is prior
+    )
 
 
 def test_own_strengths_by_hand_saved_and_read_again(tmp_path: Path) -> None:

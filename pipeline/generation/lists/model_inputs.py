@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
 import scipy.sparse
 
@@ -31,6 +32,14 @@ def history_prompts(
         except (ValueError, TypeError, KeyError, AttributeError, IndexError):
             prompts.append(None)
     return prompts
+
+
+def prior_bias(checkpoint: Checkpoint, known: KnownItems) -> np.ndarray | None:
+    """What the champion's prior adds to each item for everybody; none where it adds nothing."""
+    prior, vocabulary = checkpoint.prior, checkpoint.vocabulary
+    if prior is None or prior.adds_nothing or prior.bias_I is None:
+        return None
+    return prior.bias_I[known.token_ids_N - vocabulary.first_item_token]
 
 
 def prior_weights(

@@ -22,7 +22,7 @@ from pipeline.engine.ranker import (
 from pipeline.generation.champion import Champion
 from pipeline.generation.lists.candidates import Candidates, KnownItems
 from pipeline.generation.lists.list_batch import ListBatch
-from pipeline.generation.lists.model_inputs import history_prompts, prior_weights
+from pipeline.generation.lists.model_inputs import history_prompts, prior_bias, prior_weights
 
 # The model can fill less of the list than the shop could: it does not know the newest items.
 TOO_FEW_KNOWN = "too_few_known_items"
@@ -72,7 +72,11 @@ class ModelLists:
             return None
         pad = checkpoint.vocabulary.control["pad"]
         return Ranker(
-            checkpoint.model, self.known.token_ids_N, pad, precision=self.champion.precision
+            checkpoint.model,
+            self.known.token_ids_N,
+            pad,
+            precision=self.champion.precision,
+            bias_N=prior_bias(checkpoint, self.known),
         )
 
     def rank(

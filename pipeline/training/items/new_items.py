@@ -4,7 +4,8 @@ A new item is in no history, so nothing ever followed on it or was bought beside
 pulled its vector towards what shoppers go on to. Left so, a list has no place for it. Two things
 give it one, both after training and without a look at anything held out:
 
-- `with_stand_ins`: in the prior it has the mean counts of the items whose descriptions are nearest.
+- `with_stand_ins`: in the prior it has the mean counts of the items whose descriptions are nearest,
+  and their mean weight in a mixture.
 - `lift`: its vector moves along the mean hidden state of shoppers, up to where its mean score is
   that of a given quantile of the items that were met. Its place among new items stays its words'.
 
@@ -24,7 +25,8 @@ from scipy import sparse
 from transformers import GPT2LMHeadModel
 
 from pipeline.model.next_item import last_states
-from pipeline.model.transitions import Prior
+from pipeline.model.prior import Prior
+from pipeline.model.transitions import Transitions
 from pipeline.model.user_history import UserHistory
 from pipeline.model.vocabulary import Vocabulary
 from pipeline.ranking.held_out_ranks import BATCH_USERS, history_prompts
@@ -56,13 +58,35 @@ def with_stand_ins(
         rows += met[nearest].tolist()
         columns += [item] * len(nearest)
         shares += [1 / max(1, len(nearest))] * len(nearest)
-    counts_II = prior.transitions.counts_II
-    like_II = sparse.csr_matrix((shares, (rows, columns)), shape=counts_II.shape)
+    like_II = sparse.csr_matrix((shares, (rows, columns)), shape=prior.transitions.counts_II.shape)
+    if prior.mixture is None:
+        return replace(prior, transitions=_with_like(prior.transitions, like_II))
+    mixture = prior.mixture
+    has_like_I = np.asarray(like_II.sum(axis=0)).ravel() > 0
+    mixture = replace(
+        mixture,
+        same=_with_like(mixture.same, like_II),
+        followed=_with_like(mixture.followed, like_II),
+        new=replace(
+            mixture.new,
+            item_I=np.where(has_like_I, like_II.T @ mixture.new.item_I, mixture.new.item_I),
+        ),
+    )
+    return replace(prior, transitions=mixture.same, mixture=mixture)
+
+
+def _with_like(transitions: Transitions, like_II: sparse.csr_matrix) -> Transitions:
+    """Each new item with its like's mean counts.
+
+    Args:
+        like_II: a new item's column has shares of the met items that are like it.
+    """
+    counts_II = transitions.counts_II
     # The diagonal is how many shoppers have an item, where a shape counts that.
     own_II = sparse.diags(like_II.T @ counts_II.diagonal())
     counts_II = (counts_II + counts_II @ like_II + own_II).tocsr()
     counts_II.eliminate_zeros()
-    return replace(prior, transitions=replace(prior.transitions, counts_II=counts_II))
+    return replace(transitions, counts_II=counts_II)
 
 
 def lift(  # noqa: PLR0917  what scoring is told too

@@ -12,7 +12,9 @@ from transformers import GPT2LMHeadModel
 
 from pipeline.lake import Lake, Run
 from pipeline.model.checkpoint import load_checkpoint, small_config
-from pipeline.model.transitions import Prior, TransitionShape, fit_transitions
+from pipeline.model.count_mixture import SAME_SHAPE, CountMixture, Weights
+from pipeline.model.prior import Prior, mixed_prior
+from pipeline.model.transitions import TransitionShape, fit_transitions
 from pipeline.model.user_history import UserHistory
 from pipeline.model.vocabulary import build_vocabulary
 from pipeline.ranking.held_out_ranks import Items, model_scorer
@@ -63,6 +65,20 @@ def test_a_new_item_has_the_mean_counts_of_its_like(shape: TransitionShape) -> N
     scores = after.scores([[2]]).toarray()[0]
     low, high = sorted(before.scores([[2]]).toarray()[0, :2])
     assert low < scores[4] < high
+
+
+def test_in_a_mixture_it_has_its_like_s_mean_weight_too() -> None:
+    weights = Weights(np.ones(3), np.array([1.0, 3.0, 5.0, 7.0, -9.0, -8.0]))
+    same, followed = fit_transitions(HISTORIES, N, SAME_SHAPE), fit_transitions(HISTORIES, N)
+    before = mixed_prior(CountMixture(same, followed, weights), 2.0)
+    after = with_stand_ins(before, FEATURES, MET, NEW)
+    assert after.bias_I is not None
+    assert after.bias_I.tolist() == [2.0, 6.0, 10.0, 14.0, 4.0, -16.0]
+    assert after.mixture is not None
+    assert after.transitions is after.mixture.same
+    scores = after.scores([[2]]).toarray()[0]
+    assert scores[4] > 0
+    assert scores[5] == 0  # nothing is like it
 
 
 def test_only_the_nearest_count() -> None:
