@@ -31,12 +31,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.csv as pa_csv
-import pyarrow.parquet as pq
 
-from pipeline.contracts.arrow import arrow_schema
-from pipeline.contracts.contract import load_contract
+from benchmarks.history_lake import catalogue_row, history_row, write_dataset
 from pipeline.generation.query_answer import sentence_scores
 from pipeline.lake import Lake, Run
 from pipeline.language_tag import primary_language
@@ -126,11 +123,11 @@ def train(shop: Shop, home: Path, settings: Settings) -> Checkpoint:
         reasons=dataclasses.replace(settings.reasons, enabled=False),
     )
     histories = [row for user, past in shop.pasts.items() for row in _history(shop, user, past)]
-    _write(lake, "histories", run, histories)
-    _write(
-        lake, "catalogue", run, [_catalogue_row(item, run.run_date) for item in shop.items.values()]
+    write_dataset(lake, "histories", run, histories)
+    write_dataset(
+        lake, "catalogue", run, [catalogue_row(item, run.run_date) for item in shop.items.values()]
     )
-    _write(lake, "item_words", run, [])
+    write_dataset(lake, "item_words", run, [])
     return fine_tune(lake, run, settings).checkpoint
 
 
@@ -148,45 +145,15 @@ def _history(shop: Shop, user: str, past: Past) -> list[dict[str, Any]]:
     # One shopper in ten decides when to stop; nobody is tested on what is held out here.
     measured = bool(bought) and _one_in(10, f"user {user}")
     return [
-        {
-            "user_id": hashlib.sha256(user.encode()).hexdigest()[:32],
-            "item_ids": [item for _, _, item in events],
-            "event_types": kinds,
-            "event_times": [time for time, _, _ in events],
-            "queries": [text for _, text in queries],
-            "query_times": [time for time, _ in queries],
-            "owned_item_ids": sorted({i for _, kind, i in events if kind == "purchase"}),
-            "n_events": len(events),
-            "last_event_time": events[-1][0],
-            "active": True,
-            "consent": True,
-            "language": past.language,
-            "region": None,
-            "holdout_index": bought[-1] if measured else None,
-            "holdout_split": "validation" if measured else None,
-        }
+        history_row(
+            hashlib.sha256(user.encode()).hexdigest()[:32],
+            events,
+            queries=queries,
+            language=past.language,
+            held_out=bought[-1] if measured else None,
+            split="validation" if measured else None,
+        )
     ]
-
-
-def _catalogue_row(item: dict[str, Any], date: dt.date) -> dict[str, Any]:
-    return {
-        "item_id": item["sku"],
-        "title": item["title"],
-        "brand": item.get("brand"),
-        "category": item.get("category"),
-        "price": None,
-        "stock": None,
-        "sellable": True,
-        "first_seen_date": date,
-    }
-
-
-def _write(lake: Lake, dataset: str, run: Run, rows: list[dict[str, Any]]) -> None:
-    declared = arrow_schema(load_contract(dataset))
-    schema = pa.schema([column.with_nullable(True) for column in declared])
-    directory = lake.begin(dataset, run)
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema), directory / "part-0.parquet")
-    lake.commit(dataset, run, rows=len(rows))
 
 
 @dataclass

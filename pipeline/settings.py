@@ -243,6 +243,11 @@ class Reasons:
     enabled: bool = True
     max_new_tokens: int = 24
     max_prompt_words: int = 4
+    voice: str = (
+        ""  # a TOML file over schemas/voice.toml: sentences and forbidden words, by language
+    )
+    # In which shoppers are written to whose language has no sentences; "": they get no words.
+    default_language: str = ""
 
 
 @dataclass(frozen=True)
@@ -433,6 +438,9 @@ def _with_absolute_paths(settings: Settings, base: Path) -> Settings:
     generation = settings.generation
     if generation.promotions:
         generation = dataclasses.replace(generation, promotions=absolute(generation.promotions))
+    reasons = settings.reasons
+    if reasons.voice:
+        reasons = dataclasses.replace(reasons, voice=absolute(reasons.voice))
     spark = dataclasses.replace(settings.spark, jars=tuple(map(absolute, settings.spark.jars)))
     triggers = settings.triggers
     if triggers.quiet_list:
@@ -446,6 +454,7 @@ def _with_absolute_paths(settings: Settings, base: Path) -> Settings:
         spark=spark,
         model=model,
         generation=generation,
+        reasons=reasons,
         triggers=triggers,
         paths=Paths(
             raw=absolute(settings.paths.raw),

@@ -35,8 +35,9 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture
 def shop(lake: Lake, settings: Settings) -> Shop:
-    """Thirty users, forty items, a random champion."""
+    """Thirty users, forty items, a random champion; English for whom nothing is known."""
     shop = Shop(lake, settings).with_settings("generation", shards=3, k=5)
+    shop = shop.with_settings("reasons", default_language="en")
     shop.put("histories", many_histories(30, seed=3))
     shop.put("catalogue", [catalogue_item(item(n)) for n in range(N_ITEMS)])
     words = [

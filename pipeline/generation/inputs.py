@@ -25,6 +25,7 @@ from pipeline.generation.lists.promotions import as_facts, read_promotions
 from pipeline.generation.lists.reranker import Reranker
 from pipeline.generation.lists.reused_lists import ReusedLists
 from pipeline.generation.reasons.reason_writer import ItemWords, Pair
+from pipeline.generation.reasons.voice import read_voice
 from pipeline.generation.shards import fingerprint
 from pipeline.lake import Lake, Run, storage_errors
 from pipeline.ranking.best_baseline import DEFAULT
@@ -78,6 +79,7 @@ class NightInputs:
         self.champion_record = read_champion(lake, run.run_date)
         generation = settings.generation
         self.promotions = read_promotions(generation.promotions, run.run_date, generation.k)
+        self.voice = read_voice(settings.reasons)
         self.n_shards = shards_for(self.histories.rows, generation.shards)
         self.scratch = lake.work(GENERATE, run)
         self.users = users_by_shard(self.histories, self.n_shards, self.scratch)
@@ -104,7 +106,7 @@ class NightInputs:
                 "generation": self._generation(_NOT_IN_LISTS),
                 "promotions": as_facts(self.promotions),
                 "sent": [partition.manifest["files"] for partition in self.earlier.partitions],
-                "reasons": asdict(self.settings.reasons),
+                "reasons": asdict(self.settings.reasons) | {"voice": self.voice.facts()},
                 "max_events": self.settings.histories.max_events,
                 # The next two decide the fallback's lists, and what was touched since it was sent.
                 "target_event_types": sorted(self.settings.histories.target_event_types),
@@ -223,7 +225,9 @@ class NightInputs:
                 pair = row["item_id"], row["language"]
                 words[pair] = row["words"]
                 aspects[pair] = [entry["aspect"] for entry in row["aspects"]]
-        return ItemWords(words, self._texts("brand"), self._texts("title"), aspects)
+        return ItemWords(
+            words, self._texts("brand"), self._texts("title"), aspects, self.voice.forbidden
+        )
 
     @cached_property
     def _catalogue_table(self) -> pa.Table:

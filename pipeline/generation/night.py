@@ -33,10 +33,11 @@ from pipeline.generation.list_stats import ListStats
 from pipeline.generation.lists.list_maker import EMPTY_LISTS, REUSED, SHORT_LISTS
 from pipeline.generation.lists.model_lists import ERRORS
 from pipeline.generation.reason_shards import Sentences, night_sentences
-from pipeline.generation.recommendation_rows import recommendation_rows
+from pipeline.generation.recommendation_rows import recommendation_rows, without_words
 from pipeline.generation.shard_maker import Clock, ShardMaker, utc_now
 from pipeline.generation.shards import write_parquet
 from pipeline.lake import Lake, Partition, Run, storage_errors
+from pipeline.language_tag import UNKNOWN
 from pipeline.lineage import Lineage, inputs_of
 from pipeline.list_validity import last_valid_day
 from pipeline.locks import alone
@@ -234,22 +235,41 @@ class Night:
         directory = self.lake.begin(GENERATED, self.run)
         stats = ListStats(len(self.inputs.candidates))
         valid_until = last_valid_day(self.run.run_date, self.settings.generation.valid_days)
+        wordless: Counter[str] = Counter()
         for number, name in enumerate(self.names):
+            ranked = self.shards.read(name)
+            if sentences is not None:
+                wordless += without_words(ranked, self.inputs.voice)
             rows = recommendation_rows(
-                self.shards.read(name),
+                ranked,
                 self.inputs.candidates,
                 self.inputs.titles,
                 sentences,
-                self.inputs.champion.model_version,
-                self.settings.generation.k,
-                valid_until,
+                voice=self.inputs.voice,
+                model_version=self.inputs.champion.model_version,
+                k=self.settings.generation.k,
+                valid_until=valid_until,
             )
             with storage_errors(f"cannot write {directory}"):
                 write_parquet(directory / f"part-{number:05d}.parquet", rows)
             stats.add(rows)
-        return stats.report()
+        return stats.report() | _no_words(wordless)
 
     def _items_unknown(self) -> int | None:
         """Sellable items that are new since the model was trained; none where there is no model."""
         known = self.inputs.list_maker.model_lists.known
         return None if known is None else len(self.inputs.candidates) - len(known.places_N)
+
+
+def _no_words(by_language: Counter[str]) -> dict[str, Any]:
+    """The count of users who get no words, and the warning that says what to do."""
+    if not by_language:
+        return {}
+    named = ", ".join(f"{name} {n:,}" for name, n in by_language.most_common(5))
+    text = (
+        f"{by_language.total():,} shoppers get no words, because nothing is written in their "
+        f"language ({named}; {UNKNOWN}: not known): map language of users in the source YAML, "
+        "set reasons.default_language, or add the language to the file of reasons.voice"
+    )
+    log.warning("%s", text)
+    return {"without_words": dict(sorted(by_language.items())), "warnings": [text]}

@@ -31,7 +31,7 @@ def night_sentences(maker: ShardMaker) -> tuple[Sentences | None, dict[str, int]
         return {}, {}
     found: set[Pair] = set()
     for name in maker.names:
-        found |= pairs_of(maker.shards.read(name))
+        found |= pairs_of(maker.shards.read(name), maker.inputs.voice)
     pairs = sorted(found)
     progress = Progress("reasons", len(pairs))
     sentences: dict[Pair, str] = {}

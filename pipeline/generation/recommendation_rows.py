@@ -10,6 +10,7 @@ Guarantees: the columns and types of `schemas/recommendations.v1.yaml`, in user 
 from __future__ import annotations
 
 import datetime as dt
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -23,16 +24,19 @@ from pipeline.engine.exclusions import Integers
 from pipeline.generation.lists.candidates import FACTS, Candidates
 from pipeline.generation.lists.list_batch import MODEL
 from pipeline.generation.reasons.reason_writer import Pair
-from pipeline.generation.reasons.templates import template_language, template_reason
-from pipeline.language_tag import UNKNOWN, primary_language
+from pipeline.generation.reasons.templates import template_reason
+from pipeline.generation.reasons.voice import Voice
+from pipeline.language_tag import primary_language
 from pipeline.model.list_methods import TEMPLATE
 
 
-def recommendation_rows(  # noqa: PLR0917
+def recommendation_rows(
     ranked: pa.Table,
     candidates: Candidates,
     titles: Mapping[str, str],
     sentences: Mapping[Pair, str] | None,
+    *,
+    voice: Voice,
     model_version: str,
     k: int,
     valid_until: dt.date,
@@ -43,13 +47,14 @@ def recommendation_rows(  # noqa: PLR0917
         ranked: a table of `ranked_table.RANKED`.
         titles: of every item of the catalogue that has one.
         sentences: the model's accepted sentences; None writes no reasons at all.
+        voice: the templates; a user whose language is not in it gets no reason.
         model_version: named by the rows of lists that the model made.
         k: the length of a list; what is ranked below are its spares.
         valid_until: the last day on which the lists are to be sent.
     """
     ranked = ranked.filter(compute.greater(compute.list_value_length(ranked.column("item_ids")), 0))
     items, spares = _items_and_spares(ranked, candidates, k)
-    reasons = _reasons(ranked, titles, sentences)
+    reasons = _reasons(ranked, titles, sentences, voice)
     by_model = compute.equal(ranked.column("method"), MODEL)
     contract = load_contract(RECOMMENDATIONS)
     schema = arrow_schema(contract)
@@ -98,11 +103,24 @@ def _of_lengths(entries: pa.StructArray, lengths: Integers) -> Lists:
     return pa.ListArray.from_arrays(pa.array(starts, pa.int32()), entries)
 
 
+def without_words(ranked: pa.Table, voice: Voice) -> Counter[str]:
+    """Users of one shard who get a list and no words, by their primary language."""
+    listed = ranked.filter(compute.greater(compute.list_value_length(ranked.column("item_ids")), 0))
+    return Counter(
+        primary_language(language)
+        for language in listed.column("language").to_pylist()
+        if voice.language(language) is None
+    )
+
+
 Reason = tuple[str | None, str | None, str | None]
 
 
 def _reasons(
-    ranked: pa.Table, titles: Mapping[str, str], sentences: Mapping[Pair, str] | None
+    ranked: pa.Table,
+    titles: Mapping[str, str],
+    sentences: Mapping[Pair, str] | None,
+    voice: Voice,
 ) -> Sequence[Reason]:
     """Text, method and language of each row's reason."""
     if sentences is None:
@@ -113,13 +131,19 @@ def _reasons(
         ranked.column(name).to_pylist() for name in ("language", "anchor_kind", "anchor_item_id")
     )
     for first, language, kind, anchor in zip(firsts, *others, strict=True):
-        primary = primary_language(language)
-        sentence = sentences.get((first, primary))
+        written_in = voice.language(language)
+        if written_in is None:
+            reasons.append((None, None, None))
+            continue
+        tag = written_in
+        if written_in == primary_language(language):
+            tag = (language or "").strip().replace("_", "-")
+        sentence = sentences.get((first, written_in))
         if sentence is not None:
-            tag = UNKNOWN if primary == UNKNOWN else (language or "").strip().replace("_", "-")
             reasons.append((sentence, MODEL, tag))
             continue
-        written_in = template_language(language)
-        text = template_reason(kind, written_in, titles.get(first), titles.get(anchor or ""))
+        text = template_reason(
+            kind, voice.sentences[written_in], titles.get(first), titles.get(anchor or "")
+        )
         reasons.append((text, TEMPLATE, written_in))
     return reasons

@@ -69,6 +69,7 @@ _OUTCOME, ACCEPTED = "__outcome", "accepted"
 _UNREADABLE = "quarantined: unreadable_line"
 MOST_REFUSED = 0.5  # of the rows: beyond it, something is mapped wrongly
 WORTH_A_WARNING = 0.01
+USERS, LANGUAGE = "users", "language"
 _FIRST_TIME, _LAST_TIME, _UNIT_IS_WRONG = "1900-01-01", "2200-01-01", "1980-01-01"
 _NO_FRACTION, _FRACTION, _LOST_DIGITS = (
     "^[0-9]+$",
@@ -394,6 +395,8 @@ def _by_outcome(rows: DataFrame, dataset: SourceDataset) -> list[Row]:
             F.min(time).cast("string").alias("first"),
             F.max(time).cast("string").alias("last"),
         ]
+    if dataset.name == USERS and LANGUAGE in dataset.mapping:
+        columns.append(F.count(LANGUAGE).alias("with language"))
     for name in _ids(dataset):
         column = F.col(name)
         columns += [
@@ -473,6 +476,14 @@ def _judge_accepted(check: DatasetCheck, one: Row, dataset: SourceDataset) -> No
     check.facts.extend(
         f"about {one[f'different {name}']:,} different values of {name}" for name in _ids(dataset)
     )
+    if dataset.name == USERS:
+        without = one["rows"] - names.get("with language", 0)
+        if without >= WORTH_A_WARNING * one["rows"]:
+            check.warnings.append(
+                f"{without:,} of {one['rows']:,} users have no language, so no words are written "
+                "to them; where all have the same, map a constant (language: \"'en'\"), or set "
+                "reasons.default_language"
+            )
 
 
 def _judge_ids(check: DatasetCheck, found: list[Row], dataset: SourceDataset) -> None:

@@ -230,7 +230,7 @@ def test_shards_of_other_inputs_are_not_reused(shop: Shop, monkeypatch: pytest.M
     assert max(ids) < item(N_ITEMS // 2)
 
 
-def _raise_killed(*args: object) -> None:
+def _raise_killed(*args: object, **more: object) -> None:
     raise Killed
 
 

@@ -81,7 +81,7 @@ def test_a_wrong_unit_and_users_who_differ(spark: SparkSession, tmp_path: Path) 
     )
     assert "all times lie before 1980" in events.faults[0]
     assert users.ok
-    assert users.warnings[0].startswith("1 values of user_id have rows that differ")
+    assert users.warnings[1].startswith("1 values of user_id have rows that differ")
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from pipeline.arrow_columns import Column, column, compute, python_lists
 from pipeline.generation.lists.candidates import Candidates
 from pipeline.generation.lists.list_batch import ListBatch
 from pipeline.generation.reasons.anchors import choose_anchor
-from pipeline.generation.reasons.templates import CHOSEN, POPULAR
+from pipeline.generation.reasons.voice import CHOSEN, POPULAR
 from pipeline.model.list_methods import POPULARITY
 
 # Scores are published to 5 decimals: what batching moves lies below that.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pipeline.generation.reasons.templates import BOUGHT, CHOSEN, RATED, SEEN
+from pipeline.generation.reasons.voice import BOUGHT, CHOSEN, RATED, SEEN
 
 _KIND_OF_EVENT = {
     "purchase": BOUGHT,

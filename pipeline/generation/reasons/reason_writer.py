@@ -8,8 +8,7 @@ is taken, if it is sure enough. Its least likely token decides, because a senten
 the middle breaks at one token.
 
 Words of another language are never used: a sentence that mixes languages is worse than a template.
-Where the shop does not mark its reviews' language (`und`), their words serve only users whose
-language the shop does not know either.
+So reviews of which nobody knows the language (`und`) serve nobody.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ import pyarrow as pa
 from pipeline.engine.precision import Precision
 from pipeline.engine.text_writer import TextWriter
 from pipeline.generation.reasons.sentence_checks import brand_words, fault, first_sentence, runs
-from pipeline.language_tag import primary_language
+from pipeline.generation.reasons.voice import Voice
 from pipeline.model.checkpoint import Checkpoint
 from pipeline.model.prompt import reason_prompt
 from pipeline.progress import no_progress
@@ -50,12 +49,13 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True)
 class ItemWords:
-    """The night's `item_words`, by item and primary language, and the catalogue's names."""
+    """The night's `item_words`, by item and primary language; names and what is never said."""
 
     words: Mapping[Pair, Sequence[str]]
     brand_of: Mapping[str, str]
     title_of: Mapping[str, str] = field(default_factory=dict)
     aspects: Mapping[Pair, Sequence[str]] = field(default_factory=dict)
+    forbidden: Mapping[str, Sequence[str]] = field(default_factory=dict)  # by language
 
     @cached_property
     def single_words(self) -> frozenset[str]:
@@ -79,14 +79,14 @@ def word_choices(words: Sequence[str], max_words: int) -> list[list[str]]:
     return [choice for n, choice in enumerate(choices) if choice and choice not in choices[:n]]
 
 
-def pairs_of(ranked: pa.Table) -> set[Pair]:
-    """The (first item, primary language) pairs of one shard's lists."""
+def pairs_of(ranked: pa.Table, voice: Voice) -> set[Pair]:
+    """The (first item, language that is written in) pairs of one shard's lists."""
     firsts = (items[0] if items else None for items in ranked.column("item_ids").to_pylist())
     languages = ranked.column("language").to_pylist()
     return {
-        (first, primary_language(language))
+        (first, written_in)
         for first, language in zip(firsts, languages, strict=True)
-        if first is not None
+        if first is not None and (written_in := voice.language(language)) is not None
     }
 
 
@@ -157,8 +157,15 @@ def _attempts(
     for (pair, words), token_ids in zip(asked, continued, strict=True):
         sentence = first_sentence(vocabulary.decode_text(token_ids))
         own_brand = item_words.brand_of.get(pair[0], "")
-        unsupported = item_words.unsupported(pair)
-        found.append((sentence, fault(sentence, words, brands, own_brand, unsupported)))
+        broken = fault(
+            sentence,
+            words,
+            brands,
+            own_brand,
+            unsupported=item_words.unsupported(pair),
+            forbidden=item_words.forbidden.get(pair[1], ()),
+        )
+        found.append((sentence, broken))
     whole = [n for n, (_, broken) in enumerate(found) if broken is None]
     sure = dict(
         zip(

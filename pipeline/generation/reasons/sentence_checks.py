@@ -44,7 +44,9 @@ def fault(
     words: Sequence[str],
     brands: frozenset[tuple[str, ...]] = frozenset(),
     own_brand: str = "",
+    *,
     unsupported: Collection[str] = frozenset(),
+    forbidden: Collection[str] = (),
 ) -> str | None:
     """The first rule that a model's sentence breaks, or none: it may be shown.
 
@@ -53,6 +55,7 @@ def fault(
         brands: every brand of the shop; only the item's own and the given words may be named.
         own_brand: the item's.
         unsupported: words that reviews use of other items, not of this one; none may be in it.
+        forbidden: words and phrases that the shop never uses (`voice`).
     """
     found = _words(sentence)
     checks = (
@@ -64,6 +67,7 @@ def fault(
         ("placeholder", bool(_PLACEHOLDER.search(sentence))),
         ("other_brand", _names_any(found, brands - brand_words([own_brand, *words]))),
         ("word_missing", not any(stands_in(word, sentence) for word in words)),
+        ("forbidden", any(stands_in(word, sentence) for word in forbidden)),
         ("personal", is_personal(sentence)),
         ("contrast", is_contrast(sentence)),
         ("repeats", _repeats(found) or bool(_DOUBLED_MARK.search(sentence))),

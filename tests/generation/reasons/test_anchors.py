@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.generation.reasons.anchors import choose_anchor
-from pipeline.generation.reasons.templates import BOUGHT, CHOSEN, RATED, SEEN
+from pipeline.generation.reasons.voice import BOUGHT, CHOSEN, RATED, SEEN
 
 TITLES = {name: name.upper() for name in "abcde"}
 

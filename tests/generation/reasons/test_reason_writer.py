@@ -45,7 +45,7 @@ def test_the_models_sentence_where_it_is_good_in_the_users_language(
         if row["language"] in ("en", "zh-CN") and row["reason_method"] == "model":
             assert row["reason"] == GOOD[row["language"][:2]]
     by_language = {row["language"]: row["reason_method"] for row in rows}
-    # There are no German or French words, and no words of an unknown language.
+    # There are no German words; nothing is written in a language that nobody knows.
     assert by_language["zh-CN"] == "model"
     assert by_language["de"] == "template"
     pairs = {
@@ -60,7 +60,7 @@ def test_the_models_sentence_where_it_is_good_in_the_users_language(
 
 
 def test_whatever_a_shopper_s_language_is_written_like(shop: Shop, eloquent: list[str]) -> None:
-    """Its words are found, and the row has a tag."""
+    """Its words are found, and the row has a tag; who has none gets none, or the shop's."""
     told = {"a": " en_GB", "b": "EN", "c": "english", "d": None, "e": "zh-Hans-CN "}
     people = [history(name, [item(n)], language=tag) for n, (name, tag) in enumerate(told.items())]
     words = [
@@ -70,14 +70,23 @@ def test_whatever_a_shopper_s_language_is_written_like(shop: Shop, eloquent: lis
     ]
     shop.put("histories", people)
     shop.put("item_words", words)
-    rows = {row["user_id"]: row for row in rows_of(shop.generate())}
+    made = shop.with_settings("reasons", default_language="").generate()
+    rows = {row["user_id"]: row for row in rows_of(made)}
+    expected = {"a": "en-GB", "b": "EN", "c": None, "d": None, "e": "zh-Hans-CN"}
+    assert {name: rows[user_id_of(name)]["language"] for name in told} == expected
+    for name, language in expected.items():
+        row = rows[user_id_of(name)]
+        assert (row["reason"] is None, row["reason_method"]) == (
+            (False, "model") if language else (True, None)
+        )
+    assert made.report["without_words"] == {"und": 2}
+    assert "2 shoppers get no words" in made.report["warnings"][0]
+
+    rows = {row["user_id"]: row for row in rows_of(shop.generate("R2"))}
     assert {row["reason_method"] for row in rows.values()} == {"model"}
-    assert {name: rows[user_id_of(name)]["language"] for name in told} == {
-        "a": "en-GB",
-        "b": "EN",
-        "c": "und",
-        "d": "und",
-        "e": "zh-Hans-CN",
+    assert {name: rows[user_id_of(name)]["language"] for name in told} == expected | {
+        "c": "en",
+        "d": "en",
     }
 
 
