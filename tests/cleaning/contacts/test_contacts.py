@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from phonenumbers import (
     PhoneNumberFormat,
     PhoneNumberType,
@@ -106,7 +109,7 @@ def test_a_plain_text_knows_where_each_character_was_written() -> None:
     "piece",
     [
         "a", "1 ", "1-", "1", "a@", "@", "at ", "(", " ", "+1", "0", "a.", "tel ", "?token=", "ab12 ",
-        "john dot ", '"', "1.1.", "A1", "x=1&", "12:30 ", "12x", "x [ at ] ", "a_", " dot b", "https://a/",
+        "john dot ", '"', "1.1.", "A1", "x=1&", "12:30 ", "12x", "x [ at ] ", "a_", " dot b", "https://a/", "a.a", "O0", "-at-", "x underscore ", "https://a/verify?", "a@b ",
         "4111 1111 1111 1111 ", "é", "١",
     ],
 )  # fmt: skip
@@ -124,6 +127,32 @@ def test_hostile_strings_survive(shared_data: Path) -> None:
         assert scrubbed == without_contacts(scrubbed)
         if not any(sign in plain(text).text for sign in "@=") and not any(map(str.isdigit, text)):
             assert scrubbed == text
+
+
+# What the patterns look for, of several scripts, next to what breaks programs.
+_PIECES = (
+    "1", "23", "0", "٥", "９", "O", "l", " ", "\u00a0", "-", ".", "/", "(", ")", "+", "@", "＠", "%40", " at ", " dot ",
+    "gmail com", "tel ", "order ", "電話", "https://a.example/", "?token=", "\u0301", "\ud800", "\U0001f600",
+    "\u200b", "\n", "ำ", "%", "&#64;", "DE12", "x", "İ", "ﬁ", "½", "\x00",
+)  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(st.lists(st.sampled_from(_PIECES) | st.text(max_size=3), max_size=24).map("".join))
+def test_any_text_is_scrubbed_and_stays_about_as_long(text: str) -> None:
+    """No text of any characters crashes; places are in order, and a mark is the longest growth."""
+    found = contacts(text)
+    places = [(span.start, span.end) for span in found]
+    assert places == sorted(places)
+    assert all(0 <= start < end <= len(text) for start, end in places)
+    assert all(end <= start for (_, end), (start, _) in pairwise(places)), places
+    assert len(without_contacts(text)) <= len(text) + len("[phone]") * len(found)
+
+
+def test_what_was_scrubbed_is_not_scrubbed_again() -> None:
+    """A released row is scrubbed a second time and has to stay as it is."""
+    once = [without_contacts(one.text) for one in CORPUS[::3]]
+    assert [without_contacts(text) for text in once] == once
 
 
 def _covered(place: tuple[int, int, str], found: list) -> bool:
