@@ -66,9 +66,9 @@ _DIGITS = "0-9\u0660-\u0669\u06f0-\u06f9\u0966-\u096f\u09e6-\u09ef\u0e50-\u0e59\
 _DIGIT = f"[{_DIGITS}]"
 _SIGNS = (
     "[@\uff20\ufe6b]|%40|&(?:#64|#[xX]40|commat);|://",
-    r"[\[({<]\s{0,2}(?i:at|ät|arroba|arobase|chiocciola|apenstaartje|małpa|malpa|собака|собачка|a|et|"
+    r"[\[({<\uff08\uff3b]\s{0,2}(?i:at|ät|arroba|arobase|chiocciola|apenstaartje|małpa|malpa|собака|собачка|a|et|"
     r"kukac|zavináč|zavinac|snabel-?a|alfakr[øo]ll|miukumauku|kr[øo]llalfa|παπάκι|papaki|arobas|at[ -]sign)"
-    r"\s{0,2}[\])}>]",
+    r"\s{0,2}[\])}>\uff09\uff3d]",
     # six digits close together, or India's tax number
     rf"{_DIGIT}(?:(?:[^\p{{L}}\p{{Nd}}]{{0,6}}| ?\p{{L}}{{1,3}}){_DIGIT}){{5}}",
     r"[0-9]{4}[A-Z](?<=[A-Z]{5}[0-9]{4}[A-Z])",
@@ -79,9 +79,11 @@ _SIGNS = (
     # "password is hunter22": a word with a letter and a digit, behind such a word and a verb
     r"[0-9](?<=(?i:passwor[dt]|kennwort|passwd|pwd|passe|contraseña|senha|wachtwoord|hasło|пароль|parola|lösenord|"
     r"salasana|heslo|jelszó|şifre|adgangskode|passord)\p{L}{0,2}\s\p{L}{1,6}\s:?\s?[^\s]{0,30})",
+    # "Bearer mF_9.B5f": parts of a token may be shorter
+    r"[0-9](?<=(?i:bearer|basic)\s{1,3}[A-Za-z0-9+/_.~\-]{0,40})",
     r"[0-9](?:(?<=[A-Za-z0-9_\-]{12})|(?=[A-Za-z0-9_\-]{11}))",
 )
-_BEGINS = rf"@\uff20\ufe6b%&:;?#=\[({{<{_DIGITS}"
+_BEGINS = rf"@\uff20\ufe6b%&:;?#=\[({{<\uff08\uff3b{_DIGITS}"
 # " at " before what looks like a domain
 _SPELLED = (
     r"[\s_\-*~](?=[aAcCgGkKmMpPsSzZсСмМрРπΠ])(?i:at(?:[ -]sign)?|arroba|arobase?|chiocciola|apenstaartje|"
