@@ -2,9 +2,9 @@
 
 | task | does | when it fails |
 |--|--|--|
-| `export_lists` | files for each tool of `exports.profiles`, of the night that readers see (lists \
-and triggers: `exports.datasets`), by the shop's own ids, without those who do not \
-agree to be written to; who has left since is told \
+| `export_lists` | files for each tool of `exports.profiles`, of the night that readers see \
+(lists, and triggers where `exports.datasets` has them), by the shop's own ids, without those \
+who do not agree to be written to; who has left since is told \
 | nothing is published, the key is not there, the raw files know nobody, or the disk refuses: the \
 last export to the tool that the message names stays; clear this task |
 
