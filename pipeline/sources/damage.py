@@ -85,12 +85,14 @@ def _decompress(dataset: SourceDataset, file: DeliveredFile) -> None:
     except OSError as error:
         header = 1 if dataset.format == "csv" and dataset.has_header else 0
         rows = max(0, _lines_before_the_fault(file) - header)
-        raise FileDamageError(file, _why(file, error), rows) from None
+        raise FileDamageError(file, why_unreadable(file, error), rows) from None
 
 
-def _why(file: DeliveredFile, error: OSError) -> str:
+def why_unreadable(file: DeliveredFile, error: OSError) -> str:
     """The fault in words; a decompressor's own name what it met, and not what the file is."""
-    magic = _MAGIC[file.path.suffix]
+    magic = _MAGIC.get(file.path.suffix)
+    if magic is None or not file.path.exists():
+        return f"cannot be read: {error}"
     with file.path.open("rb") as stream:
         if stream.read(len(magic)) != magic:
             codec = _CODECS[file.path.suffix]

@@ -196,8 +196,33 @@ def _short_fraction(times: Values) -> Values:
 
 
 def _each(values: Values, text: Callable[[Any], str]) -> Values:
-    made = [None if value is None else text(value) for value in values.to_pylist()]
+    made = [None if value is None else text(value) for value in python_values(values)]
     return pa.array(made, pa.string())
+
+
+def python_values(values: Values) -> list[Any]:
+    """An array's values; times that Python's calendar lacks (the year 0, 10000) as Arrow's text."""
+    try:
+        return list(values.to_pylist())
+    except (OverflowError, ValueError):  # pandas' own error for nanoseconds is a ValueError
+        return [_python_value(one) for one in values]
+
+
+def _python_value(one: Any) -> Any:
+    if not one.is_valid:
+        return None
+    kind = one.type
+    if pa.types.is_struct(kind):
+        return {field.name: _python_value(one[field.name]) for field in kind}
+    if pa.types.is_map(kind):
+        pairs = (list(pair.values()) for pair in one.values)
+        return [(_python_value(key), _python_value(value)) for key, value in pairs]
+    if pa.types.is_nested(kind):
+        return [_python_value(element) for element in one.values]
+    try:
+        return one.as_py()
+    except (OverflowError, ValueError):
+        return one.cast(pa.string()).as_py()
 
 
 def _text_or_digits(value: bytes) -> str:

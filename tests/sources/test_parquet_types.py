@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
+from pipeline.sources.discovery.parquet_sample import parquet_rows
 from pipeline.sources.file_checks import check_files
-from pipeline.sources.parquet_by_arrow import spark_reads
+from pipeline.sources.parquet_by_arrow import spark_reads, texts_of
 from pipeline.sources.reader_columns import FILE
 from pipeline.sources.readers import count_rows, read_rows
 from pipeline.sources.source import SourceDataset
@@ -107,6 +109,28 @@ def test_every_type_comes_as_its_text(spark: SparkSession, tmp_path: Path) -> No
     assert texts == {name: text for name, (_, text, _) in TYPES.items()}
     assert [row["v"] for row in rows if row["n"] == "2"] == [None] * len(TYPES)
     assert set(count_rows(spark, of, tmp_path, files).values()) == {2}
+
+
+def test_times_that_no_calendar_has_end_nothing(tmp_path: Path) -> None:
+    """Inside other values and beside them; `source new` reads them, too."""
+    micros = pa.array([253402300800 * 10**6, -62135596801 * 10**6, None, 0], pa.int64())
+    times = micros.cast(pa.timestamp("us"))
+    days = pa.array([2932897, -719163, None, 0], pa.int32()).cast(pa.date32())
+    zoned = micros.cast(pa.timestamp("us", "Europe/Berlin"))
+    nested = pa.StructArray.from_arrays([times, days, zoned], ["at", "on", "zoned"])
+    offsets = pa.array([0, 2, 2, 3, 4], pa.int32())
+    both = [nested, pa.ListArray.from_arrays(offsets, times)]
+    first = [json.loads(texts_of(one)[0].as_py()) for one in both]
+    assert first[0]["at"].startswith("10000-01-01")
+    assert first[0]["on"] == "10000-01-01"
+    assert [text.split()[0] for text in first[1]] == ["10000-01-01", "0000-12-31"]
+    assert texts_of(nested)[2].as_py() == "{}"
+    assert '"at":"1970-01-01T00:00:00.000"' in texts_of(nested)[3].as_py()
+    table = pa.table({"ts": times, "on": days, "zoned": zoned, "n": nested})
+    pq.write_table(table, tmp_path / "e.parquet")
+    _, rows, is_whole = parquet_rows(tmp_path / "e.parquet", 10)
+    assert is_whole
+    assert (rows[1]["on"], rows[3]["on"]) == ("0000-12-31", "1970-01-01")
 
 
 def test_codecs_and_encodings(spark: SparkSession, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.sources.damage import FileDamageError, open_decompressed
+from pipeline.sources.damage import FileDamageError, open_decompressed, why_unreadable
 from pipeline.sources.discovery.encodings import encoding_of
 from pipeline.sources.discovery.folder import FileGroup
 from pipeline.sources.discovery.parquet_sample import parquet_rows
@@ -96,6 +96,8 @@ def read_table(root: Path, group: FileGroup) -> Table:
         if group.kind == "parquet":
             return _parquet(root, group, paths)
         heads = [_head(root, path) for path in paths]
+    except NotReadError:
+        raise
     except (OSError, EOFError, FileDamageError, ValueError) as error:
         raise NotReadError(f"cannot be read: {error}"[:300]) from None
     raw = b"".join(data[:4096] for data, _ in heads)
@@ -113,7 +115,7 @@ def read_table(root: Path, group: FileGroup) -> Table:
     if opening.lower().startswith(("<!doctype", "<html", "<?xml", "<head", "<body")):
         raise NotReadError("is HTML or XML (an error page that was saved?)")
     if group.kind == "json" or opening.startswith(("{", "[{")):
-        table = _json_lines(group, texts)
+        table = _json_lines(group, texts, encoding)
     else:
         table = _csv(group, texts, is_whole=is_whole)
     table.is_whole = is_whole and table.is_whole
@@ -144,8 +146,12 @@ def _spread(paths: Sequence[str]) -> list[str]:
 
 
 def _head(root: Path, path: str) -> tuple[bytes, bool]:
-    with open_decompressed(DeliveredFile(path, root / path, None)) as stream:
-        data = bytes(stream.read(SAMPLE_BYTES + 1))
+    file = DeliveredFile(path, root / path, None)
+    try:
+        with open_decompressed(file) as stream:
+            data = bytes(stream.read(SAMPLE_BYTES + 1))
+    except OSError as error:
+        raise NotReadError(why_unreadable(file, error)[:300]) from None
     return data[:SAMPLE_BYTES], len(data) <= SAMPLE_BYTES
 
 
@@ -200,7 +206,9 @@ def _parquet(root: Path, group: FileGroup, paths: list[str]) -> Table:
 # -- JSON Lines ----------------------------------------------------------------------------------
 
 
-def _json_lines(group: FileGroup, texts: Sequence[str]) -> Table:
+def _json_lines(group: FileGroup, texts: Sequence[str], encoding: str) -> Table:
+    if encoding.startswith(("utf-16", "utf-32")):
+        raise NotReadError(f"is JSON in {encoding}; have it written in UTF-8, as JSON is to be")
     if texts[0].lstrip().startswith("["):
         raise NotReadError("is one JSON array; write one object per line (jq -c '.[]' makes it so)")
     rows, wrong = [], 0

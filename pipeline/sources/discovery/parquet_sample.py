@@ -10,6 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.sources.parquet_by_arrow import python_values
+
 BATCH_ROWS = 1000
 
 
@@ -24,9 +26,10 @@ def parquet_rows(path: Path, limit: int) -> tuple[list[str], list[dict[str, Any]
             names = list(file.schema_arrow.names)
             rows: list[dict[str, Any]] = []
             for batch in file.iter_batches(batch_size=min(limit, BATCH_ROWS)):
+                some = batch.slice(0, limit - len(rows))
+                columns = [map(_plain, python_values(values)) for values in some.columns]
                 rows += [
-                    {name: _plain(value) for name, value in row.items()}
-                    for row in batch.slice(0, limit - len(rows)).to_pylist()
+                    dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)
                 ]
                 if len(rows) >= limit:
                     break
@@ -53,7 +56,10 @@ def _text(value: dt.date | dt.time | decimal.Decimal | bytes) -> str:
         except UnicodeDecodeError:
             return value.hex()
     if isinstance(value, dt.datetime) and value.tzinfo is not None:
-        return value.astimezone(dt.UTC).replace(tzinfo=None).isoformat(" ") + "Z"
+        try:
+            return value.astimezone(dt.UTC).replace(tzinfo=None).isoformat(" ") + "Z"
+        except OverflowError:  # the first or last hours of the calendar, in another zone
+            return value.isoformat(" ")
     text = str(value)
     is_decimal = isinstance(value, decimal.Decimal) and "." in text
     return text.rstrip("0").rstrip(".") if is_decimal else text

@@ -79,7 +79,7 @@ def propose(
     unused = [one for one in choice.unused if id(one[0].table) not in used]
     left_out += [(known.table.group.pattern, why) for known, why in unused]
     missing = [f"{plan.dataset}: {text}" for plan in plans for text in plan.missing]
-    if not plans:
+    if not any(plan.dataset in ("events", "reviews") for plan in plans):
         missing.append(
             "no file looks like events (a shopper, an item, a time) or like reviews (an item, a "
             "rating)"

@@ -183,6 +183,23 @@ def test_what_is_no_array_of_items_is_not_exploded(tmp_path: Path, row: dict[str
     assert "explode" not in propose(tmp_path).yaml
 
 
+@pytest.mark.parametrize(
+    ("name", "data", "said"),
+    [
+        ("e_2026-03-01.csv.gz", b"user,item\nu1,a\n", "it is no gzip data"),
+        ("e_2026-03-01.jsonl", '{"user": "u"}\n'.encode("utf-16"), "is JSON in utf-16"),
+    ],
+)
+def test_what_is_not_read_is_said_in_words(
+    tmp_path: Path, name: str, data: bytes, said: str
+) -> None:
+    (tmp_path / name).write_bytes(data)
+    (tmp_path / "products.csv").write_text("sku,title\na,Mug\nb,Cup\n")
+    proposal = propose(tmp_path)
+    assert said in proposal.left_out[0][1]
+    assert proposal.missing[-1].startswith("no file looks like events")
+
+
 def test_a_catalogue_without_a_date_is_a_snapshot(tmp_path: Path) -> None:
     """Beside dated events; what the rows of events name is none."""
     files = {
