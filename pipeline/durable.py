@@ -18,7 +18,7 @@ import errno
 import os
 import shutil
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,10 +56,7 @@ def beside(path: Path, mode: int = FROM_UMASK) -> Iterator[tuple[BinaryIO, Calla
 
     For what must be known to have room before something else is done that cannot be undone.
     """
-    make_directory(path.parent)
-    # Several machines may write beside each other, and two may have a process of one number.
-    aside = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
-    aside.unlink(missing_ok=True)
+    aside = _aside_of(path)
     try:
         descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         with os.fdopen(descriptor, "wb") as file:
@@ -80,6 +77,42 @@ def put_text(path: Path, text: str, mode: int = FROM_UMASK, errors: str = "stric
     """A whole text file, in UTF-8, in its place."""
     with in_place(path, mode) as file:
         file.write(text.encode("utf-8", errors))
+
+
+def put_in_order(contents: Sequence[tuple[Path, bytes]], mode: int = FROM_UMASK) -> None:
+    """Several files, each whole in its place; a kill leaves the first ones.
+
+    All are on the disk at the end. After a power cut each is the old or the new one.
+    """
+    asides = [_aside_of(path) for path, _ in contents]
+
+    def write(aside: Path, content: bytes) -> None:
+        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+
+    try:
+        in_threads(
+            lambda one: write(*one),
+            [(aside, content) for aside, (_, content) in zip(asides, contents, strict=True)],
+        )
+        for aside, (path, _) in zip(asides, contents, strict=True):
+            aside.replace(path)
+        in_threads(sync_directory, {path.parent for path, _ in contents})
+    finally:
+        for aside in asides:
+            aside.unlink(missing_ok=True)
+
+
+def _aside_of(path: Path) -> Path:
+    """Where a file is written aside: nothing is there, and its directory is."""
+    make_directory(path.parent)
+    # Several machines may write beside each other, and two may have a process of one number.
+    aside = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
+    aside.unlink(missing_ok=True)
+    return aside
 
 
 def rename(aside: Path, path: Path) -> None:

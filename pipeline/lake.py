@@ -230,6 +230,20 @@ class Lake:
         with storage_errors(f"cannot commit {partition.path}"):
             _put_sealed(pointer, {"run_id": partition.directory_id})
 
+    def point_all(self, partitions: Iterable[Partition]) -> None:
+        """As `point`, several in their order; their flushes wait for the disk together."""
+        pointers = {
+            partition.path.parent / CURRENT: partition.directory_id for partition in partitions
+        }
+        with storage_errors(f"cannot commit partitions in {self.root}"):
+            durable.put_in_order(
+                [
+                    (pointer, sealed_json({"run_id": directory_id}))
+                    for pointer, directory_id in pointers.items()
+                    if not _points_at(pointer, directory_id)
+                ]
+            )
+
     def publish(
         self,
         name: str,

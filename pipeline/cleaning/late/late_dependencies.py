@@ -13,11 +13,11 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from pipeline.datasets import cleaned
-from pipeline.lake import Lake
+from pipeline.lake import Lake, Partition
 from pipeline.retention.expired import expired_until
 from pipeline.sources.source import TIME_COLUMN
 
@@ -28,8 +28,11 @@ _BESIDE = {"events": ("removed_events", "retractions"), "reviews": ("retractions
 class LateDependencies:
     """Reads the manifests of a lake, each at most once."""
 
-    def __init__(self, lake: Lake) -> None:
-        self._lake = lake
+    def __init__(
+        self, lake: Lake, closed: Mapping[tuple[str, dt.date], Partition] | None = None
+    ) -> None:
+        """Of a lake, and of partitions of it that are closed and not pointed at yet."""
+        self._lake, self._closed = lake, closed or {}
         self._hashes: dict[tuple[str, dt.date], str] = {}
         self._expired = expired_until(lake)
 
@@ -41,9 +44,10 @@ class LateDependencies:
             day: the delivery.
             oldest: the oldest own day of its late rows.
         """
+        closed = {date for name, date in [*self._closed] if name == cleaned(dataset)}
         since = (
             date
-            for date in self._lake.dates(cleaned(dataset), day)
+            for date in sorted({*self._lake.dates(cleaned(dataset), day), *closed})
             if date >= oldest and not self._has_expired(date)
         )
         return {
@@ -90,7 +94,7 @@ class LateDependencies:
         if key not in self._hashes:
             files = []
             for name in (cleaned(dataset), *_BESIDE[dataset]):
-                partition = self._lake.whole(name, day)
+                partition = self._closed.get((name, day)) or self._lake.whole(name, day)
                 files.append(partition.manifest["files"] if partition is not None else [])
             text = json.dumps(files, sort_keys=True)
             self._hashes[key] = hashlib.sha256(text.encode()).hexdigest()[:16]

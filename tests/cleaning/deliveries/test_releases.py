@@ -92,7 +92,7 @@ def test_rows_that_pass_after_a_fix_land_in_their_day_once(
     (tmp_path / "shop.yaml").write_text(FIXED)
     _release(lake, shop, "event_type_unknown_value")
     with monkeypatch.context() as broken:
-        broken.setattr(commit_days, "_commit_dataset", _full_disk)
+        broken.setattr(commit_days, "_close_dataset", _full_disk)
         with pytest.raises(StorageError):
             clean_night(spark, shop, lake, Run(SECOND, "dies"))
     source = load_source(shop.shop.source)
