@@ -164,7 +164,7 @@ def _as_history(mine: Rows, past: list[dict[str, Any]], searches: Rows) -> dict[
 def test_equals_a_plain_reading_of_random_pasts(spark: SparkSession) -> None:
     chance = random.Random(7)
     events, reviews = [], []
-    for name in range(80):
+    for name in range(160):
         for number in range(chance.randrange(1, 14)):
             day = DAY - dt.timedelta(days=chance.randrange(-1, 5))
             time = f"{day} {chance.choice(['08:00', '09:00', '11:00'])}"
