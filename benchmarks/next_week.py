@@ -71,6 +71,7 @@ from pipeline.evaluation.evaluate import evaluate
 from pipeline.lake import Lake, Run
 from pipeline.model.catalogue import read_catalogue
 from pipeline.model.checkpoint import load_checkpoint
+from pipeline.model.prior import Prior
 from pipeline.model.transitions import fit_transitions
 from pipeline.model.user_history import UserHistory, read_histories
 from pipeline.ranking.bootstrap import difference_interval
@@ -224,15 +225,23 @@ def night_scorers(  # noqa: PLR0917  all of a night
         of_best = (best.model, best.vocabulary, items, settings.histories.max_events)
         scorers["night"] = model_scorer(*of_best, best.prior)
         assert best.prior is not None  # every night of ours has one
-        counted = fit_transitions(
-            known_numbers(known, best.vocabulary),
-            len(best.vocabulary.item_ids),
-            best.prior.transitions.shape,
-        )
-        scorers["recounted"] = model_scorer(
-            *of_best, dataclasses.replace(best.prior, transitions=counted)
-        )
+        pasts = known_numbers(known, best.vocabulary)
+        scorers["recounted"] = model_scorer(*of_best, recounted(best.prior, pasts))
     return scorers
+
+
+def recounted(prior: Prior, pasts: Sequence[Sequence[int]]) -> Prior:
+    """The same prior over other pasts; a mixture's item weights stay."""
+    n_items = prior.transitions.counts_II.shape[0]
+    counted = fit_transitions(pasts, n_items, prior.transitions.shape)
+    if prior.mixture is None:
+        return dataclasses.replace(prior, transitions=counted)
+    followed = fit_transitions(pasts, n_items, prior.mixture.followed.shape)
+    return dataclasses.replace(
+        prior,
+        transitions=counted,
+        mixture=dataclasses.replace(prior.mixture, same=counted, followed=followed),
+    )
 
 
 def compared(  # noqa: PLR0917  what `measure` is told too

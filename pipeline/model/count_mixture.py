@@ -149,11 +149,19 @@ def count_features(
 ) -> list[sparse.csr_matrix]:
     """`COUNT_FEATURES`, each `feature_UI`."""
     n_items = same.counts_II.shape[0]
-    found = []
-    for shape in (SAME_SHAPE, RECENT):
-        cosine_UI = weighed_histories(histories, n_items, shape) @ same.strengths_II
-        found.append((cosine_UI * (1 / _COSINE)).log1p().tocsr())
-    return [*found, (followed.scores(histories) * (1 / _STRENGTH)).log1p().tocsr()]
+    cosines = [
+        weighed_histories(histories, n_items, shape) @ same.strengths_II
+        for shape in (SAME_SHAPE, RECENT)
+    ]
+    found = [_in_logarithms(cosine_UI, _COSINE) for cosine_UI in cosines]
+    return [*found, _in_logarithms(followed.scores(histories), _STRENGTH)]
+
+
+def _in_logarithms(sum_UI: sparse.csr_matrix, unit: float) -> sparse.csr_matrix:
+    """log(1 + sum / unit), in place: a copy costs as much as the sum."""
+    sum_UI.data /= unit
+    np.log1p(sum_UI.data, out=sum_UI.data)
+    return sum_UI
 
 
 def own_features(histories: Histories, n_items: int) -> list[sparse.csr_matrix]:
@@ -174,8 +182,18 @@ def _by_name(names: Sequence[str], weights: Weights) -> dict[str, float]:
 
 
 def _weighed(features: Sequence[sparse.csr_matrix], weight_F: Floats) -> sparse.csr_matrix:
-    total = sparse.csr_matrix(features[0].shape, dtype=np.float64)
-    for weight, feature_UI in zip(weight_F, features, strict=True):
-        if weight:
-            total = total + feature_UI * float(weight)
-    return total.tocsr()
+    """The weighed sum of `COUNT_FEATURES`.
+
+    The two of cosines come from sums over the same places, in one order: adding numbers is enough,
+    and a sum of sparse tables would cost more than all the rest. Only where a past is so long that
+    its oldest items weigh 0 (some 7,000) are there fewer places.
+    """
+    same_UI, recent_UI, followed_UI = features
+    if same_UI.nnz != recent_UI.nnz:
+        weighed = zip(weight_F, features, strict=True)
+        return sum((float(w) * f for w, f in weighed), sparse.csr_matrix(same_UI.shape)).tocsr()
+    data = weight_F[0] * same_UI.data + weight_F[1] * recent_UI.data
+    cosines_UI = sparse.csr_matrix((data, same_UI.indices, same_UI.indptr), shape=same_UI.shape)
+    if not weight_F[2]:
+        return cosines_UI
+    return (cosines_UI + followed_UI * float(weight_F[2])).tocsr()

@@ -65,7 +65,9 @@ class Prior:
             histories: numbers of the vocabulary's items, oldest first; other items left out.
         """
         if self.mixture is not None:
-            return (self.mixture.scores(histories) * self.weight).tocsr()
+            mixed = self.mixture.scores(histories)
+            mixed.data *= self.weight  # in place: it is as large as what it took to make it
+            return mixed
         n_items = self.transitions.counts_II.shape[0]
         found = sparse.csr_matrix((len(histories), n_items), dtype=np.float64)
         if self.weight:

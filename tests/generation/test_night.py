@@ -15,6 +15,7 @@ from pipeline.contracts.arrow import check_table
 from pipeline.contracts.contract import load_contract
 from pipeline.errors import DamagedError, GateError, InputError, StorageError
 from pipeline.generation import night, reason_shards
+from pipeline.generation.inputs import NightInputs
 from pipeline.generation.lists import list_maker
 from pipeline.intact import file_sha256
 from pipeline.lake import Run
@@ -134,6 +135,16 @@ def test_lists_are_those_that_evaluation_measures_the_prior_included(
         assert scores == pytest.approx(scores_I[best] - total, abs=5e-5)
         changed += found != [entry["item_id"] for entry in without[user.user_id]["items"]]
     assert changed > 20, "such a prior moves most lists"
+
+
+def test_with_another_mixture_no_list_is_reused(shop: Shop) -> None:
+    keys = []
+    for weight in (1.0, 1.0, 2.0):
+        shutil.rmtree(shop.model_directory())  # what is committed stays as it is
+        shop.put_model(prior=a_mixture(weight))
+        inputs = NightInputs(shop.lake, Run(NIGHT, "R"), shop.settings, lambda: False)
+        keys.append(inputs.list_key)
+    assert keys[0] == keys[1] != keys[2]
 
 
 def test_the_files_keep_to_the_contract_and_are_sorted(shop: Shop) -> None:

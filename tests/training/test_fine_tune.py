@@ -20,7 +20,7 @@ from pipeline.lake import Lake, Run
 from pipeline.ledger import read_ledger
 from pipeline.model.champion import ChampionRecord, write_champion
 from pipeline.model.checkpoint import load_checkpoint
-from pipeline.model.transitions import PRIOR_FILE, TRANSITIONS_FILE
+from pipeline.model.prior import PRIOR_FILE, TRANSITIONS_FILE
 from pipeline.model.vocabulary import ITEMS_FILE, TOKENIZER_FILE
 from pipeline.settings import Settings
 from pipeline.training.fine_tune import FineTuned, fine_tune

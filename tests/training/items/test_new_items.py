@@ -76,6 +76,7 @@ def test_in_a_mixture_it_has_its_like_s_mean_weight_too() -> None:
     assert after.bias_I.tolist() == [2.0, 6.0, 10.0, 14.0, 4.0, -16.0]
     assert after.mixture is not None
     assert after.transitions is after.mixture.same
+    assert after.mixture.followed.counts_II[2, 4] == 1.5  # after 2: 0 once, 1 twice
     scores = after.scores([[2]]).toarray()[0]
     assert scores[4] > 0
     assert scores[5] == 0  # nothing is like it
