@@ -14,6 +14,7 @@ import argparse
 from collections import Counter
 
 from pipeline.cleaning.night import CleanedNight, clean_night
+from pipeline.generation.reasons.voice import read_voice
 from pipeline.spark_scratch import scratch_root
 from pipeline.spark_session import open_spark
 from pipeline.stage import Report, Stage, iso_date, log, run_stage, stage_parser
@@ -22,6 +23,8 @@ from pipeline.stages import CLEAN
 
 def clean(stage: Stage, arguments: argparse.Namespace) -> Report:
     """Clean the night; its ledger lines are written with it."""
+    if stage.settings.reasons.enabled:
+        read_voice(stage.settings.reasons)  # a mistake in it is said before the night's work
     spark = open_spark(stage.settings.spark, CLEAN, scratch_root(stage.lake))
     night = clean_night(
         spark, stage.settings, stage.lake, stage.run, arguments.first, every=arguments.again

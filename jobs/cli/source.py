@@ -107,6 +107,7 @@ def execute_check(arguments: argparse.Namespace) -> int:
     from jobs.cli.terminal import console
     from pipeline.encryption.keyring import without
     from pipeline.errors import DATA_ERROR
+    from pipeline.generation.reasons.voice import written_in
     from pipeline.sources.check import check_source
     from pipeline.sources.required import missing_datasets
     from pipeline.sources.source_yaml import load_source
@@ -126,6 +127,7 @@ def execute_check(arguments: argparse.Namespace) -> int:
                 arguments.date,
                 settings.shop.timezone,
                 settings.cleaning,
+                written_in(settings.reasons),
             )
         finally:
             spark.stop()

@@ -25,7 +25,7 @@ from pipeline.generation.lists.promotions import as_facts, read_promotions
 from pipeline.generation.lists.reranker import Reranker
 from pipeline.generation.lists.reused_lists import ReusedLists
 from pipeline.generation.reasons.reason_writer import ItemWords, Pair
-from pipeline.generation.reasons.voice import read_voice
+from pipeline.generation.reasons.voice import NO_VOICE, read_voice
 from pipeline.generation.shards import fingerprint
 from pipeline.lake import Lake, Run, storage_errors
 from pipeline.ranking.best_baseline import DEFAULT
@@ -79,7 +79,7 @@ class NightInputs:
         self.champion_record = read_champion(lake, run.run_date)
         generation = settings.generation
         self.promotions = read_promotions(generation.promotions, run.run_date, generation.k)
-        self.voice = read_voice(settings.reasons)
+        self.voice = read_voice(settings.reasons) if settings.reasons.enabled else NO_VOICE
         self.n_shards = shards_for(self.histories.rows, generation.shards)
         self.scratch = lake.work(GENERATE, run)
         self.users = users_by_shard(self.histories, self.n_shards, self.scratch)

@@ -136,7 +136,7 @@ def _reasons(
             reasons.append((None, None, None))
             continue
         tag = written_in
-        if written_in == primary_language(language):
+        if primary_language(written_in) == primary_language(language):
             tag = (language or "").strip().replace("_", "-")
         sentence = sentences.get((first, written_in))
         if sentence is not None:

@@ -16,7 +16,7 @@ import datetime as dt
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,7 @@ _UNREADABLE = "quarantined: unreadable_line"
 MOST_REFUSED = 0.5  # of the rows: beyond it, something is mapped wrongly
 WORTH_A_WARNING = 0.01
 USERS, LANGUAGE = "users", "language"
+_PRIMARY_LANGUAGE = "^\\s*([A-Za-z]{2,3})(?=[-_]|\\s*$)"
 _FIRST_TIME, _LAST_TIME, _UNIT_IS_WRONG = "1900-01-01", "2200-01-01", "1980-01-01"
 _NO_FRACTION, _FRACTION, _LOST_DIGITS = (
     "^[0-9]+$",
@@ -128,6 +129,7 @@ def check_source(  # noqa: PLR0917  where to look, and by whose clock and limits
     date: dt.date | None = None,
     timezone: str = "UTC",
     limits: Cleaning | None = None,
+    written_in: Collection[str] = (),
 ) -> list[DatasetCheck]:
     """Look at a source and at the files of one day (by default the newest there is).
 
@@ -141,6 +143,7 @@ def check_source(  # noqa: PLR0917  where to look, and by whose clock and limits
         date: the day; by default the newest.
         timezone: of the shop.
         limits: how much may be refused before a night stops; by default that of the defaults.
+        written_in: primary languages that there are sentences in; none: users' are not asked for.
 
     Raises:
         ContractError: the YAML itself is wrong.
@@ -159,7 +162,7 @@ def check_source(  # noqa: PLR0917  where to look, and by whose clock and limits
             files = _newest(dataset, root, date if root == raw_root else None)
             check, raw = _check(spark, dataset, (root, raw_root), files, samples.fault_of(dataset))
             if raw is not None and not check.faults:
-                _look_at_rows(check, raw, dataset, limits or Cleaning())
+                _look_at_rows(check, raw, dataset, limits or Cleaning(), written_in)
             checks.append(samples.described(dataset, check))
     return checks
 
@@ -285,7 +288,11 @@ def _of_joined_files(dataset: SourceDataset, raw_root: str | Path) -> list[str]:
 
 
 def _look_at_rows(
-    check: DatasetCheck, raw: DataFrame, dataset: SourceDataset, limits: Cleaning
+    check: DatasetCheck,
+    raw: DataFrame,
+    dataset: SourceDataset,
+    limits: Cleaning,
+    written_in: Collection[str],
 ) -> None:
     """Fill in the outcomes, the facts, the sample, and what is wrong with the values."""
     mapped, unparsable = mapped_values(raw, dataset)
@@ -312,7 +319,7 @@ def _look_at_rows(
     )
     rows = ruled.withColumn(_OUTCOME, outcome)
     try:
-        found = _by_outcome(rows, dataset)
+        found = _by_outcome(rows, dataset, written_in)
         accepted = rows.where(F.col(_OUTCOME) == ACCEPTED)
         first = accepted.select(*dataset.mapping).limit(10 * SAMPLE_ROWS).collect()
         conflicts = _conflicts(accepted, dataset)
@@ -335,6 +342,8 @@ def _look_at_rows(
     for one in found:
         if one[_OUTCOME] == ACCEPTED:
             _judge_accepted(check, one, dataset)
+            if dataset.name == USERS and written_in:
+                _judge_languages(check, one)
     if conflicts:
         check.warnings.append(
             f"{conflicts:,} values of {KEY_COLUMN[dataset.name]} have rows that differ: where they "
@@ -377,7 +386,7 @@ def _unmatched_key(raw: DataFrame, join: Join) -> str:
     return ", ".join(repr(value) for row in raw.where(alone).select(*keys).take(1) for value in row)
 
 
-def _by_outcome(rows: DataFrame, dataset: SourceDataset) -> list[Row]:
+def _by_outcome(rows: DataFrame, dataset: SourceDataset, written_in: Collection[str]) -> list[Row]:
     """Rows by outcome, the most first: how many, two values that were refused, times, ids."""
     refused = [
         F.when(F.col(_OUTCOME).startswith(f"quarantined: {name}_"), F.col(f"__text_{name}"))
@@ -395,8 +404,9 @@ def _by_outcome(rows: DataFrame, dataset: SourceDataset) -> list[Row]:
             F.min(time).cast("string").alias("first"),
             F.max(time).cast("string").alias("last"),
         ]
-    if dataset.name == USERS and LANGUAGE in dataset.mapping:
-        columns.append(F.count(LANGUAGE).alias("with language"))
+    if dataset.name == USERS and LANGUAGE in dataset.mapping and written_in:
+        primary = F.lower(F.regexp_extract(LANGUAGE, _PRIMARY_LANGUAGE, 1))
+        columns.append(F.count_if(primary.isin(*written_in)).alias("written to"))
     for name in _ids(dataset):
         column = F.col(name)
         columns += [
@@ -476,14 +486,16 @@ def _judge_accepted(check: DatasetCheck, one: Row, dataset: SourceDataset) -> No
     check.facts.extend(
         f"about {one[f'different {name}']:,} different values of {name}" for name in _ids(dataset)
     )
-    if dataset.name == USERS:
-        without = one["rows"] - names.get("with language", 0)
-        if without >= WORTH_A_WARNING * one["rows"]:
-            check.warnings.append(
-                f"{without:,} of {one['rows']:,} users have no language, so no words are written "
-                "to them; where all have the same, map a constant (language: \"'en'\"), or set "
-                "reasons.default_language"
-            )
+
+
+def _judge_languages(check: DatasetCheck, one: Row) -> None:
+    without = one["rows"] - one.asDict().get("written to", 0)
+    if without >= WORTH_A_WARNING * one["rows"]:
+        check.warnings.append(
+            f"{without:,} of {one['rows']:,} users have no language, or one without sentences, so "
+            "no words are written to them; map BCP 47 tags (where all have the same, a constant: "
+            "language: \"'en'\"), set reasons.default_language, or add sentences (reasons.voice)"
+        )
 
 
 def _judge_ids(check: DatasetCheck, found: list[Row], dataset: SourceDataset) -> None:

@@ -72,16 +72,22 @@ def test_most_rows_refused_is_a_fault_with_values_and_a_remedy(
     ]
 
 
-def test_a_wrong_unit_and_users_who_differ(spark: SparkSession, tmp_path: Path) -> None:
-    """Seconds that were read as milliseconds lie in 1970."""
+def test_a_wrong_unit_users_who_differ_and_languages(spark: SparkSession, tmp_path: Path) -> None:
+    """Seconds that were read as milliseconds lie in 1970; N and S are no languages."""
     (tmp_path / "users.csv").write_text("user,agrees,region\nu1,Y,N\nu1,Y,S\nu2,N,\nu2,N,\n")
     millis = "    times: {event_time: [epoch_millis]}\n"
+    named = USERS.replace("region: region", "language: region")
     users, events = check_source(
-        spark, shop(tmp_path, "u1;A;1;1772359200", more=millis + USERS), tmp_path
+        spark,
+        shop(tmp_path, "u1;A;1;1772359200", more=millis + named),
+        tmp_path,
+        written_in={"en", "de"},
     )
     assert "all times lie before 1980" in events.faults[0]
     assert users.ok
-    assert users.warnings[1].startswith("1 values of user_id have rows that differ")
+    languages, differ = users.warnings
+    assert languages.startswith("4 of 4 users have no language, or one without sentences")
+    assert differ.startswith("1 values of user_id have rows that differ")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Collection, Iterable, Sequence
+from functools import cache
 from itertools import pairwise
 
 from pipeline.model.phrase import UNSPACED as _SPACELESS
@@ -67,7 +68,7 @@ def fault(
         ("placeholder", bool(_PLACEHOLDER.search(sentence))),
         ("other_brand", _names_any(found, brands - brand_words([own_brand, *words]))),
         ("word_missing", not any(stands_in(word, sentence) for word in words)),
-        ("forbidden", any(stands_in(word, sentence) for word in forbidden)),
+        ("forbidden", any(forbids(word, sentence) for word in forbidden)),
         ("personal", is_personal(sentence)),
         ("contrast", is_contrast(sentence)),
         ("repeats", _repeats(found) or bool(_DOUBLED_MARK.search(sentence))),
@@ -75,6 +76,21 @@ def fault(
         ("no_end", not sentence.endswith((".", "!", "?", "…", "。", "！", "？"))),
     )
     return next((name for name, broken in checks if broken), None)
+
+
+def forbids(phrase: str, sentence: str) -> bool:
+    """Whether a forbidden word or phrase stands in the sentence, in any case.
+
+    `garant*` stands for each word that begins so. In scripts without spaces it may stand anywhere.
+    """
+    return bool(_forbidden(phrase).search(sentence.casefold()))
+
+
+@cache
+def _forbidden(phrase: str) -> re.Pattern[str]:
+    words = [re.escape(word).replace(r"\*", r"\w*") for word in phrase.casefold().split()]
+    found = r"[\W_]+".join(words)
+    return re.compile(found if is_unspaced(phrase) else rf"(?<!\w){found}(?!\w)")
 
 
 def runs(text: str) -> set[str]:

@@ -1,8 +1,9 @@
 """What a shop writes with: the sentences of each language, and the words that it never uses.
 
-`schemas/voice.toml` ships nine languages; the shop's own file (`reasons.voice`) changes single
-entries or adds a language. Who has a language that is in neither is written to in
-`reasons.default_language`, or gets no words: never in another language by accident.
+`schemas/voice.toml` ships nine languages, two of them in two forms; the shop's own file
+(`reasons.voice`) changes single entries or adds a language. A table is looked up by the tag, then
+by ever shorter parts of it (RFC 4647, 3.4). Who has a language that is in neither file is written
+to in `reasons.default_language`, or gets no words: never in another language by accident.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -18,13 +19,14 @@ from typing import Any
 
 from pipeline.errors import SettingsError
 from pipeline.generation.reasons.sentence_checks import is_invisible
-from pipeline.language_tag import UNKNOWN, primary_language
+from pipeline.language_tag import primary_language, tag_and_primary
 from pipeline.settings import Reasons
 
 # Why an item is recommended, as far as a template can say it.
 BOUGHT, RATED, SEEN, POPULAR, CHOSEN = "bought", "rated", "seen", "popular", "chosen"
 THIS_ITEM = "this_item"
-FORBIDDEN = "forbidden"
+FORBIDDEN, ALLOWED = "forbidden", "allowed"
+WORDS = (FORBIDDEN, ALLOWED)
 
 _PLACES = {
     BOUGHT: {"anchor", "item"},
@@ -36,20 +38,20 @@ _PLACES = {
 }
 _PLACE = re.compile(r"\{([^{}]*)\}")
 MAX_SENTENCE = 200  # characters, the titles aside
+_TRADITIONAL = frozenset({"hant", "tw", "hk", "mo"})
 
 
 @dataclass(frozen=True)
 class Voice:
-    """Sentences and forbidden words by primary language."""
+    """Sentences and forbidden words by tag in lower case."""
 
     sentences: Mapping[str, Mapping[str, str]]
     forbidden: Mapping[str, tuple[str, ...]]
     default_language: str | None = None
 
     def language(self, tag: str | None) -> str | None:
-        """The primary language in which a user with this tag is written to; None: in none."""
-        primary = primary_language(tag)
-        return primary if primary in self.sentences else self.default_language
+        """The table by which a user with this tag is written to; None: by none."""
+        return _lookup(tag, self.sentences) or self.default_language
 
     def facts(self) -> dict[str, Any]:
         """All of it, for a fingerprint."""
@@ -58,6 +60,9 @@ class Voice:
             "forbidden": {name: list(words) for name, words in self.forbidden.items()},
             "default_language": self.default_language,
         }
+
+
+NO_VOICE = Voice({}, {})
 
 
 def read_voice(reasons: Reasons) -> Voice:
@@ -72,21 +77,37 @@ def read_voice(reasons: Reasons) -> Voice:
     tables = _checked("schemas/voice.toml", tomllib.loads(shipped), {})
     if reasons.voice:
         tables = _checked(reasons.voice, _read(reasons.voice), tables)
-    default = primary_language(reasons.default_language) if reasons.default_language else None
-    if default is not None and default not in tables:
+    default = _lookup(reasons.default_language, tables)
+    if reasons.default_language and default is None:
         raise SettingsError(
             f"reasons.default_language: there are no sentences in {reasons.default_language!r}; "
-            f"known are {', '.join(sorted(tables))}. Add a table [{default}] to the file of "
-            "reasons.voice"
+            f"known are {', '.join(sorted(tables))}. Add its table to the file of reasons.voice"
         )
     return Voice(
         {
-            name: {key: text for key, text in entries.items() if key != FORBIDDEN}
+            name: {key: text for key, text in entries.items() if key not in WORDS}
             for name, entries in tables.items()
         },
         {name: tuple(entries.get(FORBIDDEN, ())) for name, entries in tables.items()},
         default,
     )
+
+
+def written_in(reasons: Reasons) -> frozenset[str]:
+    """Primary languages whose users are written to; none where that is all or nobody."""
+    if not reasons.enabled or reasons.default_language:
+        return frozenset()
+    return frozenset(map(primary_language, read_voice(reasons).sentences))
+
+
+def _lookup(tag: str | None, tables: Collection[str]) -> str | None:
+    """The longest part of a tag that has a table."""
+    whole = tag_and_primary(tag)[0] if tag_and_primary(tag) else ""
+    subtags = whole.split("-")
+    if subtags[0] == "zh" and "hans" not in subtags and _TRADITIONAL.intersection(subtags):
+        subtags = ["zh", "hant"]
+    parts = ("-".join(subtags[:n]) for n in range(len(subtags), 0, -1))
+    return next((part for part in parts if part in tables), None)
 
 
 def _read(path: str) -> dict[str, Any]:
@@ -105,13 +126,22 @@ def _checked(
         where = f"{path}: [{name}]"
         if not isinstance(entries, dict):
             raise SettingsError(f"{path}: expected a table a language, such as [en]; found {name}")
-        if primary_language(name) != name or name == UNKNOWN:
+        if tag_and_primary(name)[:1] != (name,):
             raise SettingsError(
-                f"{where}: expected the primary subtag of a language, such as de, pt or zh"
+                f"{where}: expected a BCP 47 tag in lower case, such as de, pt-br or zh-hant"
             )
         for key, value in entries.items():
             _check_entry(f"{where} {key}", key, value)
-        table = tables.setdefault(name, {}) | entries
+        table = tables.get(name) or dict(tables.get(_lookup(name, tables) or "", {}))
+        forbidden = [*table.get(FORBIDDEN, ()), *entries.get(FORBIDDEN, ())]
+        for word in entries.get(ALLOWED, ()):
+            if word not in forbidden:
+                raise SettingsError(
+                    f"{where} allowed: {word!r} is not forbidden; these are: {', '.join(forbidden)}"
+                )
+        allowed = entries.get(ALLOWED, ())
+        table |= entries
+        table[FORBIDDEN] = [word for word in dict.fromkeys(forbidden) if word not in allowed]
         missing = [key for key in _PLACES if key not in table]
         if missing:
             raise SettingsError(
@@ -122,14 +152,14 @@ def _checked(
 
 
 def _check_entry(where: str, key: str, value: Any) -> None:
-    if key == FORBIDDEN:
+    if key in WORDS:
         if not isinstance(value, list) or not all(
-            isinstance(word, str) and word.strip() for word in value
+            isinstance(word, str) and word.strip(" *") for word in value
         ):
             raise SettingsError(f"{where}: expected a list of words, found {value!r}")
         return
     if key not in _PLACES:
-        near = difflib.get_close_matches(key, [*_PLACES, FORBIDDEN], n=1)
+        near = difflib.get_close_matches(key, [*_PLACES, *WORDS], n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise SettingsError(f"{where}: unknown entry{hint}")
     if not isinstance(value, str) or not value.strip():

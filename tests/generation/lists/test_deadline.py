@@ -91,7 +91,7 @@ def test_a_retry_with_time_left_makes_hurried_shards_again(
     class Killed(BaseException):
         pass
 
-    def killed(*_: object) -> None:
+    def killed(*_: object, **__: object) -> None:
         raise Killed
 
     monkeypatch.setattr(night_module, "recommendation_rows", killed)

@@ -189,7 +189,7 @@ def test_a_resumed_night_falls_back_on_the_same(
 def test_shards_of_another_fallback_are_made_again(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def killed(*args: object) -> None:
+    def killed(*args: object, **more: object) -> None:
         raise Killed
 
     shop.put_champion(None, fallback="markov")

@@ -30,17 +30,8 @@ def own(tmp_path: Path, text: str, default: str = "") -> Reasons:
 
 
 def test_nine_languages_are_shipped() -> None:
-    assert set(read_voice(Reasons()).sentences) == {
-        "en",
-        "de",
-        "es",
-        "fr",
-        "it",
-        "pt",
-        "nl",
-        "zh",
-        "ja",
-    }
+    shipped = {"en", "de", "es", "fr", "it", "pt", "pt-pt", "nl", "zh", "zh-hant", "ja"}
+    assert set(read_voice(Reasons()).sentences) == shipped
 
 
 @pytest.mark.parametrize(
@@ -48,7 +39,11 @@ def test_nine_languages_are_shipped() -> None:
     [
         ("en-GB", "en"),
         ("zh-Hans-CN", "zh"),
+        ("zh-Hans-HK", "zh"),
+        ("zh-TW", "zh-hant"),
+        ("zh_Hant_HK", "zh-hant"),
         ("pt_BR", "pt"),
+        ("pt-PT", "pt-pt"),
         (" de", "de"),
         ("sv", None),
         ("deutsch", None),
@@ -66,6 +61,19 @@ def test_a_shop_changes_a_sentence_and_keeps_the_others(tmp_path: Path) -> None:
     assert template_reason(CHOSEN, voice.sentences["de"], "Bürste", None) == "Passt zu dir: Bürste."
     assert "Weil Sie" in template_reason(BOUGHT, voice.sentences["de"], "Bürste", "Kamm")
     assert voice.forbidden["de"] == read_voice(Reasons()).forbidden["de"]
+
+
+def test_a_table_of_a_longer_tag_has_the_shorter_ones_entries(tmp_path: Path) -> None:
+    voice = read_voice(own(tmp_path, '[de-at]\nthis_item = "dieses Stück"\n'))
+    assert (voice.language("de_AT"), voice.language("de-DE")) == ("de-at", "de")
+    assert template_reason(CHOSEN, voice.sentences["de-at"], None, None).endswith("dieses Stück.")
+
+
+def test_forbidden_words_come_to_the_shipped_ones(tmp_path: Path) -> None:
+    text = '[en]\nforbidden = ["awesome"]\nallowed = ["warrant*"]\n'
+    words = read_voice(own(tmp_path, text)).forbidden["en"]
+    assert {"awesome", "guarant*"} <= set(words)
+    assert "warrant*" not in words
 
 
 def test_a_shop_adds_a_language(tmp_path: Path) -> None:
@@ -92,8 +100,10 @@ def test_a_shop_adds_a_language(tmp_path: Path) -> None:
         ("[de]\nchoosen = '{item}'", r"\[de\] choosen: unknown entry; did you mean 'chosen'"),
         ("[de]\nforbidden = 'gratis'", r"\[de\] forbidden: expected a list of words"),
         ("[de]\nforbidden = ['']", r"\[de\] forbidden: expected a list of words"),
-        ("[de-AT]\nchosen = '{item}'", r"\[de-AT\]: expected the primary subtag"),
-        ("[german]\nchosen = '{item}'", r"\[german\]: expected the primary subtag"),
+        ("[de-AT]\nchosen = '{item}'", r"\[de-AT\]: expected a BCP 47 tag in lower case"),
+        ("[german]\nchosen = '{item}'", r"\[german\]: expected a BCP 47 tag in lower case"),
+        ("[de]\nallowed = ['billig']", r"\[de\] allowed: 'billig' is not forbidden; these are"),
+        ("[de]\nforbidden = ['*']", r"\[de\] forbidden: expected a list of words"),
         ("[sv]\nchosen = '{item}'", r"\[sv\]: bought, rated, seen, popular, this_item missing"),
         ("chosen = '{item}'", r"expected a table a language"),
         ("[de", r"reasons\.voice: cannot read .*voice\.toml"),
@@ -120,9 +130,30 @@ def test_a_default_without_sentences_is_refused() -> None:
         ("de", "Die weiche Bürste heilt die Haut.", "weiche"),
         ("pt", "A escova macia tem o melhor preço.", "macia"),
         ("zh", "刷子柔软，全网最低。", "柔软"),
+        ("de", "Die weiche Bürste der günstigsten Marke.", "weiche"),
+        ("de", "Weiche Borsten mit Garantien.", "weiche"),
+        ("es", "Cerdas suaves con descuentos.", "suaves"),
+        ("fr", "Des poils doux et des garanties.", "doux"),
+        ("it", "Setole morbide e prodotti garantiti.", "morbide"),
+        ("nl", "Zachte haren met kortingen.", "zachte"),
     ],
 )
 def test_claims_are_refused_by_name(language: str, sentence: str, word: str) -> None:
     never = read_voice(Reasons()).forbidden[language]
     assert fault(sentence, [word], forbidden=never) == "forbidden"
     assert fault(sentence, [word]) is None
+
+
+@pytest.mark.parametrize(
+    ("language", "sentence"),
+    [
+        ("en", "The healthy treats are soft."),
+        ("de", "Die Bürste ist wunderbar weich."),
+        ("it", "Le setole sono fatte con cura."),
+        ("nl", "De lamp verlicht de kamer mooi."),
+        ("es", "La comida sana es suave."),
+    ],
+)
+def test_ordinary_words_are_not(language: str, sentence: str) -> None:
+    word = sentence.rstrip(".").split()[-1]
+    assert fault(sentence, [word], forbidden=read_voice(Reasons()).forbidden[language]) is None
