@@ -52,7 +52,8 @@ class RawTables:
     def of(cls, raw: Path, source: Source | None) -> RawTables:
         """By the source that fetched them; none: it cannot be read."""
         datasets = source.datasets if source else {}
-        return cls(raw, {name: PersonColumns.of(of) for name, of in datasets.items() if of.table})
+        every = datasets.values()
+        return cls(raw, {of.name: PersonColumns.of(of, every) for of in every if of.table})
 
     def folders(self) -> list[TableFolder]:
         """One a dataset, in name order."""
@@ -70,8 +71,9 @@ class RawTables:
                     "from other words were looked for: remove the folder if nobody needs it"
                 )
             elif not people.is_plain:
+                made = " and ".join(map(repr, people.expressions))
                 lines.append(
-                    f"{folder.root}: user_id is made by {people.expression!r}: rows whose columns "
+                    f"{folder.root}: user_id is made by {made}: rows whose columns "
                     "do not hold the id as it is stay; remove them from the database, and this "
                     "folder's days that hold them"
                 )
@@ -100,7 +102,7 @@ def kept_tables(where: RawTables, wanted: Wanted) -> list[KeptTable]:
     """
     found = []
     for folder in where.folders():
-        people = where.people.get(folder.root.name, PersonColumns((), ""))
+        people = where.people.get(folder.root.name, PersonColumns((), ()))
         rows = {file: n for file in table_files(folder) if (n := _hits(file, people, wanted))}
         if rows:
             found.append(KeptTable(folder, people, rows))

@@ -183,12 +183,18 @@ def test_a_kill_between_two_files_is_finished_by_the_next(
         (pa.array([["x", "a"], ["b"], None]), "who[1]", ["a"], 1),
         (pa.array([b"a", b"b"]), "who", ["a"], 1),
         (pa.array([None, None], pa.string()), "who", ["a"], 0),
+        (pa.array(["0017", "+17", "17.9", " 17\t", "170", "", "+"]), "int(who)", ["17"], 4),
+        (pa.array(["0017", "17"]), "CAST(who AS BIGINT)", ["17"], 2),
+        (pa.array(["-0017", "17"]), "who::long", ["-17"], 1),
+        (pa.array(["17.90", "18"]).cast(pa.decimal128(9, 2)), "cast(who as int)", ["17"], 1),
+        (pa.array([1e16, 17.9, float("nan")]), "cast(who as bigint)", [str(10**16), "17"], 2),
+        (pa.array(["0017", "17.9"]), "nullif(trim(who), 'bigint')", ["17"], 0),
     ],
 )
 def test_whose_row_it_is_by_types_and_expressions(
     values: pa.Array, expression: str, ids: list[str], held: int
 ) -> None:
-    people = PersonColumns(("who",), expression)
+    people = PersonColumns(("who",), (expression,))
     rows = pa.table({"who": values, "qty": [7] * len(values)})
     assert people.held(rows, ids.__contains__).true_count == held
 
@@ -206,7 +212,43 @@ def test_whose_row_it_is_by_types_and_expressions(
     ],
 )
 def test_an_id_that_no_column_holds_is_said(expression: str, plain: bool) -> None:
-    assert PersonColumns(("who", "other"), expression).is_plain == plain
+    assert PersonColumns(("who", "other"), (expression,)).is_plain == plain
+
+
+ITEMS_SHARED = """
+source: shop
+description: Tables.
+datasets:
+  items:
+    format: duckdb
+    table: {path: shop.db, name: orders, watermark: at}
+    columns: [sku, who, other, at]
+    map: {item_id: sku, title: sku}
+  users:
+    same_files_as: items
+    map: {user_id: USERS, consent: "true"}
+  events:
+    same_files_as: items
+    map: {event_id: sku, event_time: at, event_type: "'purchase'", user_id: EVENTS, item_id: sku}
+"""
+
+
+@pytest.mark.parametrize(
+    ("users", "events", "plain", "names"),
+    [
+        ("who", "who", True, ("who",)),
+        ("who", "other", True, ("who", "other")),
+        ("concat('u', upper(who))", "who", False, ("who",)),
+        ("who", "'u' || who", False, ("who",)),
+        ("WHO", "sha2(who, 256)", False, ("who",)),
+    ],
+)
+def test_every_dataset_that_reads_a_tables_files_says_whose_rows_they_are(
+    users: str, events: str, plain: bool, names: tuple[str, ...]
+) -> None:
+    text = ITEMS_SHARED.replace("USERS", f'"{users}"').replace("EVENTS", f'"{events}"')
+    people = RawTables.of(Path("raw"), source_of(text)).people
+    assert (people["items"].is_plain, people["items"].names) == (plain, names)
 
 
 def test_doubts_are_said(database: Database) -> None:

@@ -170,7 +170,7 @@ class _Fetch:
         self._mark = self._column(table.watermark)
         self._day = self._column(table.day)
         self._refuse_what_does_not_fit()
-        self._people = PersonColumns.of(dataset)
+        self._people = PersonColumns.of(dataset, source.datasets.values())
         self._lower = self._lower_bound()
         self._window = self._wanted()
 
