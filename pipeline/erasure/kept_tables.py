@@ -31,7 +31,7 @@ from pipeline.intact import file_sha256, sealed_json
 from pipeline.lake import MANIFEST, Lake
 from pipeline.sources.file_pattern import DeliveredFile
 from pipeline.sources.source import Source
-from pipeline.sources.tables.folder import TableFolder, table_folders
+from pipeline.sources.tables.folder import TableFolder, folders_of_others, table_folders
 from pipeline.sources.tables.people import PersonColumns
 
 
@@ -60,10 +60,19 @@ class RawTables:
         return table_folders(self.raw)
 
     def doubts(self) -> list[str]:
-        """Datasets of which not all rows of a user may be found, a line each."""
-        lines = []
+        """Where not all rows of a user may be found, a line each."""
+        lines = [
+            f"{path}: no fetch made it, so it is left as it is, like all files that the shop "
+            "delivers: remove the users from it where it comes from"
+            for path in folders_of_others(self.raw)
+        ]
         for folder in self.folders():
             name = folder.root.name
+            lines += [
+                f"{path} says no day, so no fetch made it and it is left as it is: remove it if "
+                "nobody needs it"
+                for path in folder.no_days()
+            ]
             people = self.people.get(name)
             if people is None:
                 lines.append(

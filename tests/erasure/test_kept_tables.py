@@ -262,3 +262,35 @@ def test_doubts_are_said(database: Database) -> None:
     assert len(unknown.doubts()) == 2
     wanted = Wanted.of_ids([GO[0], SHORT], b"k" * 32)
     assert sum(sum(of.rows.values()) for of in kept_tables(unknown, wanted)) == 2
+
+
+def test_what_the_shop_delivers_beside_the_copies_is_left_and_said(
+    shop: Shop, database: Database
+) -> None:
+    database.orders(NIGHTS[0])
+    database.fetch(NIGHTS[0])
+    tables = database.raw / "tables"
+    kept = tables / f"events/date={NIGHTS[0]}/part-00000.parquet"
+    theirs = [
+        tables / "export" / kept.parent.name / "delivered.parquet",
+        tables / "export/date=export/delivered.parquet",
+        tables / "Archive/all.parquet",
+        tables / "events/date=export/delivered.parquet",
+        tables / "events/date=20260301/delivered.parquet",
+    ]
+    for path in theirs:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(kept.read_bytes())
+    (tables / "events/date=2026-03-09").write_text("a file")
+    before = [path.read_bytes() for path in theirs]
+
+    asked = dataclasses.replace(shop.asked(), tables=RawTables.of(database.raw, source_of()))
+    proof = erase(asked, clock)
+
+    assert [path.read_bytes() for path in theirs] == before
+    assert not (tables / "export/.fetch.lock").exists()
+    assert database.who("events") == {NIGHTS[0]: {*STAY, SHORT}}
+    said = "\n".join(proof.facts["tables_in_doubt"])
+    for name in ("Archive", "export", "events/date=export", "events/date=20260301"):
+        assert f"tables/{name}" in said
+    assert len(proof.facts["tables_in_doubt"]) == 5
