@@ -7,8 +7,8 @@ The days after one fetch's night and up to the next one's belong to the later fe
 written aside and renamed, its own night's directory, with the record, last. A fetch that is cut off
 before all its rows lie aside is made again; one that is cut off while they are put in their places
 is ended by the next fetch, of whatever night, for the later nights do not bring those rows. Spark
-and the night look at no name that begins with a dot. A folder without any of this is the shop's own,
-as is a name `date=...` that says no day: nobody here touches them.
+and the night look at no name that begins with a dot. A folder without any of this is the shop's
+own, as is a name `date=...` that says no day: nobody here touches them.
 """
 
 from __future__ import annotations
