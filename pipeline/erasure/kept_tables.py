@@ -3,16 +3,19 @@
 The database is the shop's, but these copies are made here, in clear. A row is a user's if a column
 that the mapping of `user_id` reads holds their id, however short (`sources.tables.people`), or if
 any value says an id that can be told from other words, or their pseudonym. Each file is written
-again in one rename. The manifests of the days that were cleaned from it are told what it is now:
-these days hold the user no more, so none has to be cleaned again. What a killed fetch left aside
-goes as a whole.
+again in one rename. The manifests of all days that were cleaned from it, of whichever dataset, are
+told what it is now: these days hold the user no more, so none has to be cleaned again. What a
+killed fetch left aside goes as a whole.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import json
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +33,7 @@ from pipeline.errors import DamagedError
 from pipeline.intact import file_sha256, sealed_json
 from pipeline.lake import MANIFEST, Lake
 from pipeline.sources.file_pattern import DeliveredFile
-from pipeline.sources.source import Source
+from pipeline.sources.source import DATASETS, Source
 from pipeline.sources.tables.folder import TableFolder, folders_of_others, table_folders
 from pipeline.sources.tables.people import PersonColumns
 
@@ -131,11 +134,54 @@ def sweep_tables(where: RawTables) -> None:
             folder.remove_aside()
 
 
+class NamingManifests:
+    """The manifests of cleaned days that name copies of tables, of all datasets.
+
+    Datasets may share files (`same_files_as`), and one whose files are a dump names those of all
+    days in each.
+    """
+
+    def __init__(self, lake: Lake, raw: Path) -> None:
+        self._lake, self._raw = lake, raw
+
+    def tell(self, file: Path, before: Collection[str]) -> None:
+        """Have those that remember a file as it was before name it as it is now.
+
+        Args:
+            file: the file, rewritten.
+            before: SHA-256 of what it may have been.
+        """
+        relative = file.relative_to(self._raw).as_posix()
+        of = DeliveredFile(relative, file, TableFolder.day_of(file.parent))
+        facts: dict[str, Any] = {}
+        for name, day in self._naming.get(relative, ()) if before else ():
+            part = self._lake.whole(name, day)
+            said: dict[str, Any] = part.manifest.get(RAW_FILES, {}) if part else {}
+            remembered = said.get(relative)
+            if part is None or not isinstance(remembered, dict):
+                continue
+            if remembered.get("sha256") in before:
+                facts = facts or raw_facts([of])
+                manifest = {**part.manifest, RAW_FILES: {**said, **facts}}
+                with durable.in_place(part.path / MANIFEST) as target:
+                    target.write(sealed_json(manifest))
+
+    @cached_property
+    def _naming(self) -> Mapping[str, list[tuple[str, dt.date]]]:
+        """Path below the raw root -> datasets and days; each manifest is read once."""
+        found: defaultdict[str, list[tuple[str, dt.date]]] = defaultdict(list)
+        for name in map(cleaned, DATASETS):
+            for part in self._lake.past_whole(name, dt.date.max):
+                for relative in part.manifest.get(RAW_FILES, {}):
+                    if relative.startswith("tables/"):
+                        found[relative].append((name, part.run_date))
+        return found
+
+
 def remove_from_table(
     found: KeptTable,
     wanted: Wanted,
-    lake: Lake,
-    raw: Path,
+    manifests: NamingManifests,
     note: Callable[[Path, Path], None] = lambda _file, _aside: None,
 ) -> None:
     """Write each file again without the rows of the users.
@@ -143,8 +189,7 @@ def remove_from_table(
     Args:
         found: what holds them.
         wanted: the users.
-        lake: whose manifests name the files.
-        raw: the raw root.
+        manifests: those that name the files.
         note: told each file, and the one that is about to take its place.
     """
 
@@ -160,21 +205,8 @@ def remove_from_table(
             durable.sync_files([aside])
             note(file, aside)
             durable.rename(aside, file)
-            _tell_manifest(lake, found.name, file, raw, before)
+            manifests.tell(file, {before})
         found.folder.remove_aside()
-
-
-def _tell_manifest(lake: Lake, dataset: str, file: Path, raw: Path, before: str) -> None:
-    """Have the day that was cleaned from a file name it as it is now."""
-    of = DeliveredFile(file.relative_to(raw).as_posix(), file, TableFolder.day_of(file.parent))
-    part = lake.whole(cleaned(dataset), of.date) if of.date else None
-    said: dict[str, Any] = part.manifest.get(RAW_FILES, {}) if part else {}
-    remembered = said.get(of.relative)
-    if part is None or not isinstance(remembered, dict) or remembered.get("sha256") != before:
-        return
-    manifest = {**part.manifest, RAW_FILES: {**said, **raw_facts([of])}}
-    with durable.in_place(part.path / MANIFEST) as target:
-        target.write(sealed_json(manifest))
 
 
 def _hits(file: Path, people: PersonColumns, wanted: Wanted) -> int:

@@ -22,7 +22,7 @@ from pipeline.erasure.erase import erase
 from pipeline.erasure.kept_tables import RawTables, kept_tables
 from pipeline.erasure.wanted import Wanted
 from pipeline.lake import Run
-from pipeline.sources.source import Source, with_timezone
+from pipeline.sources.source import Source, SourceDataset, with_timezone
 from pipeline.sources.source_yaml import parse_source
 from pipeline.sources.tables.fetch import Asked, fetch_tables
 from pipeline.sources.tables.folder import TableFolder
@@ -142,6 +142,72 @@ def test_an_erasure_reaches_the_copies_and_the_next_fetch_leaves_them_out(
     assert database.who("events")[second] == {*STAY}
     record = TableFolder(database.raw, "events").record(second)
     assert record["rows_left_out_of_erased_users"] == 2 * len(gone)
+
+
+SHARED = (
+    SOURCE
+    + """
+  items:
+    same_files_as: events
+    map: {item_id: sku, title: sku}
+"""
+)
+
+
+def clean_by_hand(shop: Shop, database: Database, night: dt.date) -> list[SourceDataset]:
+    """A night's events and items, of one table, as cleaned; the datasets."""
+    source = source_of(SHARED)
+    datasets = [source.datasets["events"], source.datasets["items"]]
+    for of in datasets:
+        facts = raw_facts(f for f in of.pattern.files(database.raw) if f.date == night)
+        write_rows(shop.lake, f"cleaned_{of.name}", Run(night, "t"), [], raw_files=facts)
+    return datasets
+
+
+def changed(shop: Shop, database: Database, datasets: list[SourceDataset]) -> list[dt.date]:
+    nobody: Any = None
+    calendar = Calendar("UTC", (*NIGHTS,), exact=False)
+    return [
+        day
+        for of in datasets
+        for day in changed_days(nobody, shop.lake, of, database.raw, calendar)
+    ]
+
+
+def test_all_datasets_that_share_a_tables_files_are_told(shop: Shop, database: Database) -> None:
+    database.orders(NIGHTS[0])
+    database.fetch(NIGHTS[0])
+    datasets = clean_by_hand(shop, database, NIGHTS[0])
+    tables = RawTables.of(database.raw, source_of(SHARED))
+    erase(dataclasses.replace(shop.asked(), tables=tables), clock)
+    assert database.who("events") == {NIGHTS[0]: {*STAY, SHORT}}
+    assert changed(shop, database, datasets) == []
+
+
+def test_a_kill_before_the_manifests_are_told_is_made_good(
+    shop: Shop, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database.orders(NIGHTS[0])
+    database.fetch(NIGHTS[0])
+    datasets = clean_by_hand(shop, database, NIGHTS[0])
+    tables = RawTables.of(database.raw, source_of(SHARED))
+    rename = durable.rename
+
+    def killed(aside: Path, path: Path) -> None:
+        rename(aside, path)
+        if path.is_relative_to(database.raw):
+            raise KeyboardInterrupt
+
+    # The second erasure finds others in what the first has left, and is killed at the same place.
+    for gone in (GO[:1], GO):
+        monkeypatch.setattr(durable, "rename", killed)
+        with pytest.raises(KeyboardInterrupt):
+            erase(dataclasses.replace(shop.asked(*gone), tables=tables), clock)
+        monkeypatch.undo()
+        assert changed(shop, database, datasets) == [NIGHTS[0]] * 2
+    erase(dataclasses.replace(shop.asked(), tables=tables), clock)
+    assert database.who("events") == {NIGHTS[0]: {*STAY, SHORT}}
+    assert changed(shop, database, datasets) == []
 
 
 def test_a_kill_between_two_files_is_finished_by_the_next(
