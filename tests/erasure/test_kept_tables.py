@@ -102,7 +102,7 @@ def database(tmp_path: Path) -> Database:
 
 
 def test_an_erasure_reaches_the_copies_and_the_next_fetch_leaves_them_out(
-    shop: Shop, database: Database
+    shop: Shop, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
     first, second = NIGHTS[0], NIGHTS[1]
     database.orders(first, note=f"a gift of {GO[0]}")
@@ -137,11 +137,13 @@ def test_an_erasure_reaches_the_copies_and_the_next_fetch_leaves_them_out(
     # The overlap asks for their rows of the evening before once more, and the whole table again.
     database.orders(first + dt.timedelta(days=1))
     database.run("UPDATE orders SET at = ? WHERE at < ?", f"{first} 20:00:00", f"{second}")
+    caplog.set_level("INFO", "nightcart")
     database.fetch(second, gone.__contains__)
     assert database.who("users")[second] == {*STAY}
     assert database.who("events")[second] == {*STAY}
     record = TableFolder(database.raw, "events").record(second)
     assert record["rows_left_out_of_erased_users"] == 2 * len(gone)
+    assert f"{2 * len(gone)} of erased users" in caplog.text
 
 
 SHARED = (

@@ -209,11 +209,14 @@ class _Fetch:
             "rows_left_out_of_erased_users": erased,
         }
         log.info(
-            "%s: %s rows of %s, %s were taken before",
+            "%s: %s rows of %s, %s were taken before, %s of erased users and %s without a day are "
+            "left out",
             self._dataset.name,
             f"{record['rows']:,}",
             self._table.words,
             f"{taken_before:,}",
+            f"{erased:,}",
+            f"{undated:,}",
         )
         return record
 
