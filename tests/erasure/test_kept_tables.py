@@ -252,6 +252,7 @@ def test_a_kill_between_two_files_is_finished_by_the_next(
         (pa.array([b"a", b"b"]), "who", ["a"], 1),
         (pa.array([None, None], pa.string()), "who", ["a"], 0),
         (pa.array(["0017", "+17", "17.9", " 17\t", "170", "", "+"]), "int(who)", ["17"], 4),
+        (pa.array([1.7e7, 17712345.0, -1e16, 0.0]), "who", ["1.7E7", "1.7712345E7", "-1.0E16"], 3),
         (pa.array(["0017", "17"]), "CAST(who AS BIGINT)", ["17"], 2),
         (pa.array(["-0017", "17"]), "who::long", ["-17"], 1),
         (pa.array(["17.90", "18"]).cast(pa.decimal128(9, 2)), "cast(who as int)", ["17"], 1),

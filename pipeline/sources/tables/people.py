@@ -82,6 +82,8 @@ class PersonColumns:
         found = {text, text.strip(), _ZEROS.sub("", text.strip())}
         if isinstance(value, float) and value.is_integer():
             found.add(str(int(value)))
+        if _is_float(value) and value:
+            found.add(_with_exponent(value))
         words = self._words
         if words & _WHOLE:
             found |= _whole_numbers(format(Decimal(text), "f") if _is_float(value) else text)
@@ -161,6 +163,14 @@ def _is_plain(sql: str, names: set[str]) -> bool:
 
 def _is_float(value: Any) -> bool:
     return isinstance(value, float) and math.isfinite(value)
+
+
+def _with_exponent(value: float) -> str:
+    """As Spark writes a number of ten million or more, or below a thousandth: 1.7E7."""
+    exact = Decimal(repr(value)).normalize()
+    sign, digits, _ = exact.as_tuple()
+    rest = "".join(map(str, digits[1:])) or "0"
+    return f"{'-' * sign}{digits[0]}.{rest}E{exact.adjusted()}"
 
 
 def _whole_numbers(text: str) -> set[str]:
