@@ -28,7 +28,8 @@ examples:
   nightcart expire --date 2026-03-01    as if 1 March were today
 settings ([retention], days; 0, the default, keeps for ever):
   deliveries_days  cleaned events and reviews, quarantine, what was removed or taken back, kept
-                   snapshots, copies of tables (paths.raw/tables); reasons of later nights use the reviews that are left
+                   snapshots, copies of tables (paths.raw/tables); reasons of later nights use the
+                   reviews that are left
   nights_days      acts, histories, catalogue, user attributes, item words, generated lists
   lists_days       published lists; as long as these stay, so does what they were made from
   models_days      models, their metrics and champion records

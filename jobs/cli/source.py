@@ -24,14 +24,14 @@ examples:
 """
 NEW_EXAMPLES = """\
 examples:
-  nightcart source new /data/my_shop                            look, propose, check; the YAML comes out
-  nightcart source new /data/my_shop --out my_shop.yaml         the same, into a file
+  nightcart source new /data/my_shop                        look, propose, check; the YAML comes out
+  nightcart source new /data/my_shop --out my_shop.yaml     the same, into a file
   nightcart source new /data/my_shop --out my_shop.yaml --report found.html
-                                                                and a page with samples of each column
+                                                            and a page with samples of each column
   nightcart source new /data/my_shop --timezone Europe/Berlin --consent "newsletter = 'yes'"
-                                                                what nobody may guess, said at once
-  nightcart source new /data/exports --like shopify             from a ready mapping
-  nightcart source new --list                                   the ready mappings
+                                                            what nobody may guess, said at once
+  nightcart source new /data/exports --like shopify         from a ready mapping
+  nightcart source new --list                               the ready mappings
 """
 
 

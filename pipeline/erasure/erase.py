@@ -47,6 +47,7 @@ from pipeline.erasure.journal import Journal
 from pipeline.erasure.kept_snapshots import Kept, kept_of, remove_kept, sweep_kept
 from pipeline.erasure.kept_tables import (
     KeptTable,
+    NamingManifests,
     RawTables,
     kept_tables,
     remove_from_table,
@@ -289,6 +290,8 @@ class _Erasure:
         if tables is None:
             return
         sweep_tables(tables)
+        manifests = NamingManifests(self.lake, tables.raw)
+        self._tell_what_a_kill_left(tables, manifests)
         for folder in tables.folders():
             searched, files = plan.searched[f"tables of {folder.root.name}"], table_files(folder)
             searched.directories += len(folder.days())
@@ -301,7 +304,7 @@ class _Erasure:
                 self.journal.note(
                     [
                         {
-                            "path": f"raw/{file.relative_to(tables.raw).as_posix()}",
+                            "path": _name_of_copy(tables, file),
                             "before": sum_of(file),
                             "after": sum_of(new),
                             "rows": found.rows[file],
@@ -312,7 +315,20 @@ class _Erasure:
                     ]
                 )
 
-            remove_from_table(found, self.wanted, self.lake, tables.raw, note)
+            remove_from_table(found, self.wanted, manifests, note)
+
+    def _tell_what_a_kill_left(self, tables: RawTables, manifests: NamingManifests) -> None:
+        """Files that were put in their place, perhaps without the word to the manifests."""
+        noted = {entry["path"] for entry in self.journal.noted()}
+        files = {
+            name: file
+            for folder in tables.folders()
+            for file in table_files(folder)
+            if (name := _name_of_copy(tables, file)) in noted
+        }
+        sums = self.journal.earlier_sums({name: file_sha256(file) for name, file in files.items()})
+        for name, file in files.items():
+            manifests.tell(file, sums[name])
 
     def _directory(self, directory: RunDirectory, plan: Plan) -> None:
         try:
@@ -440,6 +456,11 @@ def _kind(directory: RunDirectory) -> str:
     if directory.dataset in LISTS:
         return f"lists of {sorted(nights_of(directory))}"
     return f"{directory.dataset} of {directory.date}"
+
+
+def _name_of_copy(tables: RawTables, file: Path) -> str:
+    """A copy of a table, as notes name it."""
+    return f"raw/{file.relative_to(tables.raw).as_posix()}"
 
 
 def _sum_of_bytes(content: bytes) -> dict[str, Any]:

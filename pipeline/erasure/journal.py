@@ -94,16 +94,36 @@ class Journal:
 
     def noted(self) -> list[dict[str, Any]]:
         """All of it, of each file the newest; a line that a kill cut off is left out."""
-        path = self.directory / _DONE
         found: dict[str, dict[str, Any]] = {}
-        for line in path.read_text("utf-8").splitlines() if path.exists() else ():
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                continue
+        for entry in self._entries():
             first = found.get(entry["path"])
             found[entry["path"]] = entry if first is None else _joined(first, entry)
         return [found[name] for name in sorted(found)]
+
+    def earlier_sums(self, now: Mapping[str, str]) -> dict[str, set[str]]:
+        """What files were before they became what they are.
+
+        Args:
+            now: path, as noted -> SHA-256 of what is there.
+
+        Returns:
+            Path -> SHA-256 of each content that came before.
+        """
+        known = {path: {sum_now} for path, sum_now in now.items()}
+        for entry in reversed(self._entries()):
+            sums = known.get(entry["path"], set())
+            if sums and entry["after"] and entry["after"]["sha256"] in sums:
+                sums.add(entry["before"]["sha256"])
+        return {path: sums - {now[path]} for path, sums in known.items()}
+
+    def _entries(self) -> list[dict[str, Any]]:
+        path, entries = self.directory / _DONE, []
+        for line in path.read_text("utf-8").splitlines() if path.exists() else ():
+            try:
+                entries.append(json.loads(line))
+            except ValueError:
+                continue
+        return entries
 
     def end(self) -> None:
         """The erasure is done: who was erased is forgotten."""

@@ -3,16 +3,19 @@
 The database is the shop's, but these copies are made here, in clear. A row is a user's if a column
 that the mapping of `user_id` reads holds their id, however short (`sources.tables.people`), or if
 any value says an id that can be told from other words, or their pseudonym. Each file is written
-again in one rename. The manifests of the days that were cleaned from it are told what it is now:
-these days hold the user no more, so none has to be cleaned again. What a killed fetch left aside
-goes as a whole.
+again in one rename. The manifests of all days that were cleaned from it, of whichever dataset, are
+told what it is now: these days hold the user no more, so none has to be cleaned again. What a
+killed fetch left aside goes as a whole.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import json
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +33,8 @@ from pipeline.errors import DamagedError
 from pipeline.intact import file_sha256, sealed_json
 from pipeline.lake import MANIFEST, Lake
 from pipeline.sources.file_pattern import DeliveredFile
-from pipeline.sources.source import Source
-from pipeline.sources.tables.folder import TableFolder, table_folders
+from pipeline.sources.source import DATASETS, Source
+from pipeline.sources.tables.folder import TableFolder, folders_of_others, table_folders
 from pipeline.sources.tables.people import PersonColumns
 
 
@@ -52,17 +55,27 @@ class RawTables:
     def of(cls, raw: Path, source: Source | None) -> RawTables:
         """By the source that fetched them; none: it cannot be read."""
         datasets = source.datasets if source else {}
-        return cls(raw, {name: PersonColumns.of(of) for name, of in datasets.items() if of.table})
+        every = datasets.values()
+        return cls(raw, {of.name: PersonColumns.of(of, every) for of in every if of.table})
 
     def folders(self) -> list[TableFolder]:
         """One a dataset, in name order."""
         return table_folders(self.raw)
 
     def doubts(self) -> list[str]:
-        """Datasets of which not all rows of a user may be found, a line each."""
-        lines = []
+        """Where not all rows of a user may be found, a line each."""
+        lines = [
+            f"{path}: no fetch made it, so it is left as it is, like all files that the shop "
+            "delivers: remove the users from it where it comes from"
+            for path in folders_of_others(self.raw)
+        ]
         for folder in self.folders():
             name = folder.root.name
+            lines += [
+                f"{path} says no day, so no fetch made it and it is left as it is: remove it if "
+                "nobody needs it"
+                for path in folder.no_days()
+            ]
             people = self.people.get(name)
             if people is None:
                 lines.append(
@@ -70,8 +83,9 @@ class RawTables:
                     "from other words were looked for: remove the folder if nobody needs it"
                 )
             elif not people.is_plain:
+                made = " and ".join(map(repr, people.expressions))
                 lines.append(
-                    f"{folder.root}: user_id is made by {people.expression!r}: rows whose columns "
+                    f"{folder.root}: user_id is made by {made}: rows whose columns "
                     "do not hold the id as it is stay; remove them from the database, and this "
                     "folder's days that hold them"
                 )
@@ -100,7 +114,7 @@ def kept_tables(where: RawTables, wanted: Wanted) -> list[KeptTable]:
     """
     found = []
     for folder in where.folders():
-        people = where.people.get(folder.root.name, PersonColumns((), ""))
+        people = where.people.get(folder.root.name, PersonColumns((), ()))
         rows = {file: n for file in table_files(folder) if (n := _hits(file, people, wanted))}
         if rows:
             found.append(KeptTable(folder, people, rows))
@@ -120,11 +134,54 @@ def sweep_tables(where: RawTables) -> None:
             folder.remove_aside()
 
 
+class NamingManifests:
+    """The manifests of cleaned days that name copies of tables, of all datasets.
+
+    Datasets may share files (`same_files_as`), and one whose files are a dump names those of all
+    days in each.
+    """
+
+    def __init__(self, lake: Lake, raw: Path) -> None:
+        self._lake, self._raw = lake, raw
+
+    def tell(self, file: Path, before: Collection[str]) -> None:
+        """Have those that remember a file as it was before name it as it is now.
+
+        Args:
+            file: the file, rewritten.
+            before: SHA-256 of what it may have been.
+        """
+        relative = file.relative_to(self._raw).as_posix()
+        of = DeliveredFile(relative, file, TableFolder.day_of(file.parent))
+        facts: dict[str, Any] = {}
+        for name, day in self._naming.get(relative, ()) if before else ():
+            part = self._lake.whole(name, day)
+            said: dict[str, Any] = part.manifest.get(RAW_FILES, {}) if part else {}
+            remembered = said.get(relative)
+            if part is None or not isinstance(remembered, dict):
+                continue
+            if remembered.get("sha256") in before:
+                facts = facts or raw_facts([of])
+                manifest = {**part.manifest, RAW_FILES: {**said, **facts}}
+                with durable.in_place(part.path / MANIFEST) as target:
+                    target.write(sealed_json(manifest))
+
+    @cached_property
+    def _naming(self) -> Mapping[str, list[tuple[str, dt.date]]]:
+        """Path below the raw root -> datasets and days; each manifest is read once."""
+        found: defaultdict[str, list[tuple[str, dt.date]]] = defaultdict(list)
+        for name in map(cleaned, DATASETS):
+            for part in self._lake.past_whole(name, dt.date.max):
+                for relative in part.manifest.get(RAW_FILES, {}):
+                    if relative.startswith("tables/"):
+                        found[relative].append((name, part.run_date))
+        return found
+
+
 def remove_from_table(
     found: KeptTable,
     wanted: Wanted,
-    lake: Lake,
-    raw: Path,
+    manifests: NamingManifests,
     note: Callable[[Path, Path], None] = lambda _file, _aside: None,
 ) -> None:
     """Write each file again without the rows of the users.
@@ -132,8 +189,7 @@ def remove_from_table(
     Args:
         found: what holds them.
         wanted: the users.
-        lake: whose manifests name the files.
-        raw: the raw root.
+        manifests: those that name the files.
         note: told each file, and the one that is about to take its place.
     """
 
@@ -149,21 +205,8 @@ def remove_from_table(
             durable.sync_files([aside])
             note(file, aside)
             durable.rename(aside, file)
-            _tell_manifest(lake, found.name, file, raw, before)
+            manifests.tell(file, {before})
         found.folder.remove_aside()
-
-
-def _tell_manifest(lake: Lake, dataset: str, file: Path, raw: Path, before: str) -> None:
-    """Have the day that was cleaned from a file name it as it is now."""
-    of = DeliveredFile(file.relative_to(raw).as_posix(), file, TableFolder.day_of(file.parent))
-    part = lake.whole(cleaned(dataset), of.date) if of.date else None
-    said: dict[str, Any] = part.manifest.get(RAW_FILES, {}) if part else {}
-    remembered = said.get(of.relative)
-    if part is None or not isinstance(remembered, dict) or remembered.get("sha256") != before:
-        return
-    manifest = {**part.manifest, RAW_FILES: {**said, **raw_facts([of])}}
-    with durable.in_place(part.path / MANIFEST) as target:
-        target.write(sealed_json(manifest))
 
 
 def _hits(file: Path, people: PersonColumns, wanted: Wanted) -> int:

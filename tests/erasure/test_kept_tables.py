@@ -22,7 +22,7 @@ from pipeline.erasure.erase import erase
 from pipeline.erasure.kept_tables import RawTables, kept_tables
 from pipeline.erasure.wanted import Wanted
 from pipeline.lake import Run
-from pipeline.sources.source import Source, with_timezone
+from pipeline.sources.source import Source, SourceDataset, with_timezone
 from pipeline.sources.source_yaml import parse_source
 from pipeline.sources.tables.fetch import Asked, fetch_tables
 from pipeline.sources.tables.folder import TableFolder
@@ -102,7 +102,7 @@ def database(tmp_path: Path) -> Database:
 
 
 def test_an_erasure_reaches_the_copies_and_the_next_fetch_leaves_them_out(
-    shop: Shop, database: Database
+    shop: Shop, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
     first, second = NIGHTS[0], NIGHTS[1]
     database.orders(first, note=f"a gift of {GO[0]}")
@@ -137,11 +137,79 @@ def test_an_erasure_reaches_the_copies_and_the_next_fetch_leaves_them_out(
     # The overlap asks for their rows of the evening before once more, and the whole table again.
     database.orders(first + dt.timedelta(days=1))
     database.run("UPDATE orders SET at = ? WHERE at < ?", f"{first} 20:00:00", f"{second}")
+    caplog.set_level("INFO", "nightcart")
     database.fetch(second, gone.__contains__)
     assert database.who("users")[second] == {*STAY}
     assert database.who("events")[second] == {*STAY}
     record = TableFolder(database.raw, "events").record(second)
     assert record["rows_left_out_of_erased_users"] == 2 * len(gone)
+    assert f"{2 * len(gone)} of erased users" in caplog.text
+
+
+SHARED = (
+    SOURCE
+    + """
+  items:
+    same_files_as: events
+    map: {item_id: sku, title: sku}
+"""
+)
+
+
+def clean_by_hand(shop: Shop, database: Database, night: dt.date) -> list[SourceDataset]:
+    """A night's events and items, of one table, as cleaned; the datasets."""
+    source = source_of(SHARED)
+    datasets = [source.datasets["events"], source.datasets["items"]]
+    for of in datasets:
+        facts = raw_facts(f for f in of.pattern.files(database.raw) if f.date == night)
+        write_rows(shop.lake, f"cleaned_{of.name}", Run(night, "t"), [], raw_files=facts)
+    return datasets
+
+
+def changed(shop: Shop, database: Database, datasets: list[SourceDataset]) -> list[dt.date]:
+    nobody: Any = None
+    calendar = Calendar("UTC", (*NIGHTS,), exact=False)
+    return [
+        day
+        for of in datasets
+        for day in changed_days(nobody, shop.lake, of, database.raw, calendar)
+    ]
+
+
+def test_all_datasets_that_share_a_tables_files_are_told(shop: Shop, database: Database) -> None:
+    database.orders(NIGHTS[0])
+    database.fetch(NIGHTS[0])
+    datasets = clean_by_hand(shop, database, NIGHTS[0])
+    tables = RawTables.of(database.raw, source_of(SHARED))
+    erase(dataclasses.replace(shop.asked(), tables=tables), clock)
+    assert database.who("events") == {NIGHTS[0]: {*STAY, SHORT}}
+    assert changed(shop, database, datasets) == []
+
+
+def test_a_kill_before_the_manifests_are_told_is_made_good(
+    shop: Shop, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database.orders(NIGHTS[0])
+    database.fetch(NIGHTS[0])
+    datasets = clean_by_hand(shop, database, NIGHTS[0])
+    tables = RawTables.of(database.raw, source_of(SHARED))
+    rename = durable.rename
+
+    def killed(aside: Path, path: Path) -> None:
+        rename(aside, path)
+        if path.is_relative_to(database.raw):
+            raise KeyboardInterrupt
+
+    # The second erasure finds others in what the first has left, and is killed at the same place.
+    for gone in (GO[:1], GO):
+        monkeypatch.setattr(durable, "rename", killed)
+        with pytest.raises(KeyboardInterrupt):
+            erase(dataclasses.replace(shop.asked(*gone), tables=tables), clock)
+        monkeypatch.undo()
+        assert changed(shop, database, datasets) == [NIGHTS[0]] * 2
+    erase(dataclasses.replace(shop.asked(), tables=tables), clock)
+    assert database.who("events") == {NIGHTS[0]: {*STAY, SHORT}}
+    assert changed(shop, database, datasets) == []
 
 
 def test_a_kill_between_two_files_is_finished_by_the_next(
@@ -183,12 +251,19 @@ def test_a_kill_between_two_files_is_finished_by_the_next(
         (pa.array([["x", "a"], ["b"], None]), "who[1]", ["a"], 1),
         (pa.array([b"a", b"b"]), "who", ["a"], 1),
         (pa.array([None, None], pa.string()), "who", ["a"], 0),
+        (pa.array(["0017", "+17", "17.9", " 17\t", "170", "", "+"]), "int(who)", ["17"], 4),
+        (pa.array([1.7e7, 17712345.0, -1e16, 0.0]), "who", ["1.7E7", "1.7712345E7", "-1.0E16"], 3),
+        (pa.array(["0017", "17"]), "CAST(who AS BIGINT)", ["17"], 2),
+        (pa.array(["-0017", "17"]), "who::long", ["-17"], 1),
+        (pa.array(["17.90", "18"]).cast(pa.decimal128(9, 2)), "cast(who as int)", ["17"], 1),
+        (pa.array([1e16, 17.9, float("nan")]), "cast(who as bigint)", [str(10**16), "17"], 2),
+        (pa.array(["0017", "17.9"]), "nullif(trim(who), 'bigint')", ["17"], 0),
     ],
 )
 def test_whose_row_it_is_by_types_and_expressions(
     values: pa.Array, expression: str, ids: list[str], held: int
 ) -> None:
-    people = PersonColumns(("who",), expression)
+    people = PersonColumns(("who",), (expression,))
     rows = pa.table({"who": values, "qty": [7] * len(values)})
     assert people.held(rows, ids.__contains__).true_count == held
 
@@ -206,7 +281,43 @@ def test_whose_row_it_is_by_types_and_expressions(
     ],
 )
 def test_an_id_that_no_column_holds_is_said(expression: str, plain: bool) -> None:
-    assert PersonColumns(("who", "other"), expression).is_plain == plain
+    assert PersonColumns(("who", "other"), (expression,)).is_plain == plain
+
+
+ITEMS_SHARED = """
+source: shop
+description: Tables.
+datasets:
+  items:
+    format: duckdb
+    table: {path: shop.db, name: orders, watermark: at}
+    columns: [sku, who, other, at]
+    map: {item_id: sku, title: sku}
+  users:
+    same_files_as: items
+    map: {user_id: USERS, consent: "true"}
+  events:
+    same_files_as: items
+    map: {event_id: sku, event_time: at, event_type: "'purchase'", user_id: EVENTS, item_id: sku}
+"""
+
+
+@pytest.mark.parametrize(
+    ("users", "events", "plain", "names"),
+    [
+        ("who", "who", True, ("who",)),
+        ("who", "other", True, ("who", "other")),
+        ("concat('u', upper(who))", "who", False, ("who",)),
+        ("who", "'u' || who", False, ("who",)),
+        ("WHO", "sha2(who, 256)", False, ("who",)),
+    ],
+)
+def test_every_dataset_that_reads_a_tables_files_says_whose_rows_they_are(
+    users: str, events: str, plain: bool, names: tuple[str, ...]
+) -> None:
+    text = ITEMS_SHARED.replace("USERS", f'"{users}"').replace("EVENTS", f'"{events}"')
+    people = RawTables.of(Path("raw"), source_of(text)).people
+    assert (people["items"].is_plain, people["items"].names) == (plain, names)
 
 
 def test_doubts_are_said(database: Database) -> None:
@@ -220,3 +331,35 @@ def test_doubts_are_said(database: Database) -> None:
     assert len(unknown.doubts()) == 2
     wanted = Wanted.of_ids([GO[0], SHORT], b"k" * 32)
     assert sum(sum(of.rows.values()) for of in kept_tables(unknown, wanted)) == 2
+
+
+def test_what_the_shop_delivers_beside_the_copies_is_left_and_said(
+    shop: Shop, database: Database
+) -> None:
+    database.orders(NIGHTS[0])
+    database.fetch(NIGHTS[0])
+    tables = database.raw / "tables"
+    kept = tables / f"events/date={NIGHTS[0]}/part-00000.parquet"
+    theirs = [
+        tables / "export" / kept.parent.name / "delivered.parquet",
+        tables / "export/date=export/delivered.parquet",
+        tables / "Archive/all.parquet",
+        tables / "events/date=export/delivered.parquet",
+        tables / "events/date=20260301/delivered.parquet",
+    ]
+    for path in theirs:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(kept.read_bytes())
+    (tables / "events/date=2026-03-09").write_text("a file")
+    before = [path.read_bytes() for path in theirs]
+
+    asked = dataclasses.replace(shop.asked(), tables=RawTables.of(database.raw, source_of()))
+    proof = erase(asked, clock)
+
+    assert [path.read_bytes() for path in theirs] == before
+    assert not (tables / "export/.fetch.lock").exists()
+    assert database.who("events") == {NIGHTS[0]: {*STAY, SHORT}}
+    said = "\n".join(proof.facts["tables_in_doubt"])
+    for name in ("Archive", "export", "events/date=export", "events/date=20260301"):
+        assert f"tables/{name}" in said
+    assert len(proof.facts["tables_in_doubt"]) == 5

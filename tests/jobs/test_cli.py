@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import datetime as dt
 import json
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from jobs.cli.main import command_parser
 from pipeline.lake import Lake, Run, write_json
 from pipeline.lake_key import key_of_lake
 from pipeline.lineage import Lineage
@@ -58,6 +60,18 @@ def test_every_command_explains_itself(nightcart: Nightcart, command: tuple[str,
     code, out, _ = nightcart(*command, "--help")
     assert code == 0
     assert out.startswith(f"usage: nightcart {' '.join(command)}")
+
+
+def test_no_line_of_a_table_in_a_help_is_too_long() -> None:
+    def long_lines(parser: argparse.ArgumentParser) -> list[str]:
+        lines = f"{parser.description or ''}\n{parser.epilog or ''}".splitlines()
+        found = [line for line in lines if line.startswith("  ") and len(line) > 100]
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                found += [line for one in action.choices.values() for line in long_lines(one)]
+        return found
+
+    assert long_lines(command_parser()) == []
 
 
 def test_unknown_setting_is_one_line_that_names_file_key_and_the_nearest(

@@ -3,12 +3,15 @@
 A day's copy goes when its delivery has expired in the lake, because then it is never cleaned again,
 and when it is older than `retention.tables_days`. What the next fetch looks at stays: the newest
 fetch, days with a row within the overlap before its end, and the newest fetch up to the last day
-that expired, behind which the first one that is left goes on.
+that expired, behind which the first one that is left goes on. Where nobody can tell, because a file
+cannot be read or the source has another watermark now, days stay, and a warning says what to do.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import logging
+from contextlib import ExitStack
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -29,6 +32,8 @@ from pipeline.sources.tables.folder import TableFolder, table_folders
 from pipeline.sources.tables.reader import NOT_OF_TYPE
 from pipeline.sources.tables.window import Value, Zones, column_of
 
+log = logging.getLogger("nightcart")
+
 
 def expire_tables(
     settings: Settings, until: dt.date | None, today: dt.date, *, dry_run: bool = False
@@ -39,7 +44,7 @@ def expire_tables(
         settings: `paths.raw`, the source, and `retention.tables_days`.
         until: the newest delivery that has expired; none: nothing goes.
         today: the last day that counts.
-        dry_run: only count.
+        dry_run: only count; nothing is changed, also not what a killed fetch left to be ended.
 
     Raises:
         ContractError: the shop's source is none.
@@ -54,8 +59,11 @@ def expire_tables(
     source = shop_source(settings)
     zones = Zones(ZoneInfo(source.timezone), shop_timezone(settings))
     for folder in folders:
-        with storage_errors(f"cannot remove what was kept in {folder.root}"), folder.alone():
-            folder.end_exchange()
+        with ExitStack() as held:
+            held.enter_context(storage_errors(f"cannot remove what was kept in {folder.root}"))
+            if not dry_run:
+                held.enter_context(folder.alone())
+                folder.end_exchange()
             for day in expiring(folder, source, zones, until):
                 number += 1
                 if not dry_run:
@@ -84,19 +92,58 @@ def _below_overlap(
     files = folder.files(newest)
     if not files:
         return []
-    mark = column_of(pq.read_schema(files[0]), table.watermark, zones, table)
-    lower = lower_of(folder.record(newest), mark, table)
+    record = folder.record(newest)
+    try:
+        mark = column_of(pq.read_schema(files[0]), table.watermark, zones, table)
+        now, then = [mark.name, mark.kind], record["watermark"]
+        if now != then:
+            raise _NotToldError(f"its watermark is {now} now, and was {then} then")
+        lower = lower_of(record, mark, table)
+    except (_NotToldError, KeyError, ArithmeticError, OSError, *NOT_OF_TYPE) as error:
+        log.warning(
+            "no day of %s goes, because nobody can tell which ones the next fetch compares with "
+            "(the fetch of %s: %s): put what is damaged back from a backup, or remove the folder, "
+            "and the next night takes the whole table by the source as it is now",
+            folder.root,
+            newest,
+            _first_line(error),
+        )
+        return []
     if lower is None:
         return []  # all rows are asked for again
-    return [day for day in days if not _has_from(folder.files(day), table.watermark, lower)]
+    return [day for day in days if not _may_have_from(folder, day, table.watermark, lower)]
+
+
+def _may_have_from(folder: TableFolder, day: dt.date, watermark: str, lower: Value) -> bool:
+    """Whether a day has a row that the next fetch would ask for again, or nobody can tell."""
+    try:
+        return _has_from(folder.files(day), watermark, lower)
+    except (KeyError, OSError, pa.ArrowException) as error:
+        log.warning(
+            "%s stays, because nobody can tell whether the next fetch compares with it (%s): put "
+            "it back from a backup, or remove it, for its delivery has expired",
+            folder.of(day),
+            _first_line(error),
+        )
+        return True
+
+
+class _NotToldError(Exception):
+    """What was kept does not say what the next fetch would ask for."""
+
+
+def _first_line(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"there is no {error.args[0] if error.args else error}"
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _has_from(files: list[Path], watermark: str, lower: Value) -> bool:
     for file in files:
         values = pq.read_table(file, columns=[watermark])[watermark]
         kind = values.type
-        least: Any = Decimal(lower) if pa.types.is_decimal(kind) else lower
         try:
+            least: Any = Decimal(lower) if pa.types.is_decimal(kind) else lower
             newer = pc.greater_equal(values, pa.scalar(least, kind))
         except NOT_OF_TYPE:
             return True

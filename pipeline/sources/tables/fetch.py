@@ -170,7 +170,7 @@ class _Fetch:
         self._mark = self._column(table.watermark)
         self._day = self._column(table.day)
         self._refuse_what_does_not_fit()
-        self._people = PersonColumns.of(dataset)
+        self._people = PersonColumns.of(dataset, source.datasets.values())
         self._lower = self._lower_bound()
         self._window = self._wanted()
 
@@ -209,11 +209,14 @@ class _Fetch:
             "rows_left_out_of_erased_users": erased,
         }
         log.info(
-            "%s: %s rows of %s, %s were taken before",
+            "%s: %s rows of %s, %s were taken before, %s of erased users and %s without a day are "
+            "left out",
             self._dataset.name,
             f"{record['rows']:,}",
             self._table.words,
             f"{taken_before:,}",
+            f"{erased:,}",
+            f"{undated:,}",
         )
         return record
 

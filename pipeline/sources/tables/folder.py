@@ -7,7 +7,8 @@ The days after one fetch's night and up to the next one's belong to the later fe
 written aside and renamed, its own night's directory, with the record, last. A fetch that is cut off
 before all its rows lie aside is made again; one that is cut off while they are put in their places
 is ended by the next fetch, of whatever night, for the later nights do not bring those rows. Spark
-and the night look at no name that begins with a dot.
+and the night look at no name that begins with a dot. A folder without any of this is the shop's
+own, as is a name `date=...` that says no day: nobody here touches them.
 """
 
 from __future__ import annotations
@@ -48,9 +49,19 @@ class TableFolder:
         with alone(self.root / ".fetch.lock", f"a fetch into {self.root}"):
             yield
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether a fetch made it: what others deliver has no record of a fetch."""
+        under_way = (self.root / _EXCHANGE).is_file() or self.aside.is_dir()
+        return under_way or bool(self.nights())
+
     def days(self) -> list[dt.date]:
         """Days that have a directory, ascending."""
-        return sorted(self.day_of(path) for path in self.root.glob("date=*"))
+        return sorted(self.day_of(path) for path in self.root.glob("date=*") if _says_day(path))
+
+    def no_days(self) -> list[Path]:
+        """What is named like a day's directory and is none, in name order."""
+        return sorted(path for path in self.root.glob("date=*") if not _says_day(path))
 
     @staticmethod
     def day_of(directory: Path) -> dt.date:
@@ -104,12 +115,23 @@ class TableFolder:
         self.end_exchange()
 
     def end_exchange(self) -> None:
-        """End what `put` was doing when it was cut off; nothing where it was not."""
+        """End what `put` was doing when it was cut off; nothing where it was not.
+
+        Raises:
+            InputError: what it noted of that cannot be read.
+        """
         marker = self.root / _EXCHANGE
         if not marker.exists():
             return
-        exchange = json.loads(marker.read_text(encoding="utf-8"))
-        night, new = dt.date.fromisoformat(exchange["night"]), exchange["days"]
+        try:
+            exchange = json.loads(marker.read_text(encoding="utf-8"))
+            night, new = dt.date.fromisoformat(exchange["night"]), exchange["days"]
+        except (ValueError, KeyError, TypeError):
+            raise InputError(
+                f"{marker} cannot be read, so nobody knows which rows were being put in their "
+                f"places: put it back from a backup, or remove {self.root} to have the whole table "
+                "taken again"
+            ) from None
         # The night's own first: while it is gone, so is the record. A new day that does not lie
         # aside any more is in its place.
         for day in reversed(self.owned_by(night)):
@@ -138,7 +160,25 @@ class TableFolder:
 
 def table_folders(raw_root: Path) -> list[TableFolder]:
     """The folders of all tables that rows are kept of, in name order."""
-    return [TableFolder(raw_root, path.name) for path in sorted(raw_root.glob("tables/[a-z]*/"))]
+    return [folder for folder in _folders(raw_root) if folder.is_ours]
+
+
+def folders_of_others(raw_root: Path) -> list[Path]:
+    """Folders among those of the tables that no fetch made, in name order."""
+    return [folder.root for folder in _folders(raw_root) if not folder.is_ours]
+
+
+def _folders(raw_root: Path) -> list[TableFolder]:
+    paths = sorted(path for path in raw_root.glob("tables/*") if path.is_dir())
+    return [TableFolder(raw_root, path.name) for path in paths]
+
+
+def _says_day(path: Path) -> bool:
+    text = path.name.removeprefix("date=")
+    try:
+        return dt.date.fromisoformat(text).isoformat() == text and path.is_dir()
+    except ValueError:
+        return False
 
 
 class DayWriter:
