@@ -18,6 +18,8 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 from pyspark.sql.pandas.functions import arrow_udf
 
+from pipeline.cleaning.contacts.credentials import PRIVATE_PAGES, SECRET_LABELS
+
 _ELEMENTS = (
     "a abbr address article aside audio b big blockquote body br button canvas center cite code "
     "col dd del details div dl dt em embed figure font footer form frame h[1-6] head header hr "
@@ -73,9 +75,10 @@ _SIGNS = (
     rf"{_DIGIT}(?:(?:[^\p{{L}}\p{{Nd}}]{{0,6}}| ?\p{{L}}{{1,3}}){_DIGIT}){{5}}",
     r"[0-9]{4}[A-Z](?<=[A-Z]{5}[0-9]{4}[A-Z])",
     # a query of a URL, a label of a secret, a long word with a digit
-    r"[?&;#][A-Za-z0-9_\-]{1,40}=",
-    r"[:=](?<=(?i:api[ _\-]?key|token|secret|secret[ _\-]?key|passwor[dt]|passwd|pwd|passe|contraseña|senha|"
-    r"wachtwoord|hasło|пароль|kennwort|parola|lösenord|salasana|heslo|jelszó|şifre|adgangskode|passord)\s?[:=])",
+    r"[?&;#][A-Za-z0-9_.\-]{1,100}=",
+    rf"[:=\uff1a\uff1d\ufe55\ufe66](?<=(?iu:{SECRET_LABELS})[\s\p{{Z}}]?.)",
+    # a secret behind a page's name, in an address without "://"
+    rf"/(?<=/(?i:[a-z]{{1,12}}-)?(?i:{PRIVATE_PAGES})(?i:s?)(?i:-[a-z]{{1,12}})?/)",
     # "password is hunter22": a word with a letter and a digit, behind such a word and a verb
     r"[0-9](?<=(?i:passwor[dt]|kennwort|passwd|pwd|passe|contraseña|senha|wachtwoord|hasło|пароль|parola|lösenord|"
     r"salasana|heslo|jelszó|şifre|adgangskode|passord)\p{L}{0,2}\s\p{L}{1,6}\s:?\s?[^\s]{0,30})",
@@ -83,7 +86,7 @@ _SIGNS = (
     r"[0-9](?<=(?i:bearer|basic)\s{1,3}[A-Za-z0-9+/_.~\-]{0,40})",
     r"[0-9](?:(?<=[A-Za-z0-9_\-]{12})|(?=[A-Za-z0-9_\-]{11}))",
 )
-_BEGINS = rf"@\uff20\ufe6b%&:;?#=\[({{<\uff08\uff3b{_DIGITS}"
+_BEGINS = rf"@\uff20\ufe6b\uff1a\uff1d\ufe55\ufe66/%&:;?#=\[({{<\uff08\uff3b{_DIGITS}"
 # " at " before what looks like a domain
 _SPELLED = (
     r"[\s_\-*~](?=[aAcCgGkKmMpPsSzZсСмМрРπΠ])(?i:at(?:[ -]sign)?|arroba|arobase?|chiocciola|apenstaartje|"

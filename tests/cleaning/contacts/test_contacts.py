@@ -76,6 +76,52 @@ def test_a_word_for_orders_counts_only_beside_the_number(
     assert without_contacts(f"{lost} {number} {call}") == f"{lost} [phone] {call}"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://shop.example/authentic-leather-bag?c=brown",
+        "https://shop.example/authentic-leather-bag?c=brown12",
+        "https://shop.example/authors/anna?key=books",
+        "https://shop.example/login?c=books",
+        "https://shop.example/confirmed-deals?code=SAVE10",
+        "https://shop.example/activated-charcoal?code=DETOX20",
+        "https://shop.example/?utm_campaign=SummerSale2026Women11Sale",
+        "https://shop.example/?utm_content=x7Kq2mZp9Rt4Vb8Nw3Lc",
+        "https://shop.example/?campaign=SummerSale2026Women11Sale",
+        "example.com/share/nike-air-max-270-react",
+        "example.com/share/Nike_Air_Max_270_React_2026",
+        "example.com/session/blue-night-lamp-2026-x",
+        "cookie: oatmeal-raisin-500g-pack",
+        "secret: ingredients-250g-bag-x",
+        "key: samsung-galaxy-s24-128gb",
+        "key: oak-table-120cm-80cm-75cm",
+        "https://shop.example/s?k=samsung-galaxy-s24-128gb",
+    ],
+)
+def test_the_names_of_articles_are_no_secrets(text: str) -> None:
+    """Words and sizes joined by hyphens stay; so do campaigns, and codes on pages of no account."""
+    assert without_contacts(text) == text
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "https://shop.example/verify-email?code=!Zk3f9Qp2",
+        "https://shop.example/account/emailconfirmation?c=!482913",
+        "https://shop.example/oauth2/authorize?code=!4f9a-11",
+        "https://shop.example/i?key=!550e8400-e29b-41d4-a716-446655440000",
+        "https://shop.example/?x=!x7Kq2mZp9Rt4Vb8Nw3Lc",
+        "example.com/share/!x7kq-9mzp-4rtv-8bnw-3lcd",
+        "cookie: !abc1.def2.ghi3.jkl4",
+        "key: !XXXXX-12345-ABCDE-67890-FGHIJ",
+    ],
+)
+def test_what_names_no_article_is_a_secret(secret: str) -> None:
+    """Everything behind the mark goes."""
+    kept, value = secret.split("!")
+    assert without_contacts(kept + value) == f"{kept}[token]"
+
+
 @pytest.mark.parametrize("region", REGIONS)
 def test_an_international_number_of_any_region_is_found(region: str) -> None:
     """With its country code; and at home with a word for phones beside it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import random
 import re
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from pipeline.cleaning.contacts.contacts import without_contacts
-from pipeline.cleaning.rows.scrubbing import scrub, without_markup
+from pipeline.cleaning.rows.scrubbing import may_hold_contacts, scrub, without_markup
 from tests.cleaning.contacts.contacts_corpus import corpus
 
 SCRUBBED = {
@@ -67,6 +68,34 @@ def test_spark_hands_every_contact_to_python(spark: SparkSession) -> None:
     rows = frame.select("text", scrub(F.col("text")).alias("found")).collect()
     assert len(rows) == len(texts)
     assert [row["text"] for row in rows if row["found"] != without_contacts(row["text"])] == []
+
+
+_LABELS = [
+    "cookie", "key", "sid", "session", "session id", "PHPSESSID", "connect.sid", "token", "csrf-token", "secret", "api key",
+    "X-Api-Key", "access_token", "client secret", "secret-key", "password", "Mot de passe", "ПАРОЛЬ", "HASŁO", "contraseña", "ŞIFRE",
+]  # fmt: skip
+
+
+def test_spark_hands_every_labelled_secret_to_python(spark: SparkSession) -> None:
+    """Whatever the label, what is between it and the value, and what the value is cut up by."""
+    made = random.Random(5)
+    starts = [
+        *(f"my {label}{sign}" for label in _LABELS for sign in (":", ": ", "=", " = ", "：", "\u00a0: ")),
+        *(f"{page}/" for page in ("a.example/reset", "a.example/my-login", "a.example/share-links")),
+        *(f"https://a.example/?{name}=" for name in ("t", "a.b", "my_long_name_of_a_session_token")),
+    ]  # fmt: skip
+    texts = [
+        start + mark.join(f"{''.join(made.choices('bcdfgk', k=3))}{made.randrange(10)}" for _ in "abcde")
+        for start in starts
+        for mark in ("", ".", "%", "+", "/", "-")
+    ]  # fmt: skip
+    frame = spark.createDataFrame([(text,) for text in texts], "text string")
+    passed = {row[0] for row in frame.where(~may_hold_contacts(F.col("text"))).collect()}
+    found = {text for text in texts if without_contacts(text) != text}
+    assert found & passed == set()
+    assert {start for start in starts if not any(text.startswith(start) for text in found)} == {
+        "https://a.example/?a.b="
+    }
 
 
 def test_entities_are_resolved_as_by_the_standard_library(spark: SparkSession) -> None:
