@@ -210,7 +210,8 @@ class _Work:
         profile, said = self.order.profile, self.order.lists.manifest
         # A tool that could not tell spares from the list gets none.
         marks = any(column.fact is Fact.SPARES for column in profile.columns)
-        if profile.dataset == TRIGGERS:
+        self.expires = profile.dataset == TRIGGERS  # item by item
+        if self.expires:
             n = int(said.get(PER_SHOPPER, 0)) or profile.most_items
         else:
             n = int(said["k"]) + (int(said.get("spares", 0)) if marks else 0)
@@ -233,7 +234,7 @@ class _Work:
                 if row["user_id"] in without_consent:
                     self.counts["consent_withdrawn"] += 1
                     continue
-                if not row["items"]:
+                if self.expires and not row["items"]:
                     self.counts[EXPIRED] += 1
                     continue
                 key = self._key_of(row["user_id"])
@@ -253,7 +254,7 @@ class _Work:
         put_sent(self.aside / BEFORE, self.before)
 
     def _rows(self, progress: Callable[[int], None]) -> Iterator[dict[str, Any]]:
-        if self.order.profile.dataset == TRIGGERS:
+        if self.expires:
             return trigger_rows(self.order.lists, self.order.today, progress)
         return _rows(self.order.lists, progress)
 
@@ -289,8 +290,9 @@ class _Work:
         counts = self.counts
         if counts[LEFT_OUT] and not counts["exported"] and not counts["unchanged"]:
             why, n = self.refused.most_common(1)[0]
+            profile = self.order.profile
             raise InputError(
-                f"{self.order.profile.tool} would refuse all {counts[LEFT_OUT]:,} {self.order.profile.dataset} of "
+                f"{profile.tool} would refuse all {counts[LEFT_OUT]:,} {profile.dataset} of "
                 f"{self.order.lists.run_date}, {n:,} of them because {why}. Nothing was exported; "
                 "docs/exports.md says what the tool takes"
             )
@@ -302,12 +304,11 @@ class _Work:
     def manifest(self, before: Made | None) -> dict[str, Any]:
         order, lists = self.order, self.order.lists
         rows = {**self.parts.rows, **self.left.rows}
-        of_lists = order.profile.dataset != TRIGGERS
         fates = ["exported", "unchanged", "consent_withdrawn", "id_unknown", LEFT_OUT]
-        fates += [] if of_lists else [EXPIRED]
+        fates += [EXPIRED] if self.expires else []
         counts = {name: self.counts[name] for name in ("published", *fates, "left")}
         assert counts["published"] == sum(counts[name] for name in fates)
-        assert not of_lists or counts["published"] == lists.rows
+        assert self.expires or counts["published"] == lists.rows
         return {
             "profile": order.profile.name,
             "dataset": order.profile.dataset,

@@ -102,8 +102,13 @@ def _read(before: Made, name: str, said_in: str) -> dict[str, bytes]:
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches():
             columns: Any = batch.to_pydict()
-            sent.update(zip(columns["key"], columns["digest"], strict=True))
+            sent.update(zip(columns["key"], map(_known, columns["digest"]), strict=True))
     return sent
+
+
+def _known(digest: bytes | None) -> bytes:
+    """A digest; of one that another version wrote, one that no record has: it is sent once more."""
+    return digest if digest is not None and len(digest) == len(_NO_DIGEST) else _NO_DIGEST
 
 
 def put_sent(path: Path, sent: Mapping[str, bytes]) -> None:

@@ -13,6 +13,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -26,6 +27,7 @@ from pipeline.exports.profile import Fact
 from pipeline.exports.profiles import CSV, PROFILES, profile_named
 from pipeline.exports.shapes import unwrapped
 from pipeline.exports.validator import Validator
+from pipeline.intact import file_sha256, sealed_json
 from pipeline.lake import Run
 from pipeline.settings_ranges import EXPORT_PROFILES
 from tests.exports.conftest import NIGHT, NOW, Shop, item
@@ -200,6 +202,45 @@ def test_lists_of_before_they_said_until_when_are_exported(shop: Shop) -> None:
     done = shop.export("csv", lists, known=["ann"])
     [row] = csv.DictReader(done.made.files[0].read_text().splitlines())
     assert (row["item_id_1"], row["valid_until"], row["spares"]) == ("i1", "", "0")
+
+
+@pytest.mark.parametrize("digest_type", [pa.binary(16), pa.binary(), pa.binary(32)])
+@pytest.mark.parametrize("again", [False, True])
+def test_what_another_version_sent_is_sent_once_more(
+    shop: Shop, digest_type: pa.DataType, again: bool
+) -> None:
+    """Digests of another length, as those of 16 bytes were before lists said until when."""
+    n_bytes = {pa.binary(32): 32}.get(digest_type, 16)
+    shop.publish({"ann": [TEA], "bob": [POT], "cid": [TEA]})
+    path = shop.export("csv", known=["ann", "bob", "cid"], only_changed=True).made.path
+    manifest = read_export(path).manifest
+    for name, said_in in ((".sent.parquet", "sent"), (".before.parquet", "before")):
+        ids = pq.read_table(path / name).column("key").to_pylist()
+        old = pa.table(
+            {"key": pa.array(ids, pa.string()), "digest": pa.array([b"d" * n_bytes] * len(ids))}
+        )
+        schema = pa.schema({"key": pa.string(), "digest": digest_type})
+        pq.write_table(old.cast(schema), path / name)
+        manifest[said_in] = file_sha256(path / name)
+    (path / "manifest.json").write_bytes(sealed_json(manifest))
+    if not again:
+        shop.publish({"ann": [TEA], "bob": [POT]}, TOMORROW)
+    known = ["ann", "bob"]
+    first = shop.export("csv", known=known, only_changed=True)
+    assert (keys(first), keys(first, "left")) == (known, ["cid"])
+    # The same lists once more, compared with a folder of both versions, and then a night later.
+    second = shop.export("csv", known=known, only_changed=True)
+    assert (keys(second), keys(second, "left")) == (known, ["cid"])
+    shop.publish({"ann": [TEA], "bob": [POT]}, NIGHT + dt.timedelta(days=1 if again else 2))
+    assert shop.export("csv", known=known, only_changed=True).counts["unchanged"] == 2
+
+
+def test_an_empty_list_is_exported_as_one(shop: Shop) -> None:
+    """Only triggers expire: whoever has a list without items has no old one in the tool either."""
+    shop.publish({"ann": [], "bob": [TEA]})
+    done = shop.export("csv", known=["ann", "bob"])
+    assert (done.counts["exported"], keys(done)) == (2, ["ann", "bob"])
+    assert check_export(done.made, CSV) == []
 
 
 def test_each_tool_and_kind_of_ids_is_compared_with_its_own_last_export(shop: Shop) -> None:

@@ -156,7 +156,8 @@ class ListMaker:
         batch = self.model_lists.rank(users, excluded, size, done)
         late = [user for user, reason in sorted(batch.reasons.items()) if reason == DEADLINE]
         last_night = last_night_lists(users, late, excluded, self.earlier, self.candidates)
-        full = {user for user, last in last_night.items() if len(last.items) >= self.size}
+        # A whole list needs no fallback; its spares may be fewer.
+        full = {user for user, last in last_night.items() if len(last.items) >= self.k}
         fallen = np.array(sorted(batch.reasons.keys() - full), dtype=np.int64)
         if len(fallen):
             self._fall_back(batch, users, excluded, fallen, size)

@@ -2,13 +2,14 @@
 
 The ranking is asked for a pool a few times the list's length. Users whose pool turns out too short
 for the rules are ranked again, eight times as deep, until the pool is long enough or is all there
-is.
+is. Spares look no deeper than one such step, and not at all where the cap leaves no room for them.
 
 Shapes: U users, C candidates, P pool, K list length (in a batch with the spares).
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cached_property
 
@@ -105,17 +106,30 @@ class Reranker:
     def _put_spares(
         self, batch: ListBatch, user: int, listed: list[int], pool: Pool, rules: RerankRules
     ) -> bool:
-        """Whether a larger pool would have no more of them."""
+        """Whether a larger pool is of no use for them."""
         if not self.spares or len(listed) < self.k:
             return True
-        spares = spares_below(pool, listed, self._category_numbers, rules, self.spares)
-        if len(spares) < self.spares and not pool.whole:
+        # The same depth in every pool: no spare depends on who else is ranked.
+        steps = max(DEEPER_TIMES * self.k, self.k + self.spares)
+        depth = POOL_TIMES * steps + len(rules.ignored)
+        near = Pool(pool.items[:depth], pool.scores[:depth], pool.whole)
+        wanted = min(self.spares, self._room_beside(listed))
+        spares = spares_below(near, listed, self._category_numbers, rules, wanted)
+        if len(spares) < wanted and not pool.whole and len(pool.items) < depth:
             return False
         score_of = dict(zip(pool.items, pool.scores, strict=True))
         places = slice(self.k, self.k + len(spares))
         batch.items_UK[user, places] = spares
         batch.scores_UK[user, places] = [score_of[item] for item in spares]
         return True
+
+    def _room_beside(self, listed: list[int]) -> int:
+        """How many items of the catalogue the cap at most allows beside a list."""
+        if not self.per_category:
+            return len(self.candidates) - len(listed)
+        taken = Counter(self._category_numbers[item] for item in listed)
+        room = sum(self._room_in.values())
+        return room - sum(min(n, self._room_in[category]) for category, n in taken.items())
 
     def _rules(
         self, users: pa.Table, excluded: Exclusions, ignored: Sequence[frozenset[str]]
@@ -150,6 +164,14 @@ class Reranker:
     @cached_property
     def _place_of(self) -> dict[str, int]:
         return {item: place for place, item in enumerate(self.candidates.item_ids.to_pylist())}
+
+    @cached_property
+    def _room_in(self) -> dict[int, int]:
+        """How many items of each category a list may have."""
+        return {
+            category: n if category == NO_CATEGORY else min(n, self.per_category)
+            for category, n in Counter(self._category_numbers).items()
+        }
 
     @cached_property
     def _category_numbers(self) -> list[int]:

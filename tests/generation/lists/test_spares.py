@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
+from pipeline.engine.exclusions import Integers, no_exclusions
+from pipeline.generation.lists.candidates import Candidates
+from pipeline.generation.lists.list_batch import ListBatch
+from pipeline.generation.lists.list_maker import ListMaker
 from pipeline.generation.lists.rerank import Pool, RerankRules, spares_below
-from tests.generation.lists.test_reranker import DAY, send
+from pipeline.generation.lists.reranker import Reranker
+from pipeline.generation.night import Night
+from pipeline.lake import Run
+from tests.generation.lists.test_reranker import DAY, ids, send
 from tests.generation_shop import (
     N_ITEMS,
     NIGHT,
@@ -105,3 +115,85 @@ def test_spares_are_looked_for_deeper_and_the_list_stays(shop: Shop) -> None:
         assert without_scores(row) == without_scores(before)
         both = [one["category"] for one in (*row["items"], *row["spares"])]
         assert sorted(both) == ["Common", "Rare 0", "Rare 1", "Rare 2"]
+
+
+def spares_and_depths(
+    categories: Sequence[str | None], ignored: Sequence[frozenset[str]], *, m: int, cap: int
+) -> tuple[list[list[int]], list[int]]:
+    """The spares of users whose ranking is 0, 1, 2 …, K = 2; and how deep each call ranked."""
+    names = [f"i{n:05}" for n in range(len(categories))]
+    category_of = {name: kind for name, kind in zip(names, categories, strict=True) if kind}
+    reranker = Reranker(
+        Candidates(pa.table({"item_id": names})),
+        category_of,
+        [],
+        k=2,
+        spares=m,
+        per_category=cap,
+        diversity=0,
+    )
+    depths: list[int] = []
+
+    def rank_users(rows: Integers, size: int) -> ListBatch:
+        depths.append(size)
+        batch = ListBatch.empty(len(rows), size)
+        batch.items_UK[:] = np.arange(size)
+        batch.scores_UK[:] = -np.arange(size, dtype=float)
+        return batch
+
+    n = len(ignored)
+    nobody = {"language": [None] * n, "region": [None] * n}
+    users = pa.table(nobody | {"item_ids": pa.array([[]] * n, pa.list_(pa.string()))})
+    batch = reranker.apply(users, no_exclusions(n), ignored, rank_users)
+    assert (batch.items_UK[:, :2] >= 0).all()
+    return [[item for item in row if item >= 0] for row in batch.items_UK[:, 2:].tolist()], depths
+
+
+def test_the_catalogue_is_not_ranked_for_spares_that_the_cap_does_not_allow() -> None:
+    nobody = [frozenset[str]()]
+    # Two categories, one item of each, and the list has both: nothing is to be looked for.
+    two = ["a", "b"] * 2000
+    assert spares_and_depths(two, nobody, m=3, cap=1) == ([[]], [8])
+    # Room for two spares; both are near, and no third is looked for.
+    assert spares_and_depths(two, nobody, m=3, cap=2) == ([[2, 3]], [8])
+    # A category of one item has room for one, whatever the cap.
+    assert spares_and_depths(["a", "b", "c", *two], nobody, m=3, cap=1) == ([[2]], [8])
+    # Without a cap there is room for all; so there is for items without a category.
+    assert spares_and_depths(["a", "b", *[None] * 3000], nobody, m=3, cap=1)[0] == [[2, 3, 4]]
+
+
+def test_what_has_room_is_not_looked_for_below_a_depth() -> None:
+    nobody = [frozenset[str]()]
+    far = ["a", "b"] * 2000 + ["c"] * 5
+    assert spares_and_depths(far, nobody, m=3, cap=1) == ([[]], [8, 64])
+    # The depth is each user's own, not that of who is ranked with them.
+    near = ["a", "b"] * 33 + ["c"] + ["a"] * 4000
+    alone = spares_and_depths(near, nobody, m=3, cap=1)[0]
+    many = frozenset(f"i{n:05}" for n in range(3000, 3040))
+    assert spares_and_depths(near, [nobody[0], many], m=3, cap=1)[0] == [*alone, [66]]
+    assert alone == [[]]
+    # As many spares as are asked for have a pool of their own length.
+    [spares], depths = spares_and_depths([None] * 4000, nobody, m=100, cap=1)
+    assert (spares, depths) == (list(range(2, 102)), [8, 64, 512])
+
+
+@pytest.mark.parametrize("rules", [{}, {"max_per_category": 40}])
+def test_past_the_deadline_last_nights_whole_lists_need_no_fallback(
+    shop: Shop, rules: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people = [row | {"owned_item_ids": []} for row in many_histories(30, seed=3)]
+    shop.put("histories", people)
+    sent = [item(n) for n in range(K)]
+    send(shop, NIGHT - DAY, {row["user_id"]: sent for row in people})
+    shop = shop.with_settings("generation", spares=M, **rules)
+
+    def none_needed(_: ListMaker) -> None:
+        raise AssertionError("a fallback was fit")
+
+    monkeypatch.setattr(ListMaker, "fallback", property(none_needed))
+    past = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    rows = rows_of(Night(shop.lake, Run(NIGHT, "R"), shop.settings, past).generate())
+    assert len(rows) == len(people)
+    for row in rows:
+        assert (row["method"], row["fallback_reason"]) == ("last_night", "deadline")
+        assert (ids(row), row["spares"]) == (sent, [])
