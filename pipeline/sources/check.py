@@ -234,7 +234,8 @@ def _check(
     elif not files:
         faults.append(f"no file matches {dataset.files!r} below {raw_root}")
     if fault is None:
-        faults += dataset.pattern.no_files(raw_root)[:3]
+        days = {file.date for file in files}
+        faults += dataset.pattern.no_files(raw_root, days, folders=not files)[:3]
     readable = files
     try:
         damaged = check_files(dataset, files)

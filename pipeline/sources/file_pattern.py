@@ -11,6 +11,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -150,12 +151,24 @@ class FilePattern:
             file for file in files if file and (date is None or file.date in (date, None))
         )
 
-    def no_files(self, raw_root: Path | str) -> list[str]:
-        """What is called as the files should be and is none, each with what it is."""
+    def no_files(
+        self, raw_root: Path | str, days: Collection[dt.date | None] = (), *, folders: bool = True
+    ) -> list[str]:
+        """What is called as the files should be and is none, each with what it is.
+
+        Args:
+            days: those that are asked for; none: all of them.
+            folders: whether folders are said too: beside files they may well be meant.
+        """
         root, said = Path(raw_root), []
         for path in sorted(self._found(root, None)):
-            name = path.relative_to(root).as_posix()
+            file = self._file(root, path)
+            if file is None or (days and file.date not in days):
+                continue
+            name = file.relative
             if path.is_dir():  # as Spark writes a table of one name
+                if not folders:
+                    continue
                 said.append(f"{name} is a folder: files must name what lies in it")
             elif path.is_symlink() and not path.exists():
                 said.append(f"{name} is a link to {path.readlink()}, which is not there")
@@ -226,9 +239,13 @@ class FilePatterns:
         """
         return sorted(file for one in self.apart(raw_root, date) for file in one)
 
-    def no_files(self, raw_root: Path | str) -> list[str]:
+    def no_files(
+        self, raw_root: Path | str, days: Collection[dt.date | None] = (), *, folders: bool = True
+    ) -> list[str]:
         """What is called as the files of one pattern should be and is none."""
-        return [said for one in self.patterns for said in one.no_files(raw_root)]
+        return [
+            said for one in self.patterns for said in one.no_files(raw_root, days, folders=folders)
+        ]
 
     def apart(self, raw_root: Path | str, date: dt.date | None = None) -> list[list[DeliveredFile]]:
         """The files of each pattern.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 
 import pytest
@@ -210,3 +211,21 @@ def test_a_joined_files_users_are_known_where_it_is_read_itself() -> None:
     assert datasets["items"].users_elsewhere == ("person",)
     assert datasets["reviews"].users_elsewhere == ("by.person",)
     assert datasets["events"].users_elsewhere == ()
+
+
+def test_only_what_a_night_would_read_is_named_as_no_file(tmp_path: Path) -> None:
+    """Folders beside the data, and links of other days, stop nobody."""
+    day, other = dt.date(2026, 3, 1), dt.date(2026, 3, 2)
+    for name in ("_temporary", ".ipynb_checkpoints", "archive.csv", "old.csv", f"{day}.csv"):
+        (tmp_path / name).mkdir()
+    (tmp_path / f"{other}.csv").symlink_to("gone")
+    (tmp_path / "dead.csv").symlink_to("gone")
+    dated, all_of_them = FilePattern("{date}.csv", "here"), FilePattern("*", "here")
+    assert dated.no_files(tmp_path, {day}) == [
+        f"{day}.csv is a folder: files must name what lies in it"
+    ]
+    assert dated.no_files(tmp_path, {other}, folders=False) == [
+        f"{other}.csv is a link to gone, which is not there"
+    ]
+    assert not any("_temporary" in said for said in all_of_them.no_files(tmp_path))
+    assert len(all_of_them.no_files(tmp_path, folders=False)) == 2

@@ -104,7 +104,7 @@ def _repetitions(acts: list[Act], good: list[int]) -> dict[int, int]:
 def _bots(acts: list[Act], good: list[int], outcomes: list[Outcome | None]) -> None:
     browsing = [n for n in good if acts[n][4] in BROWSING]
     items = {acts[n][6] for n in browsing if acts[n][4] == "view"}
-    takes = any(acts[n][4] in ("wishlist", "cart", "purchase") for n in good)
+    takes = any(acts[n][4] in ("cart", "purchase") for n in good)
     times = [acts[n][5] for n in browsing]
     gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
     median = statistics.median(gaps) if gaps else None
