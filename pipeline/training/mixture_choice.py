@@ -92,12 +92,22 @@ def known_pasts(
     index: Mapping[str, int],
     target_event_types: Sequence[str],
     max_events: int,
+    zone: dt.tzinfo,
 ) -> list[Past]:
-    """What is known of users before their held-out events; items without a number left out."""
+    """What is known of users before their held-out events; items without a number left out.
+
+    A day is the shop's, as the night is; events are in UTC. Of who is measured the newest target is
+    held out, so item weights of the last days count too little in a shop with few events.
+    """
     pasts = []
     for user in users:
         known = [
-            (index[item], time.toordinal(), kind in target_event_types, kind in OWNING_EVENTS)
+            (
+                index[item],
+                time.astimezone(zone).toordinal(),
+                kind in target_event_types,
+                kind in OWNING_EVENTS,
+            )
             for item, time, kind in zip(
                 user.known_items, user.event_times, user.known_event_types, strict=False
             )
@@ -226,6 +236,7 @@ def learn_mixture(  # noqa: PLR0917  what choosing a prior is told too
     max_events: int,
     seed: int,
     *,
+    zone: dt.tzinfo,
     mask_owned: bool,
 ) -> CountMixture | None:
     """The mixture; None where there is too little to learn from, or an expert alone is better.
@@ -237,9 +248,10 @@ def learn_mixture(  # noqa: PLR0917  what choosing a prior is told too
         night: until the end of which everything is known.
         max_events: how many of a user's events, the newest, histories keep.
         seed: of the bootstrap.
+        zone: the shop's, whose calendar day a night is.
         mask_owned: whether what a user owns may not come again.
     """
-    pasts = known_pasts(users, index, target_event_types, max_events)
+    pasts = known_pasts(users, index, target_event_types, max_events, zone)
     last, n_items, min_past = night.toordinal(), len(index), int(max_events * MIN_PAST_SHARE)
     weeks = [Week(last - n * DAYS, pasts, n_items, min_past) for n in range(1, WEEKS + 1)]
     rows = PairRows(FEATURES, EXPERTS, PAIR_FEATURES[len(COUNT_FEATURES) :])
