@@ -6,8 +6,8 @@ it had not come yet: counts are made of what was known before it, and what its b
 is the target (each buyer who was active then). Weights are two logistic regressions
 (`pipeline.ranking.pair_logit`): of items that a user had, and of others.
 
-The newest week judges: where a mixture that learned from the weeks before it ranks worse there than
-the best of its experts alone, beyond the noise of the paired bootstrap, there is no mixture. Then
+The newest week judges: where a mixture that learned from the weeks before it has a lower NDCG there
+than the best of its experts alone, there is no mixture. Then
 the weights are learned from all weeks, and the counts made of everything that is known. How much
 the mixture counts beside the model is chosen as for every prior (`prior_choice`).
 
@@ -272,7 +272,7 @@ def learn_mixture(  # noqa: PLR0917  what choosing a prior is told too
         best,
         difference,
     )
-    if difference.high < 0:
+    if difference.mean < 0:
         return None
     _gather(rows, weeks[0], mask_owned=mask_owned)
     logit, tonight = _fitted(rows), Week(last, pasts, n_items, min_past)
