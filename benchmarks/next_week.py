@@ -84,7 +84,7 @@ from pipeline.ranking.held_out_ranks import (
     model_scorer,
 )
 from pipeline.ranking.metrics import ndcgs, recalls, top_items
-from pipeline.settings import Settings
+from pipeline.settings import Settings, shop_timezone
 from pipeline.training.fine_tune import fine_tune
 from pipeline.training.mixture_choice import learn_mixture
 
@@ -197,6 +197,7 @@ def mixture_scorer(
         K,
         settings.histories.max_events,
         settings.seed,
+        zone=shop_timezone(settings),
         mask_owned=mask_owned,
     )
     if mixture is None:

@@ -33,7 +33,7 @@ from pipeline.model.item_features import feature_matrix
 from pipeline.model.prior import Prior
 from pipeline.model.user_history import held_out
 from pipeline.model.vocabulary import Vocabulary
-from pipeline.settings import Settings
+from pipeline.settings import Settings, shop_timezone
 from pipeline.stages import FINE_TUNE
 from pipeline.training.base_model import load_base_model
 from pipeline.training.cost import Meter
@@ -350,6 +350,7 @@ def _prior(ready: _Ready, settings: Settings) -> Prior:
         k,
         max_events,
         settings.seed,
+        zone=shop_timezone(settings),
         mask_owned=mask_owned,
     )
     if mixture is None:

@@ -6,8 +6,8 @@ it had not come yet: counts are made of what was known before it, and what its b
 is the target (each buyer who was active then). Weights are two logistic regressions
 (`pipeline.ranking.pair_logit`): of items that a user had, and of others.
 
-The newest week judges: where a mixture that learned from the weeks before it ranks worse there than
-the best of its experts alone, beyond the noise of the paired bootstrap, there is no mixture. Then
+The newest week judges: where a mixture that learned from the weeks before it has a lower NDCG there
+than the best of its experts alone, there is no mixture. Then
 the weights are learned from all weeks, and the counts made of everything that is known. How much
 the mixture counts beside the model is chosen as for every prior (`prior_choice`).
 
@@ -92,12 +92,22 @@ def known_pasts(
     index: Mapping[str, int],
     target_event_types: Sequence[str],
     max_events: int,
+    zone: dt.tzinfo,
 ) -> list[Past]:
-    """What is known of users before their held-out events; items without a number left out."""
+    """What is known of users before their held-out events; items without a number left out.
+
+    A day is the shop's, as the night is; events are in UTC. Of who is measured the newest target is
+    held out, so item weights of the last days count too little in a shop with few events.
+    """
     pasts = []
     for user in users:
         known = [
-            (index[item], time.toordinal(), kind in target_event_types, kind in OWNING_EVENTS)
+            (
+                index[item],
+                time.astimezone(zone).toordinal(),
+                kind in target_event_types,
+                kind in OWNING_EVENTS,
+            )
             for item, time, kind in zip(
                 user.known_items, user.event_times, user.known_event_types, strict=False
             )
@@ -226,6 +236,7 @@ def learn_mixture(  # noqa: PLR0917  what choosing a prior is told too
     max_events: int,
     seed: int,
     *,
+    zone: dt.tzinfo,
     mask_owned: bool,
 ) -> CountMixture | None:
     """The mixture; None where there is too little to learn from, or an expert alone is better.
@@ -237,9 +248,10 @@ def learn_mixture(  # noqa: PLR0917  what choosing a prior is told too
         night: until the end of which everything is known.
         max_events: how many of a user's events, the newest, histories keep.
         seed: of the bootstrap.
+        zone: the shop's, whose calendar day a night is.
         mask_owned: whether what a user owns may not come again.
     """
-    pasts = known_pasts(users, index, target_event_types, max_events)
+    pasts = known_pasts(users, index, target_event_types, max_events, zone)
     last, n_items, min_past = night.toordinal(), len(index), int(max_events * MIN_PAST_SHARE)
     weeks = [Week(last - n * DAYS, pasts, n_items, min_past) for n in range(1, WEEKS + 1)]
     rows = PairRows(FEATURES, EXPERTS, PAIR_FEATURES[len(COUNT_FEATURES) :])
@@ -260,7 +272,7 @@ def learn_mixture(  # noqa: PLR0917  what choosing a prior is told too
         best,
         difference,
     )
-    if difference.high < 0:
+    if difference.mean < 0:
         return None
     _gather(rows, weeks[0], mask_owned=mask_owned)
     logit, tonight = _fitted(rows), Week(last, pasts, n_items, min_past)

@@ -50,6 +50,8 @@ SHAPES = tuple(
 )
 # At most so many logits are sorted: in a large shop fewer users decide.
 MAX_LOGITS = 400_000_000
+# With fewer validation users no mixture takes the prior's place.
+MIN_USERS = 30
 
 
 def choose_prior(  # noqa: PLR0917  what evaluation is told too
@@ -114,14 +116,15 @@ def choose_mixture(  # noqa: PLR0917  as `choose_prior`
 ) -> Prior:
     """The mixture with its best weight beside the model, or the prior where that ranks better.
 
-    The validation half's last events are told by the other items of their visits, where the week
-    that the mixture was measured by is what lists are for: so the prior stays only if it is better
-    by more than the paired bootstrap interval of the difference.
+    The mixture must have at least the prior's NDCG, measured on users who did not choose its weight
+    (each half by the weight that is best on the other), and a weight that is not 0: the model alone
+    is a candidate of the prior too. With fewer than `MIN_USERS` the prior stays.
     """
     users = _deciding(users, vocabulary)
-    if not users:
+    if len(users) < MIN_USERS:
+        log.info("no mixture: %d validation users", len(users))
         return prior
-    tried = [mixed_prior(mixture, weight) for weight in WEIGHTS if weight]
+    tried = [mixed_prior(mixture, weight) for weight in WEIGHTS]
     ranks: list[list[Integers]] = [[] for _ in (prior, *tried)]
     for batch in _batches(model, vocabulary, users, items, max_events, mask_owned=mask_owned):
         scores_BI = mixture.scores(batch.known).toarray() + mixture.new.item_I
@@ -132,16 +135,24 @@ def choose_mixture(  # noqa: PLR0917  as `choose_prior`
             found.append(target_ranks(mixed_BI, batch.targets_B))
     hits = [hits_of(np.concatenate(found), k) for found in ranks]
     ndcg_B_of = [ndcgs(hit_BK, np.ones(len(hit_BK), np.int64)) for hit_BK in hits]
-    figures = [float(ndcg_B.mean()) for ndcg_B in ndcg_B_of]
-    best = 1 + int(np.argmax(figures[1:]))
-    difference = difference_interval(ndcg_B_of[best], ndcg_B_of[0], seed)
+    tried_WB = np.stack(ndcg_B_of[1:]).astype(np.float64)
+    best = tried[int(np.argmax(tried_WB.mean(axis=1)))]
+    difference = difference_interval(measured_apart(tried_WB), ndcg_B_of[0], seed)
     log.info(
-        "mixture: weight %g, validation NDCG %.4f (%.4f with the prior)",
-        tried[best - 1].weight,
-        figures[best],
-        figures[0],
+        "mixture: weight %g, validation NDCG %.4f with the prior (mixture less prior: %s)",
+        best.weight,
+        ndcg_B_of[0].mean(),
+        difference,
     )
-    return prior if difference.high < 0 else tried[best - 1]
+    return prior if difference.mean < 0 or not best.weight else best
+
+
+def measured_apart(tried_WB: Floats) -> Floats:
+    """Each user's value under the weight that is best on the other half of the users."""
+    half_B = np.arange(tried_WB.shape[1]) % 2
+    best_of = [int(np.argmax(tried_WB[:, half_B != half].mean(axis=1))) for half in (0, 1)]
+    found_B: Floats = tried_WB[np.array(best_of)[half_B], np.arange(tried_WB.shape[1])]
+    return found_B
 
 
 def _deciding(users: Sequence[UserHistory], vocabulary: Vocabulary) -> list[UserHistory]:

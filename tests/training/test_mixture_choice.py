@@ -6,6 +6,7 @@ import dataclasses
 import datetime as dt
 
 import numpy as np
+import pytest
 
 from pipeline.model.count_mixture import PAIR_FEATURES, CountMixture
 from pipeline.model.user_history import UserHistory
@@ -46,7 +47,9 @@ def shop(seed: int = 0, *, again: bool = False) -> list[UserHistory]:
 
 
 def learn(people: list[UserHistory], *, mask_owned: bool = True) -> CountMixture | None:
-    return learn_mixture(people, INDEX, TARGETS, SELLABLE, NIGHT, 5, 50, 0, mask_owned=mask_owned)
+    return learn_mixture(
+        people, INDEX, TARGETS, SELLABLE, NIGHT, 5, 50, 0, zone=dt.UTC, mask_owned=mask_owned
+    )
 
 
 def test_what_comes_next_is_ranked_first() -> None:
@@ -105,7 +108,7 @@ def test_too_few_people_nobody_and_one_item_make_no_mixture() -> None:
     assert learn([]) is None
     everybody = [user(f"u{n}", [(20, 0), (3, 0)]) for n in range(100)]
     only = learn_mixture(
-        everybody, {IDS[0]: 0}, TARGETS, SELLABLE[:1], NIGHT, 5, 50, 0, mask_owned=True
+        everybody, {IDS[0]: 0}, TARGETS, SELLABLE[:1], NIGHT, 5, 50, 0, zone=dt.UTC, mask_owned=True
     )
     assert only is None  # all own all there is
 
@@ -117,7 +120,7 @@ def test_a_week_knows_what_came_before_it_and_who_owned_what() -> None:
         user("c", [(3, 7)]),  # nothing is known before
         user("d", [(60, 8), (3, 9)]),  # was not active
     ]
-    pasts = known_pasts(people, INDEX, TARGETS, 50)
+    pasts = known_pasts(people, INDEX, TARGETS, 50, dt.UTC)
     week = Week(NIGHT.toordinal() - 7, pasts, N, 25)
     assert [past.tolist() for past in week.histories] == [[1, 2], [5], [], [8]]
     assert [(who, bought.tolist()) for who, bought in week.buyers()] == [(0, [4, 1]), (1, [6])]
@@ -132,7 +135,7 @@ def test_a_week_knows_what_came_before_it_and_who_owned_what() -> None:
 
 def test_a_history_that_lost_its_older_events_is_learned_from_if_enough_is_left() -> None:
     events = [(20, 1), (9, 2), (3, 4)]
-    cut = known_pasts([user("a", events)], INDEX, TARGETS, 3)
+    cut = known_pasts([user("a", events)], INDEX, TARGETS, 3, dt.UTC)
     assert cut[0].is_cut
     night = NIGHT.toordinal() - 7
     assert len(Week(night, cut, N, 2).buyers()) == 1
@@ -149,3 +152,19 @@ def test_item_features_by_hand() -> None:
     np.testing.assert_allclose(popularity, np.log(share + 0.25))
     np.testing.assert_allclose(month, np.log((np.array([0, 2]) + 20 * share) / 22 + 0.25))
     np.testing.assert_allclose(week, np.log((np.array([0, 1]) + 20 * share) / 21 + 0.25))
+
+
+@pytest.mark.parametrize("hours", [-8, 0, 9])
+def test_days_are_the_shops_so_that_its_last_evening_counts_and_its_next_morning_does_not(
+    hours: int,
+) -> None:
+    zone = dt.timezone(dt.timedelta(hours=hours))
+    midnight = dt.datetime(2026, 3, 2, tzinfo=zone).astimezone(dt.UTC)
+    minute = dt.timedelta(minutes=1)
+    times = (midnight - dt.timedelta(days=7) - minute, midnight - minute, midnight + minute)
+    person = dataclasses.replace(user("a", [(20, 1), (3, 2), (0, 3)]), event_times=times)
+    pasts = known_pasts([person], INDEX, TARGETS, 50, zone)
+    last = NIGHT.toordinal()
+    assert Week(last, pasts, N, 25).histories[0].tolist() == [1, 2]
+    ((_, bought),) = Week(last - 7, pasts, N, 25).buyers()
+    assert bought.tolist() == [2]

@@ -25,6 +25,7 @@ from pipeline.training.prior_choice import (
     WEIGHTS,
     choose_mixture,
     choose_prior,
+    measured_apart,
     ranks_by_weight,
 )
 
@@ -183,7 +184,8 @@ def mixture_of(pasts: list[tuple[str, ...]], weight: float) -> CountMixture:
 
 @pytest.mark.parametrize(("sign", "taken"), [(1.0, True), (-1.0, False)])
 def test_a_mixture_is_taken_unless_the_prior_ranks_better(sign: float, taken: bool) -> None:
-    users = [user([n % N, (n + 1) % N, (n + 2) % N, (n + 3) % N]) for n in range(4 * N)]
+    starts = [n // 2 for n in range(4 * N)]  # both halves hold the same walks
+    users = [user([n % N, (n + 1) % N, (n + 2) % N, (n + 3) % N]) for n in starts]
     pasts = [u.item_ids for u in users]
     prior = choose_prior(model(), V, pasts, users, ITEMS, 50, 3, mask_owned=True)
     mixture = mixture_of(pasts, sign)
@@ -199,6 +201,33 @@ def test_a_mixture_is_taken_unless_the_prior_ranks_better(sign: float, taken: bo
         choose_mixture(prior, mixture, model(), V, nobody, ITEMS, 50, 3, 0, mask_owned=True)
         is prior
     )
+
+
+@pytest.mark.parametrize(("n_users", "taken"), [(48, True), (24, False)])
+def test_a_mixture_needs_enough_users(n_users: int, taken: bool) -> None:
+    starts = [n // 2 for n in range(n_users)]  # both halves hold the same walks
+    walks = [[n % N, (n + 1) % N, (n + 2) % N, (n + 3) % N] for n in starts]
+    users = [user(walk) for walk in walks]
+    pasts = [u.item_ids for u in users]
+    mixture = mixture_of(pasts, 1.0)
+    prior = choose_prior(model(), V, pasts, users, ITEMS, 50, 3, mask_owned=True)
+    found = choose_mixture(prior, mixture, model(), V, users, ITEMS, 50, 3, 0, mask_owned=True)
+    assert (found is not prior) == taken
+
+
+def test_the_model_alone_is_tried_beside_a_mixture() -> None:
+    """Nobody is served by the prior, so that a mixture as bad is not worse; its weight is 0."""
+    users = [user([n % N, (n + 1) % N, (n + 2) % N, (n + 3) % N]) for n in range(4 * N)]
+    mixture = mixture_of([u.item_ids for u in users], -1.0)
+    wrong = Prior(fit_transitions([[n % N, (n + 6) % N] for n in range(N)], N), 16.0)
+    found = choose_mixture(wrong, mixture, model(), V, users, ITEMS, 50, 3, 0, mask_owned=True)
+    assert found is wrong
+
+
+def test_a_weight_is_measured_on_users_who_did_not_choose_it() -> None:
+    tried_WB = np.array([[1.0, 0.0, 1.0, 0.0], [0.0, 1.0, 0.0, 1.0]])
+    assert measured_apart(tried_WB).tolist() == [0.0] * 4
+    assert measured_apart(np.array([[0.0] * 4, [1.0, 0.5, 1.0, 0.5]])).tolist() == [1, 0.5, 1, 0.5]
 
 
 def test_own_strengths_by_hand_saved_and_read_again(tmp_path: Path) -> None:
