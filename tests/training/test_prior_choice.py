@@ -203,14 +203,24 @@ def test_a_mixture_is_taken_unless_the_prior_ranks_better(sign: float, taken: bo
     )
 
 
-@pytest.mark.parametrize(("n_users", "taken"), [(48, True), (24, False)])
-def test_a_mixture_needs_enough_users(n_users: int, taken: bool) -> None:
+@pytest.mark.parametrize(
+    ("n_worse", "n_users", "taken"), [(0, 48, True), (0, 24, False), (1, 48, False)]
+)
+def test_a_mixture_needs_enough_users_and_the_priors_ndcg(
+    n_worse: int, n_users: int, taken: bool
+) -> None:
+    """One user less well served is not provably worse, and still worse."""
     starts = [n // 2 for n in range(n_users)]  # both halves hold the same walks
     walks = [[n % N, (n + 1) % N, (n + 2) % N, (n + 3) % N] for n in starts]
     users = [user(walk) for walk in walks]
     pasts = [u.item_ids for u in users]
     mixture = mixture_of(pasts, 1.0)
     prior = choose_prior(model(), V, pasts, users, ITEMS, 50, 3, mask_owned=True)
+    if n_worse:
+        # Only the prior knows what follows the walk of one user.
+        odd = [0, 5, 11]
+        users.append(user(odd))
+        prior = Prior(fit_transitions([*walks, *[odd] * 4], N), 16.0)
     found = choose_mixture(prior, mixture, model(), V, users, ITEMS, 50, 3, 0, mask_owned=True)
     assert (found is not prior) == taken
 
