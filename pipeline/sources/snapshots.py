@@ -21,14 +21,16 @@ whose night was run again. Standard library only.
 
 from __future__ import annotations
 
+import bisect
 import datetime as dt
 import hashlib
 import json
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +71,7 @@ class Snapshot:
         """Parquet files with the kept rows, in name order."""
         return sorted(self.path.glob(ROWS))
 
-    @property
+    @cached_property
     def content(self) -> str:
         """A digest of the raw files: two snapshots of the same bytes have the same."""
         sums = {name: of["sha256"] for name, of in self.manifest["raw"].items()}
@@ -108,10 +110,17 @@ class Snapshots:
 
     def as_of(self, date: dt.date) -> Snapshot | None:
         """The snapshot that a date sees: the newest up to it, or else the first; None: no one."""
-        dates = self.dates()
-        upto = [one for one in dates if one <= date]
-        seen = upto[-1:] or dates[:1]
-        return self.on(seen[0]) if seen else None
+        return self.seen_by()(date)
+
+    def seen_by(self) -> Callable[[dt.date], Snapshot | None]:
+        """`as_of` for many dates: the dates are listed once, as they are now."""
+        dates, on = self.dates(), cache(self.on)
+
+        def seen(date: dt.date) -> Snapshot | None:
+            upto = bisect.bisect_right(dates, date)
+            return on(dates[max(upto - 1, 0)]) if dates else None
+
+        return seen
 
     def named(self, name: str) -> Snapshot:
         """A snapshot by its name.

@@ -92,6 +92,7 @@ def _known_otherwise(
         upto: the last day that counts.
     """
     store, found = dataset.snapshots, []
+    seen_by = store.seen_by()
     before: str | None = None
     for day in lake.dates(cleaned(dataset.name), upto):
         partition = lake.whole(cleaned(dataset.name), day)
@@ -101,7 +102,7 @@ def _known_otherwise(
         if day not in days or known is None:
             before = known
             continue
-        seen = store.as_of(day)
+        seen = seen_by(day)
         now = known if seen is None else seen.content
         compared = partition.manifest.get(COMPARED_WITH, before)
         if known != now or before not in {compared, now, None}:

@@ -192,13 +192,13 @@ def snapshot_changes(
         DamagedError: a snapshot cannot be read.
     """
     store = dataset.snapshots
-    taken = {*store.dates()}
+    taken, seen_by = {*store.dates()}, store.seen_by()
     pairs: list[DayChanges] = []
     for day in sorted(days):
         if day in emptied:
             pairs.append(DayChanges(day, None, None, read=False))
             continue
-        seen = store.as_of(day)
+        seen = seen_by(day)
         before = _before(lake, dataset, day, pairs, emptied)
         pairs.append(DayChanges(day, seen, before, read=day in taken))
     changes = Changes(dataset, tuple(pairs), key)
