@@ -106,12 +106,19 @@ def _point(night: NightContext, closing: Mapping[dt.date, _Closing]) -> None:
     """Point the dates at what was closed: each day's cleaned datasets after all beside them.
 
     Days that are new to the lake go together, in their order. One that is there already goes alone,
-    so that a kill leaves no other day with rows of two runs.
+    so that a kill leaves no other day with rows of two runs. Where a day could not be closed, the
+    days before it are pointed at, and a retry goes on from there.
     """
-    is_new = not any(night.lake.is_pointed(QUARANTINE, day) for day in closing)
-    for each in [[*closing.values()]] if is_new else [[one] for one in closing.values()]:
+    faults = ((day, future.exception()) for day, each in closing.items() for future in each.all)
+    failed, fault = next(((day, fault) for day, fault in faults if fault), (None, None))
+    days = [day for day in closing if failed is None or day < failed]
+    is_new = not any(night.lake.is_pointed(QUARANTINE, day) for day in days)
+    whole = [closing[day] for day in days]
+    for each in [whole] if is_new else [[one] for one in whole]:
         night.lake.point_all(_done(future for one in each for future in one.beside))
         night.lake.point_all(_done(future for one in each for future in one.cleaned))
+    if fault is not None:
+        raise fault
 
 
 def _done(futures: Iterable[Future[Partition | None]]) -> list[Partition]:
