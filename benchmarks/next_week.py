@@ -37,8 +37,8 @@ nights, which is where to develop: a choice is made on other nights than the ten
     python -m benchmarks.next_week --data ../shared/data/online_retail --scratch DIR \
         --last 2011-11-17 --nights 3 --without-model
 
- `--set` changes
-settings as in `benchmarks.quality`. Prints a line a night and, last, one line of JSON.
+`--set` changes settings as in `benchmarks.quality`. Prints a line a night and, last, one line of
+JSON.
 """
 
 from __future__ import annotations

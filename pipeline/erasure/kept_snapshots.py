@@ -11,16 +11,16 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 
 from pipeline.arrow_columns import Column
 from pipeline.arrow_columns import compute as pc
-from pipeline.encryption.parquet_files import open_parquet, row_count
-from pipeline.erasure.tables import rewrite
+from pipeline.encryption.parquet_files import row_count
+from pipeline.erasure.tables import rewrite, rows_held
 from pipeline.erasure.wanted import Wanted
-from pipeline.errors import DamagedError
 from pipeline.sources.snapshots import Snapshot, Snapshots, all_snapshots
 
 
@@ -48,8 +48,9 @@ def kept_of(root: Path, wanted: Wanted) -> list[Kept]:
     for store in all_snapshots(root):
         for path in store.snapshots():
             snapshot = store.named(path.name)
+            held = partial(_held, snapshot=snapshot, wanted=wanted)
             rows = {
-                file: hits for file in snapshot.files if (hits := _hits(file, snapshot, wanted))
+                file: n for file in snapshot.files if (n := rows_held(file, held, snapshot.path))
             }
             if rows:
                 found.append(Kept(store, snapshot, rows))
@@ -77,20 +78,6 @@ def sweep_kept(root: Path) -> None:
     for store in all_snapshots(root):
         with store.alone():
             pass
-
-
-def _hits(file: Path, snapshot: Snapshot, wanted: Wanted) -> int:
-    try:
-        with open_parquet(file) as table:
-            return sum(
-                int(pc.sum(_held(table.read_row_group(n), snapshot, wanted)).as_py() or 0)
-                for n in range(table.num_row_groups)
-            )
-    except (pa.ArrowException, OSError) as error:
-        raise DamagedError(
-            f"{file} cannot be read, so nobody can say whom it holds "
-            f"({str(error).splitlines()[0]}): remove {snapshot.path}, and erase once more"
-        ) from None
 
 
 def _held(rows: pa.Table, snapshot: Snapshot, wanted: Wanted) -> Column:

@@ -15,7 +15,7 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,8 @@ from pipeline.arrow_columns import Column
 from pipeline.arrow_columns import compute as pc
 from pipeline.cleaning.deliveries.raw_files import RAW_FILES, raw_facts
 from pipeline.datasets import cleaned
-from pipeline.encryption.parquet_files import open_parquet
-from pipeline.erasure.tables import rewrite
+from pipeline.erasure.tables import rewrite, rows_held
 from pipeline.erasure.wanted import Wanted
-from pipeline.errors import DamagedError
 from pipeline.intact import file_sha256, sealed_json
 from pipeline.lake import MANIFEST, Lake
 from pipeline.sources.file_pattern import DeliveredFile
@@ -115,7 +113,9 @@ def kept_tables(where: RawTables, wanted: Wanted) -> list[KeptTable]:
     found = []
     for folder in where.folders():
         people = where.people.get(folder.root.name, PersonColumns((), ()))
-        rows = {file: n for file in table_files(folder) if (n := _hits(file, people, wanted))}
+        held = partial(_held, people=people, wanted=wanted)
+        files = table_files(folder)
+        rows = {file: n for file in files if (n := rows_held(file, held, file.parent))}
         if rows:
             found.append(KeptTable(folder, people, rows))
     return found
@@ -207,20 +207,6 @@ def remove_from_table(
             durable.rename(aside, file)
             manifests.tell(file, {before})
         found.folder.remove_aside()
-
-
-def _hits(file: Path, people: PersonColumns, wanted: Wanted) -> int:
-    try:
-        with open_parquet(file) as table:
-            return sum(
-                int(pc.sum(_held(table.read_row_group(n), people, wanted)).as_py() or 0)
-                for n in range(table.num_row_groups)
-            )
-    except (pa.ArrowException, OSError) as error:
-        raise DamagedError(
-            f"{file} cannot be read, so nobody can say whom it holds "
-            f"({str(error).splitlines()[0]}): remove {file.parent}, and erase once more"
-        ) from None
 
 
 def _held(rows: pa.Table, people: PersonColumns, wanted: Wanted) -> Column:

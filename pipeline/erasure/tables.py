@@ -24,6 +24,7 @@ from pipeline.arrow_columns import column as in_one_piece
 from pipeline.arrow_columns import compute as pc
 from pipeline.encryption.parquet_files import open_parquet, writer
 from pipeline.erasure.wanted import Wanted
+from pipeline.errors import DamagedError
 from pipeline.pseudonym import PSEUDONYM_LENGTH
 
 SUFFIX = ".parquet"
@@ -74,6 +75,29 @@ def write_without(file: Path, target: Path, wanted: Wanted, *, ids: bool) -> int
 
     before, after = rewrite(file, target, change)
     return before - after
+
+
+def rows_held(file: Path, held: Callable[[pa.Table], Column], damaged: Path) -> int:
+    """How many rows of a file beside the lake are somebody's.
+
+    Args:
+        held: which rows of a row group are.
+        damaged: what to remove where the file cannot be read.
+
+    Raises:
+        DamagedError: it cannot.
+    """
+    try:
+        with open_parquet(file) as table:
+            return sum(
+                int(pc.sum(held(table.read_row_group(n))).as_py() or 0)
+                for n in range(table.num_row_groups)
+            )
+    except (pa.ArrowException, OSError) as error:
+        raise DamagedError(
+            f"{file} cannot be read, so nobody can say whom it holds "
+            f"({str(error).splitlines()[0]}): remove {damaged}, and erase once more"
+        ) from None
 
 
 def rewrite(file: Path, target: Path, change: Callable[[pa.Table], pa.Table]) -> tuple[int, int]:

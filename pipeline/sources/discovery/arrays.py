@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pipeline.sources.discovery.formats import SAMPLE_ROWS, Exploded, Field, Table
+from pipeline.sources.discovery.formats import SAMPLE_ROWS, Exploded, Field, Table, as_text, at
 from pipeline.sources.discovery.roles import Known, known_columns
 
 # What belongs to the object, never to the row around it.
@@ -87,7 +87,8 @@ def _fields(objects: Sequence[dict[str, Any]], name: str, alias: str) -> Iterato
     for one in objects[:1000]:
         walk(one, ())
     for path in paths:
-        texts = [_text(_at(one, path)) for one in objects]
+        values = [at(one, path) for one in objects]
+        texts = [None if isinstance(value, dict | list) else as_text(value) for value in values]
         yield Field(".".join((name, *path)), ".".join((alias, *path)), texts)
 
 
@@ -132,19 +133,3 @@ def _json(text: str | None) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         return None
-
-
-def _at(value: Any, path: Sequence[str]) -> Any:
-    for key in path:
-        value = value.get(key) if isinstance(value, dict) else None
-    return value
-
-
-def _text(value: Any) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float) and value.is_integer() and abs(value) <= 2**53:
-        return str(int(value))
-    return None if isinstance(value, dict | list) else str(value)

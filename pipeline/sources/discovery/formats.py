@@ -253,7 +253,7 @@ def _nested_fields(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> li
     for column in columns:
         values = [row.get(column) for row in rows]
         nested = [value for value in values if isinstance(value, dict | list)]
-        fields.append(Field(column, _sql_name(column), [_as_text(value) for value in values]))
+        fields.append(Field(column, _sql_name(column), [as_text(value) for value in values]))
         if nested:
             fields += _inside(column, values)
     return fields
@@ -277,19 +277,21 @@ def _inside(column: str, values: Sequence[Any]) -> list[Field]:
         if any(re.search(r"['\[\]\"\\]", key) for key in path):
             continue
         keys = "".join(f".{key}" if re.fullmatch(r"\w+", key) else f"[\\'{key}\\']" for key in path)
-        texts = [_as_text(_at(value, path)) for value in values]
+        texts = [as_text(at(value, path)) for value in values]
         name = ".".join((column, *path))
         fields.append(Field(name, f"get_json_object({_sql_name(column)}, '${keys}')", texts))
     return fields
 
 
-def _at(value: Any, path: Sequence[str]) -> Any:
+def at(value: Any, path: Sequence[str]) -> Any:
+    """What stands at a path inside a JSON value; None where nothing does."""
     for key in path:
         value = value.get(key) if isinstance(value, dict) else None
     return value
 
 
-def _as_text(value: Any) -> str | None:
+def as_text(value: Any) -> str | None:
+    """A JSON value as a raw column has it."""
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, bool):
